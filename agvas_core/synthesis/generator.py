@@ -1,0 +1,186 @@
+"""Whole inspection images: a scene, its normal disturbances, its defects, the camera, and the facts about all of it."""
+# B images of a batch, b images of one family, H = W = size
+
+from __future__ import annotations
+
+import random
+
+import torch
+import torch.nn.functional as F
+from torch import Generator, Tensor
+
+from agvas_core.synthesis.defect_fills import smooth
+from agvas_core.synthesis.defects import DEFECTS
+from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
+from agvas_core.synthesis.measure import measure
+
+try:  # interim: until all the families are in
+    from agvas_core.synthesis.lighting import apply_camera, apply_scene
+    from agvas_core.synthesis.objects import make_object_scene
+    from agvas_core.synthesis.surfaces import make_surface
+    from agvas_core.synthesis.textures import TextureBank
+except ImportError:
+    from agvas_core.synthesis.interim import TextureBank, apply_camera, apply_scene, make_object_scene, make_surface
+
+# How often each kind is drawn: what is thin, small or hard to name comes more often.
+KIND_WEIGHTS: dict[str, float] = {
+    "scratch": 1.5, "crack": 1.7, "hole": 1.0, "pit": 1.2, "dent": 1.0, "bump": 0.9, "stain": 1.2, "discoloration": 1.0,
+    "contamination": 1.0, "fiber": 0.9, "missing part": 0.9, "chipped edge": 0.8, "deformation": 0.7, "misprint": 0.6,
+    "weave fault": 0.6, "corrosion": 0.8, "burn": 0.8, "blur": 0.7, "foreign patch": 1.0,
+}  # fmt: skip
+REGULAR_WORDS = ("dot", "grid", "mesh", "weave", "woven", "fabric", "knit", "lattice", "perforat", "tile", "carpet", "guide")
+REGULAR_BOOST = {"weave fault": 7.0, "missing part": 4.0, "deformation": 1.5, "foreign patch": 1.3}
+DEFECT_COUNT_WEIGHTS = (0.6, 0.2, 0.1, 0.06, 0.04)
+MIN_CHANGE = 0.03  # mean change inside a mask below which nobody sees the defect
+MIN_EXTENT = 6 / 256  # longer side of the smallest box, share of the image
+EXTRA_ROUNDS = 3  # further attempts for images whose defect came out invisible
+
+
+class SceneGenerator:
+    """Make labelled inspection images without end.
+
+    Args:
+        size: height and width in px.
+        textures: photographs of normal surfaces to use beside the synthetic ones, or None.
+        normal_share: share of images without any defect.
+        object_share: share of images that show an object on a ground.
+        max_defects: most defects in one image, at most 5.
+        family_size: images that share a surface or object family (each with its own parameters).
+        regular_boost: prefer faults of single elements on regular patterns.
+    """
+
+    def __init__(
+        self,
+        size: int = 256,
+        textures: TextureBank | None = None,
+        normal_share: float = 0.42,
+        object_share: float = 0.35,
+        max_defects: int = 5,
+        family_size: int = 4,
+        regular_boost: bool = True,
+    ) -> None:
+        if not 1 <= max_defects <= len(DEFECT_COUNT_WEIGHTS):
+            raise ValueError(f"max_defects must be 1 to {len(DEFECT_COUNT_WEIGHTS)}, got {max_defects}")
+        self.size = size
+        self.textures = textures
+        self.normal_share = normal_share
+        self.object_share = object_share
+        self.max_defects = max_defects
+        self.family_size = family_size
+        self.regular_boost = regular_boost
+
+    @torch.no_grad()
+    def batch(self, n: int, seed: int | Generator, device: str | torch.device = "cpu") -> SyntheticBatch:
+        """Return n images in random order; the same seed on the same device gives the same batch."""
+        rng = seed if isinstance(seed, Generator) else Generator(device).manual_seed(seed)
+        dice = random.Random(int(torch.randint(2**31, (), generator=rng, device=rng.device)))
+
+        images, allowed, surfaces, objects = self._scenes(n, rng, dice)
+        images, scene_names = apply_scene(images, rng)
+        clean = images
+        wanted = [self._count(dice) for _ in range(n)]
+        images, labels, kinds = self._plant(images, allowed, wanted, surfaces, rng, dice)
+        shot, camera_names = apply_camera(images, rng)
+
+        shot = (shot.clamp(0, 1) * 255).round().to(torch.uint8)
+        facts: list[SceneFacts] = []
+        host_labels = labels.cpu().numpy()
+        for i in range(n):
+            defects = ()
+            if kinds[i]:
+                pair = torch.stack([images[i], clean[i]]).cpu().numpy()
+                host_labels[i], defects = measure(pair[0], host_labels[i], kinds[i], pair[1], min_area_px=8)
+            nuisances = (*scene_names[i], *camera_names[i])
+            facts.append(SceneFacts(surfaces[i], objects[i], nuisances, defects, (self.size, self.size)))
+
+        order = list(range(n))
+        dice.shuffle(order)
+        labels = torch.from_numpy(host_labels).to(shot.device)
+        return SyntheticBatch(shot[order], labels[order], [facts[i] for i in order])
+
+    def _count(self, dice: random.Random) -> int:
+        """Return how many defects an image shall have."""
+        if dice.random() < self.normal_share:
+            return 0
+        return dice.choices(range(1, self.max_defects + 1), DEFECT_COUNT_WEIGHTS[: self.max_defects])[0]
+
+    def _scenes(
+        self, n: int, rng: Generator, dice: random.Random
+    ) -> tuple[Tensor, Tensor, list[str], list[str | None]]:
+        """Return n clean scenes (n, 3, H, W), where defects may lie (n, H, W), and the families' names."""
+        images, allowed, surfaces, objects = [], [], [], []
+        for start in range(0, n, self.family_size):
+            b = min(self.family_size, n - start)
+            name: str | None = None
+            if dice.random() < self.object_share:
+                scene, mask, surface, name = make_object_scene(b, self.size, rng, self.textures)
+                mask = mask | (mask.flatten(1).sum(1) < 0.01 * self.size**2).view(b, 1, 1)
+            else:
+                scene, surface = make_surface(b, self.size, rng, self.textures)
+                mask = torch.ones(b, self.size, self.size, dtype=torch.bool, device=scene.device)
+            images.append(scene)
+            allowed.append(mask)
+            surfaces += [surface] * b
+            objects += [name] * b
+        return torch.cat(images), torch.cat(allowed), surfaces, objects
+
+    def _plant(
+        self, images: Tensor, allowed: Tensor, wanted: list[int], surfaces: list[str], rng: Generator, dice: random.Random
+    ) -> tuple[Tensor, Tensor, list[list[str]]]:
+        """Return the images with their defects, the label map uint8 (n, H, W), and the kinds by label."""
+        labels = torch.zeros(allowed.shape, dtype=torch.uint8, device=images.device)
+        kinds: list[list[str]] = [[] for _ in wanted]
+        images = images.clone()
+        for _ in range(self.max_defects + EXTRA_ROUNDS):
+            groups: dict[str, list[int]] = {}
+            for i, count in enumerate(wanted):
+                if len(kinds[i]) < count:
+                    groups.setdefault(self._kind(surfaces[i], dice), []).append(i)
+            if not groups:
+                break
+            for kind, rows in groups.items():
+                index = torch.tensor(rows, device=images.device)
+                before = images[index]
+                after, soft = DEFECTS[kind](before, allowed[index], rng)
+                after = after.clamp(0, 1)
+                mask, good = visible(before, after, soft, labels[index] > 0)
+                keep = good.tolist()
+                for row, i in enumerate(rows):
+                    if keep[row]:
+                        kinds[i].append(kind)
+                        images[i] = after[row]
+                        labels[i][mask[row]] = len(kinds[i])
+        return images, labels, kinds
+
+    def _kind(self, surface: str, dice: random.Random) -> str:
+        """Draw a kind of defect that suits the surface."""
+        regular = self.regular_boost and any(word in surface for word in REGULAR_WORDS)
+        weights = [w * (REGULAR_BOOST.get(k, 1.0) if regular else 1.0) for k, w in KIND_WEIGHTS.items()]
+        return dice.choices(list(KIND_WEIGHTS), weights)[0]
+
+
+def visible(before: Tensor, after: Tensor, soft: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the tight mask of what can be seen (b, H, W) and whether the defect may stay (b,).
+
+    The mask is the soft mask above one half, where the picture really changed in the neighbourhood. A defect stays when its mean
+    change clears a floor and the local texture, when it is large enough, and when it does not cover an older one.
+    """
+    b, h, w = soft.shape
+    region = soft > 0.5
+    change = (after - before).abs().amax(1)  # (b, H, W)
+    size = region.flatten(1).sum(1).clamp(min=1)
+    mean = (change * region).flatten(1).sum(1) / size
+    floor = (0.3 * mean).clamp(min=0.02).view(b, 1, 1)
+    reach = 2 * max(1, round(h / 128)) + 1
+    near = F.max_pool2d((change > floor).float()[:, None], reach, 1, reach // 2)[:, 0] > 0
+    mask = region & near & ~taken
+
+    area = mask.flatten(1).sum(1)
+    mean = (change * mask).flatten(1).sum(1) / area.clamp(min=1)
+    rough = (before - smooth(before, max(2, h // 32))).abs().mean(1)
+    texture = (rough * mask).flatten(1).sum(1) / area.clamp(min=1)
+    clear = mean > torch.maximum(torch.full_like(mean, MIN_CHANGE), 0.9 * texture / (1 + area.sqrt() / (h / 10)))
+    extent = torch.maximum(mask.any(1).sum(1), mask.any(2).sum(1))
+    large = (area >= 8) & (extent >= max(4, round(MIN_EXTENT * h)))
+    fresh = (region & taken).flatten(1).sum(1) < 0.2 * size
+    return mask, clear & large & fresh

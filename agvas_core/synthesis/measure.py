@@ -1,0 +1,120 @@
+"""Facts measured on pixels: box, area, place, shape word, colour word and contrast of each labelled defect."""
+# H, W: the image's size; images uint8 (3, H, W) or float in [0, 1]; labels uint8 (H, W)
+
+from __future__ import annotations
+
+import colorsys
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from agvas_core.regions import place_of
+from agvas_core.synthesis.facts import DefectFacts
+
+COLOR_WORDS: tuple[str, ...] = (
+    "dark", "bright", "black", "white", "gray", "brown", "reddish", "yellowish", "greenish", "bluish", "purplish", "mixed",
+)  # fmt: skip
+SHAPE_WORDS: tuple[str, ...] = ("thin", "curved", "branching", "scattered", "elongated", "round", "irregular")
+
+
+def shape_word(mask: NDArray[np.bool_]) -> str:
+    """Return a plain word for the shape of a non-empty mask, cropped to its box or not."""
+    area = int(mask.sum())
+    parts, n = ndimage.label(mask, structure=np.ones((3, 3)))
+    if n > 2 and np.bincount(parts.ravel())[1:].max() < 0.6 * area:
+        return "scattered"
+    y, x = np.nonzero(mask)
+    cov = np.cov(np.stack([y, x])) + np.eye(2) / 12 if area > 1 else np.eye(2)
+    minor, major = np.sqrt(np.linalg.eigvalsh(cov))
+    padded = np.pad(mask, 1)
+    edge = area - int(ndimage.binary_erosion(padded).sum())  # pixels of the outline
+    width = 2 * area / max(1, edge)  # mean thickness: about 2 for a line two px wide
+    extent = 4 * major  # length of a uniform ellipse with this spread
+    if edge > 0.55 * area and extent > 5 * width:
+        length = area / max(1.0, area / max(1, edge) * 2) * 2 if width > 3 else area / max(1.0, width * 0.9)
+        if length > 1.75 * extent:
+            return "branching"
+        return "curved" if major < 5.5 * minor else "thin"
+    if major > 2.3 * minor:
+        return "elongated"
+    filled = area / (np.pi * 4 * major * minor)  # 1 for an ellipse
+    return "round" if filled > 0.9 and major < 1.5 * minor else "irregular"
+
+
+def color_word(now: NDArray[np.floating], before: NDArray[np.floating] | None) -> str:
+    """Return a plain word for how the mean colour `now` (3,) looks, against the colour `before` (3,) of the clean ground."""
+    light = float(now.mean())
+    old = now if before is None else before
+    change = (now - now.mean()) - (old - old.mean())  # chroma that the defect added
+    added = float(np.ptp(change))
+    chroma = now - now.mean() if before is None else change
+    if added > 0.07 or (before is None and np.ptp(chroma) > 0.12):
+        hue = colorsys.rgb_to_hsv(*np.clip(0.5 + chroma * 0.5, 0, 1))[0] * 360
+        if hue < 50 or hue > 345:
+            if light < 0.42 and 8 < hue < 50:
+                return "brown"
+            return "reddish" if hue < 28 or hue > 345 else "yellowish"
+        return "yellowish" if hue < 75 else "greenish" if hue < 165 else "bluish" if hue < 260 else "purplish"
+    delta = light - float(old.mean())
+    if before is not None and abs(delta) < 0.02:
+        return "mixed"
+    if light < 0.14:
+        return "black"
+    if light > 0.88:
+        return "white"
+    if before is None:
+        return "dark" if light < 0.35 else "bright" if light > 0.65 else "gray"
+    return "dark" if delta < 0 else "bright"
+
+
+def measure(
+    image: NDArray, labels: NDArray[np.uint8], kinds: list[str], clean: NDArray | None = None, min_area_px: int = 1
+) -> tuple[NDArray[np.uint8], tuple[DefectFacts, ...]]:
+    """Measure every defect and number them anew, largest first.
+
+    Args:
+        image: (3, H, W) float in [0, 1] with the defects.
+        labels: uint8 (H, W), i + 1 where kinds[i] lies.
+        kinds: names by label.
+        clean: (3, H, W) the same scene without defects; without it, the ground beside the defect stands in.
+        min_area_px: smaller defects are dropped from the labels and the facts.
+
+    Returns:
+        the new labels and the facts, so that facts[i] describes labels == i + 1.
+    """
+    h, w = labels.shape
+    areas = np.bincount(labels.ravel(), minlength=len(kinds) + 1)[1 : len(kinds) + 1]
+    order = [i for i in np.argsort(-areas, kind="stable") if areas[i] >= max(1, min_area_px)]
+    renumber = np.zeros(256, np.uint8)
+    facts = []
+    boxes = ndimage.find_objects(labels, max_label=max(1, len(kinds)))
+    for new, i in enumerate(order):
+        renumber[i + 1] = new + 1
+        box = boxes[i]
+        mask = labels[box] == i + 1
+        rows, cols = box
+        y, x = np.nonzero(mask)
+        cy, cx = float(y.mean() + rows.start), float(x.mean() + cols.start)
+        inside = image[:, rows, cols][:, mask]
+        if clean is None:
+            pad = 6
+            around = slice(max(0, rows.start - pad), rows.stop + pad), slice(max(0, cols.start - pad), cols.stop + pad)
+            free = labels[around] == 0
+            ground = image[:, around[0], around[1]][:, free] if free.any() else inside
+            before = ground.mean(1, keepdims=True)
+        else:
+            before = clean[:, rows, cols][:, mask]
+        facts.append(
+            DefectFacts(
+                kind=kinds[i],
+                color=color_word(inside.mean(1), before.mean(1)),
+                shape=shape_word(mask),
+                area_px=int(areas[i]),
+                box_xyxy=(cols.start, rows.start, cols.stop, rows.stop),
+                centroid_yx=(cy, cx),
+                place=place_of(cy, cx, h, w),
+                contrast=float(np.abs(inside - before).mean()),
+            )
+        )
+    return renumber[labels], tuple(facts)
