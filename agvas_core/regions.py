@@ -1,0 +1,235 @@
+"""Connected parts of a mask: box, area, centroid, and where it lies, in words; and the Predictions made of them."""
+
+# H, W: the image's own size. R: number of connected parts.
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import ndimage
+
+from agvas_core.structures import Prediction, Region
+
+PLACES: tuple[str, ...] = (
+    "upper left", "top", "upper right", "left", "center", "right", "lower left", "bottom", "lower right",
+)  # fmt: skip
+
+_EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
+_ROUNDING = 1e-4  # probabilities may leave [0, 1] by this much through interpolation
+
+
+def place_of(y: float, x: float, height: int, width: int) -> str:
+    """Return the word for a point (px) in an image: thirds of the height and of the width."""
+    row = min(2, max(0, int(3 * y / max(1, height))))
+    col = min(2, max(0, int(3 * x / max(1, width))))
+    return PLACES[3 * row + col]
+
+
+def find_regions(mask: ArrayLike, score_map: ArrayLike, min_area_px: int = 0) -> tuple[Region, ...]:
+    """Return the 8-connected parts of a mask, largest first.
+
+    Args:
+        mask: bool (H, W).
+        score_map: (H, W), the anomaly probability whose highest value inside a part is its score.
+        min_area_px: smaller parts are left out.
+
+    Raises:
+        ValueError: when the shapes differ, are not (H, W), or the area is negative.
+    """
+    pixels = np.asarray(mask)
+    scores = np.asarray(score_map, dtype=np.float32)
+    if pixels.ndim != 2 or pixels.shape != scores.shape:
+        raise ValueError(f"Mask and score map must be one (H, W) shape; got {pixels.shape} and {scores.shape}.")
+    _check_area(min_area_px)
+    return _regions_and_mask(pixels.astype(bool, copy=False), scores, min_area_px)[0]
+
+
+def make_prediction(
+    *,
+    image_id: str,
+    p_seg: ArrayLike,
+    p_nor: ArrayLike,
+    p_ano: ArrayLike,
+    threshold: float = 0.5,
+    alpha: float = 0.5,
+    min_area_px: int = 0,
+    roi_xyxy: tuple[int, int, int, int] | None = None,
+) -> Prediction:
+    """Fuse the three maps into a mask: anomaly_map = alpha * p_seg + (1 - alpha) * p_ano, paper Eq. 8.
+
+    Args:
+        image_id: which image.
+        p_seg: (H, W) in [0, 1], the absolute anchor's map.
+        p_nor: (H, W) in [0, 1], the normal anchor's map.
+        p_ano: (H, W) in [0, 1], the anomaly anchor's map.
+        threshold: pred_mask = anomaly_map > threshold, 0 to 1.
+        alpha: weight of p_seg, 0 to 1.
+        min_area_px: connected parts below it are removed from the mask.
+        roi_xyxy: region of interest in px (right and bottom exclusive), clipped to the image; the mask is empty outside.
+
+    Raises:
+        ValueError: when a map has another shape, a value outside [0, 1] or NaN, or a number is out of its range.
+    """
+    maps = [_probability_map(name, value) for name, value in (("p_seg", p_seg), ("p_nor", p_nor), ("p_ano", p_ano))]
+    if len({m.shape for m in maps}) != 1:
+        raise ValueError(f"p_seg, p_nor and p_ano must have one shape; got {[m.shape for m in maps]}.")
+    _check_unit("threshold", threshold)
+    _check_unit("alpha", alpha)
+    _check_area(min_area_px)
+    height, width = maps[0].shape
+    return _fuse(
+        image_id=image_id,
+        maps=(maps[0], maps[1], maps[2]),
+        anomaly_map=None,
+        threshold=float(threshold),
+        alpha=float(alpha),
+        min_area_px=int(min_area_px),
+        roi_xyxy=None if roi_xyxy is None else _clip_roi(roi_xyxy, height, width),
+    )
+
+
+def rethreshold(
+    prediction: Prediction,
+    *,
+    threshold: float | None = None,
+    alpha: float | None = None,
+    min_area_px: int | None = None,
+) -> Prediction:
+    """Return the same maps under another threshold, alpha or smallest area; None keeps the value. No model run.
+
+    Raises:
+        ValueError: when a number is out of its range.
+    """
+    new_threshold = prediction.threshold if threshold is None else threshold
+    new_alpha = prediction.alpha if alpha is None else alpha
+    new_area = prediction.min_area_px if min_area_px is None else min_area_px
+    _check_unit("threshold", new_threshold)
+    _check_unit("alpha", new_alpha)
+    _check_area(new_area)
+    return _fuse(
+        image_id=prediction.image_id,
+        maps=(prediction.p_seg, prediction.p_nor, prediction.p_ano),
+        anomaly_map=prediction.anomaly_map if new_alpha == prediction.alpha else None,
+        threshold=float(new_threshold),
+        alpha=float(new_alpha),
+        min_area_px=int(new_area),
+        roi_xyxy=prediction.roi_xyxy,
+    )
+
+
+def _fuse(
+    *,
+    image_id: str,
+    maps: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
+    anomaly_map: NDArray[np.float32] | None,
+    threshold: float,
+    alpha: float,
+    min_area_px: int,
+    roi_xyxy: tuple[int, int, int, int] | None,
+) -> Prediction:
+    p_seg, p_nor, p_ano = maps  # (H, W) each
+    if anomaly_map is None:
+        anomaly_map = np.float32(alpha) * p_seg + np.float32(1.0 - alpha) * p_ano  # (H, W)
+    height, width = anomaly_map.shape
+    x0, y0, x1, y1 = roi_xyxy or (0, 0, width, height)
+    mask = np.zeros((height, width), dtype=bool)  # (H, W)
+    mask[y0:y1, x0:x1] = anomaly_map[y0:y1, x0:x1] > threshold
+    regions, mask = _regions_and_mask(mask, anomaly_map, min_area_px)
+    return Prediction(
+        image_id=image_id,
+        size_hw=(height, width),
+        p_seg=p_seg,
+        p_nor=p_nor,
+        p_ano=p_ano,
+        anomaly_map=_read_only(anomaly_map),
+        pred_mask=_read_only(mask),
+        threshold=threshold,
+        alpha=alpha,
+        min_area_px=min_area_px,
+        pred_score=float(min(1.0, anomaly_map[y0:y1, x0:x1].max())),
+        regions=regions,
+        verdict="anomaly" if regions else "normal",
+        roi_xyxy=roi_xyxy,
+    )
+
+
+def _regions_and_mask(
+    mask: NDArray[np.bool_], score_map: NDArray[np.float32], min_area_px: int
+) -> tuple[tuple[Region, ...], NDArray[np.bool_]]:
+    """Return the parts that are large enough, and the mask of them; a few passes whatever the number of specks."""
+    height, width = mask.shape
+    labels, count = ndimage.label(mask, structure=_EIGHT_CONNECTED)  # (H, W) in 0 .. R
+    if count == 0:
+        return (), mask
+    ys, xs = np.nonzero(mask)
+    part = labels[ys, xs]
+    area = np.bincount(part, minlength=count + 1)  # (R + 1,), index 0 unused
+    divisor = np.maximum(area, 1)
+    center_y = np.bincount(part, weights=ys, minlength=count + 1) / divisor
+    center_x = np.bincount(part, weights=xs, minlength=count + 1) / divisor
+    score = np.zeros(count + 1, dtype=np.float32)
+    np.maximum.at(score, part, score_map[ys, xs])
+    boxes = ndimage.find_objects(labels)
+
+    keep = area >= max(1, min_area_px)
+    keep[0] = False
+    if not keep[1:].all():
+        mask = keep[labels]
+    order = np.flatnonzero(keep)
+    order = order[np.argsort(-area[order], kind="stable")]  # equal areas stay in reading order
+    regions = []
+    for index, r in enumerate(order.tolist(), start=1):
+        rows, cols = boxes[r - 1]
+        regions.append(
+            Region(
+                index=index,
+                box_xyxy=(int(cols.start), int(rows.start), int(cols.stop), int(rows.stop)),
+                area_px=int(area[r]),
+                area_percent=100.0 * int(area[r]) / (height * width),
+                centroid_yx=(float(center_y[r]), float(center_x[r])),
+                place=place_of(float(center_y[r]), float(center_x[r]), height, width),
+                score=float(min(np.float32(1.0), score[r])),
+            )
+        )
+    return tuple(regions), mask
+
+
+def _probability_map(name: str, value: ArrayLike) -> NDArray[np.float32]:
+    array = np.asarray(value, dtype=np.float32)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(f"{name} must be a map of shape (H, W); got {array.shape}.")
+    low, high = float(array.min()), float(array.max())
+    if math.isnan(low) or low < -_ROUNDING or high > 1.0 + _ROUNDING:
+        raise ValueError(f"{name} must hold probabilities in [0, 1]; got values from {low:g} to {high:g}.")
+    if low < 0.0 or high > 1.0:
+        array = np.clip(array, 0.0, 1.0)
+    return _read_only(array)
+
+
+def _read_only(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _check_unit(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:  # also refuses NaN
+        raise ValueError(f"{name} must lie between 0 and 1; got {value}.")
+
+
+def _check_area(min_area_px: int) -> None:
+    if min_area_px < 0:
+        raise ValueError(f"min_area_px must be 0 or more; got {min_area_px}.")
+
+
+def _clip_roi(roi_xyxy: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
+    if len(roi_xyxy) != 4:
+        raise ValueError(f"roi_xyxy must be left, top, right, bottom; got {roi_xyxy}.")
+    x0, y0, x1, y1 = (int(round(v)) for v in roi_xyxy)
+    clipped = (max(0, x0), max(0, y0), min(width, x1), min(height, y1))
+    if clipped[0] >= clipped[2] or clipped[1] >= clipped[3]:
+        raise ValueError(f"The region of interest {roi_xyxy} has no pixel inside the {width} x {height} image.")
+    return clipped
