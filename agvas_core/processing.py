@@ -1,0 +1,342 @@
+"""Image in, canvas for the model, maps back: open_image turns any picture upright RGB; Letterbox goes there and back."""
+
+# H, W: the uploaded image's own size. C: side of the square canvas. h, w: size of a map over the whole canvas.
+
+from __future__ import annotations
+
+import hashlib
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from agvas_core.structures import InspectionImage
+
+MAX_MEGAPIXELS = 40.0
+MAX_FILE_MB = 256
+# Only readers that run no other program and need no fonts (EPS would start Ghostscript).
+FORMATS: tuple[str, ...] = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+WANTED = "upload a PNG, JPEG, WebP, BMP or TIFF image"
+
+_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+
+
+def open_image(source: str | Path | bytes | Image.Image | NDArray, name: str | None = None) -> InspectionImage:
+    """Return any picture as upright 8-bit RGB.
+
+    EXIF orientation is applied; of an animation the first frame is taken. Transparent pixels show white, except when
+    every pixel is transparent (an unused alpha channel), which is then ignored. 16-bit and float greys are stretched
+    between their robust extremes (see stretch_to_uint8); a float array within [0, 1] is scaled by 255.
+
+    Args:
+        source: path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 1 | 2 | 3 | 4) of grey, grey +
+            alpha, RGB or RGBA: bool, uint8, or deeper.
+        name: the name to show; by default the file's name.
+
+    Raises:
+        FileNotFoundError: when the path does not exist.
+        ValueError: when it is empty, too large, damaged or not an image; the message is a sentence for the user.
+    """
+    if isinstance(source, (str, Path)):
+        path = Path(source)
+        picture, shown = _decode(_read_bytes(path)), name or path.name
+    elif isinstance(source, (bytes, bytearray, memoryview)):
+        picture, shown = _decode(bytes(source)), name or "image"
+    elif isinstance(source, Image.Image):
+        picture, shown = source, name or Path(str(getattr(source, "filename", "") or "image")).name
+    elif isinstance(source, np.ndarray):
+        return _inspection_image(_array_to_rgb(source), name or "image")
+    else:
+        raise ValueError(f"Cannot read an image from a {type(source).__name__}; give a path, bytes, PIL image or array.")
+    _check_size(picture.height, picture.width)
+    try:
+        picture.load()
+    except Exception as error:  # Pillow's readers raise almost anything on damaged data
+        raise ValueError(f"This image is damaged or incomplete ({error}); save or export it again.") from error
+    return _inspection_image(_picture_to_rgb(_upright(picture)), shown)
+
+
+def stretch_to_uint8(values: ArrayLike) -> NDArray[np.uint8]:
+    """Return deep grey values of any range as uint8 of the same shape.
+
+    Black and white are the 0.1 and 99.9 percentiles, widened towards the true extremes by at most half their
+    distance each: a dead pixel does not eat the contrast, and a small bright defect is not clipped. NaN and -inf
+    become black, +inf white; an image of one value becomes its place in the type's range (floats: in [0, 1]).
+    """
+    array = np.asarray(values)
+    full_scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
+    deep = array.astype(np.float64)
+    finite = deep[np.isfinite(deep)]
+    if finite.size == 0:
+        return np.where(deep == np.inf, 255, 0).astype(np.uint8)
+    low, high = np.percentile(finite, (0.1, 99.9))
+    margin = (high - low) / 2
+    low, high = max(float(finite.min()), low - margin), min(float(finite.max()), high + margin)
+    if high <= low:  # all but single pixels are equal
+        low, high = float(finite.min()), float(finite.max())
+    if high <= low:
+        low, high = 0.0, full_scale
+    deep = np.nan_to_num(deep, nan=low, neginf=low, posinf=high)
+    return np.rint(255.0 * np.clip((deep - low) / (high - low), 0.0, 1.0)).astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class Letterbox:
+    """How an image lies on the canvas: scaled into the upper left corner, the rest repeats its last row and column.
+
+    Attributes:
+        size_hw: the image's own height and width, px.
+        canvas: side of the square canvas, px.
+    """
+
+    size_hw: tuple[int, int]
+    canvas: int
+
+    @property
+    def content_hw(self) -> tuple[int, int]:
+        """Height and width of the scaled image on the canvas, whole px and at least 1."""
+        longest = max(self.size_hw)
+        height, width = (max(1, math.floor(side * self.canvas / longest + 0.5)) for side in self.size_hw)
+        return height, width
+
+
+def fit(rgb: NDArray[np.uint8], canvas: int) -> tuple[NDArray[np.uint8], Letterbox]:
+    """Scale an image's longer side to the canvas, and fill the canvas to the right and below.
+
+    The fill repeats the last column and row: a border in black or in the mean colour would be the strongest edge
+    of many pictures, and an anomaly of its own.
+
+    Args:
+        rgb: uint8 (H, W, 3).
+        canvas: C, side in px.
+
+    Returns:
+        uint8 (C, C, 3), and how to come back.
+    """
+    if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8 or 0 in rgb.shape:
+        raise ValueError(f"rgb must be uint8 (H, W, 3); got {rgb.dtype} {rgb.shape}.")
+    if canvas < 1:
+        raise ValueError(f"canvas must be at least 1 px; got {canvas}.")
+    letterbox = Letterbox((int(rgb.shape[0]), int(rgb.shape[1])), int(canvas))
+    height, width = letterbox.content_hw
+    content = rgb
+    if (height, width) != letterbox.size_hw:
+        shrinks = canvas < max(letterbox.size_hw)
+        picture = Image.fromarray(np.ascontiguousarray(rgb))
+        kernel = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
+        # The gap lets Pillow average whole blocks first: as good at this size, and several times faster.
+        content = np.asarray(picture.resize((width, height), kernel, reducing_gap=3.0 if shrinks else None))
+    padded = np.pad(content, ((0, canvas - height), (0, canvas - width), (0, 0)), mode="edge")  # (C, C, 3)
+    return padded, letterbox
+
+
+def restore(canvas_map: Tensor | ArrayLike, letterbox: Letterbox) -> NDArray[np.float32]:
+    """Bring a map over the canvas back to the image: the exact inverse of fit.
+
+    Each original pixel's centre is carried into the map's coordinates (no half-pixel shift, whatever the map's
+    resolution) and read with a triangle kernel, widened where the map is finer than the image; cells that hold
+    fill only are never read.
+
+    Args:
+        canvas_map: (..., h, w) at any resolution, covering the whole canvas; a tensor is worked on where it is.
+        letterbox: from fit.
+
+    Returns:
+        float32 (..., H, W), within the range of the values given.
+    """
+    values = canvas_map.detach() if isinstance(canvas_map, Tensor) else torch.from_numpy(np.array(canvas_map))
+    values = values.float()  # (..., h, w)
+    if values.ndim < 2:
+        raise ValueError(f"canvas_map must have the shape (..., h, w); got {tuple(values.shape)}.")
+    rows, cols = (
+        torch.from_numpy(_kernel_rows(size, content / letterbox.canvas, cells)).to(values.device)
+        for size, content, cells in zip(letterbox.size_hw, letterbox.content_hw, values.shape[-2:], strict=True)
+    )  # (H, h), (W, w)
+    return (rows @ values @ cols.T).cpu().numpy()
+
+
+def limit_canvas(size_hw: tuple[int, int], serving_px: int, multiple: int = 32) -> int:
+    """Return the canvas for an image: serving_px, or less where an image would be enlarged more than twice.
+
+    Args:
+        size_hw: height and width of the image, px.
+        serving_px: side at which the model serves large images, px, a multiple of `multiple`.
+        multiple: the canvas is a multiple of this, and never smaller.
+    """
+    if serving_px < multiple or serving_px % multiple:
+        raise ValueError(f"serving_px must be a multiple of {multiple}; got {serving_px}.")
+    twice = 2 * max(size_hw) // multiple * multiple
+    return min(serving_px, max(multiple, twice))
+
+
+def _kernel_rows(size: int, share: float, cells: int) -> NDArray[np.float32]:
+    """Return (size, cells) weights, rows summing to 1, that read `size` pixels from the first share of `cells`."""
+    content = share * cells  # length of the content in cells
+    centers = (np.arange(size) + 0.5) * content / size - 0.5  # (size,), in cell indices
+    reach = max(1.0, content / size)  # half width of the triangle
+    valid = min(cells, max(1, math.ceil(content - 1e-6)))
+    distance = np.abs(centers[:, None] - np.arange(valid)[None, :]) / reach
+    weights = np.zeros((size, cells))
+    weights[:, :valid] = np.maximum(0.0, 1.0 - distance)
+    empty = weights.sum(axis=1) == 0.0  # centre beyond the last valid cell: a sliver thinner than a cell
+    weights[empty, np.clip(np.rint(centers[empty]), 0, valid - 1).astype(int)] = 1.0
+    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {path}.")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; {WANTED}.")
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_MB * 1024 * 1024 + 1)
+    if len(data) > MAX_FILE_MB * 1024 * 1024:
+        kind = _foreign_kind(data)
+        raise ValueError(f"This file is {kind}; {WANTED}." if kind else f"This file is larger than {MAX_FILE_MB} MB.")
+    return data
+
+
+def _decode(data: bytes) -> Image.Image:
+    if not data:
+        raise ValueError(f"This file is empty; {WANTED}.")
+    try:
+        return Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ValueError(f"This image is far too large; the limit is {MAX_MEGAPIXELS:g} megapixels.") from error
+    except UnidentifiedImageError as error:
+        kind = _foreign_kind(data)
+        if kind:
+            raise ValueError(f"This file is {kind}; {WANTED}.") from error
+        raise ValueError(f"This file is damaged or not an image; {WANTED}.") from error
+    except Exception as error:  # a header that a reader chokes on
+        raise ValueError(f"This image is damaged or incomplete ({error}); save or export it again.") from error
+
+
+def _foreign_kind(data: bytes) -> str | None:
+    """Name what a file is by its first bytes, with its article, when it is something known that we do not read."""
+    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    starts = (
+        (b"%pdf", "a PDF"),
+        (b"8bps", "a Photoshop document"),
+        (b"%!ps", "a PostScript file"),
+        (b"\x1a\x45\xdf\xa3", "a video"),
+        (b"flv", "a video"),
+        (b"\x00\x00\x01\xba", "a video"),
+        (b"\x00\x00\x01\xb3", "a video"),
+        (b"<!doctype html", "an HTML page"),
+        (b"<html", "an HTML page"),
+        (b"pk\x03\x04", "a ZIP archive or an office document"),
+        (b"\x1f\x8b", "a compressed archive"),
+        (b"7z\xbc\xaf", "a compressed archive"),
+        (b"rar!", "a compressed archive"),
+        (b"\x93numpy", "a NumPy array"),
+        (b"id3", "a sound file"),
+    )
+    for start, kind in starts:
+        if head.startswith(start):
+            return kind
+    if head.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in data[:4096].lower():
+        return "an SVG drawing"
+    if data[4:8] == b"ftyp":
+        brands = data[8:32]
+        if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")):
+            return "a HEIC photo"
+        return "an AVIF image that cannot be read here" if b"avif" in brands else "a video"
+    if head.startswith(b"riff") and data[8:12] == b"AVI ":
+        return "a video"
+    if head.startswith(b"riff") and data[8:12] == b"WAVE":
+        return "a sound file"
+    if data[128:132] == b"DICM":
+        return "a DICOM scan"
+    if data[:1024].isascii() and b"\x00" not in data[:1024]:
+        return "a text file"
+    return None
+
+
+def _check_size(height: int, width: int) -> None:
+    if height < 1 or width < 1:
+        raise ValueError(f"This image has no pixels ({width} x {height}).")
+    megapixels = height * width / 1e6
+    if megapixels > MAX_MEGAPIXELS:
+        raise ValueError(
+            f"This image has {width} x {height} = {megapixels:.0f} megapixels; the limit is {MAX_MEGAPIXELS:g}. "
+            "Crop it or scale it down."
+        )
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(picture) or picture
+    except Exception:  # broken EXIF: the pixels are still good
+        return picture
+
+
+def _picture_to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
+    """Return uint8 (H, W, 3) from a loaded PIL image of any mode."""
+    if picture.mode in _DEEP_MODES:
+        return _gray_to_rgb(stretch_to_uint8(np.asarray(picture)))
+    has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
+    if not has_alpha:
+        return np.array(picture.convert("RGB"))
+    if picture.mode in ("RGBa", "La"):
+        picture = picture.convert(picture.mode[:-1] + "A")
+    return _on_white(np.asarray(picture.convert("RGBA")))
+
+
+def _array_to_rgb(array: NDArray) -> NDArray[np.uint8]:
+    """Return uint8 (H, W, 3) from an array of grey, grey + alpha, RGB or RGBA values."""
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise ValueError(f"An image array must be (H, W) or (H, W, 1 | 2 | 3 | 4); got {array.shape}.")
+    _check_size(int(array.shape[0]), int(array.shape[1]))
+    if array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    elif array.dtype != np.uint8:
+        if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
+            raise ValueError(f"An image array must hold numbers; got {array.dtype}.")
+        array = _deep_array_to_uint8(array)
+    channels = 1 if array.ndim == 2 else array.shape[2]
+    if channels == 1:
+        return _gray_to_rgb(array.reshape(array.shape[:2]))
+    if channels == 3:
+        return np.array(array)
+    colors = array[..., :1].repeat(3, axis=2) if channels == 2 else array[..., :3]
+    return _on_white(np.concatenate((colors, array[..., -1:]), axis=2))
+
+
+def _deep_array_to_uint8(array: NDArray) -> NDArray[np.uint8]:
+    is_float = np.issubdtype(array.dtype, np.floating)
+    in_unit = is_float and bool(np.isfinite(array).all()) and array.min() >= 0.0 and array.max() <= 1.0
+    if in_unit:
+        return np.rint(array * 255.0).astype(np.uint8)
+    if array.ndim == 3 and array.shape[2] in (2, 4):  # alpha has a range of its own
+        full_scale = 1.0 if is_float else float(np.iinfo(array.dtype).max)
+        alpha = np.rint(255.0 * np.clip(np.nan_to_num(array[..., -1:] / full_scale), 0.0, 1.0)).astype(np.uint8)
+        return np.concatenate((stretch_to_uint8(array[..., :-1]), alpha), axis=2)
+    return stretch_to_uint8(array)
+
+
+def _gray_to_rgb(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(gray[:, :, None], 3, axis=2)
+
+
+def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return uint8 (H, W, 3): colours over white; an alpha of zero everywhere counts as unused."""
+    color, alpha = rgba[..., :3], rgba[..., 3:]
+    if alpha.min() == 255 or alpha.max() == 0:
+        return np.array(color)
+    opacity = alpha.astype(np.float32) / 255.0  # (H, W, 1)
+    return np.rint(color * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
+
+
+def _inspection_image(rgb: NDArray[np.uint8], name: str) -> InspectionImage:
+    rgb = np.ascontiguousarray(rgb)
+    digest = hashlib.blake2b(digest_size=16)
+    digest.update(f"{rgb.shape[0]}x{rgb.shape[1]}:".encode())
+    digest.update(rgb.data)
+    return InspectionImage(digest.hexdigest(), rgb, name)
