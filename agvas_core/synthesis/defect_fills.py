@@ -84,6 +84,11 @@ def smooth(images: Tensor, cell: int) -> Tensor:
     return F.interpolate(small, images.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def largest(images: Tensor, k: int) -> Tensor:
+    """Return the largest value of each channel in a square of k px (odd), rows then columns."""
+    return F.max_pool2d(F.max_pool2d(images, (k, 1), 1, (k // 2, 0)), (1, k), 1, (0, k // 2))
+
+
 def moved(images: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
     """Return the images sampled at (y + dy, x + dx), offsets (b, H, W) or (b, 1, 1) in px, reflecting at the border."""
     h, w = images.shape[-2:]

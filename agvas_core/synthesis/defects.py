@@ -13,6 +13,8 @@ from torch import Generator, Tensor
 from agvas_core.synthesis.defect_fills import (
     blend,
     grain,
+    largest,
+    moved,
     other_texture,
     palette,
     random_color,
@@ -21,7 +23,6 @@ from agvas_core.synthesis.defect_fills import (
     soften,
     tint,
     tone,
-    moved,
 )
 from agvas_core.synthesis.defect_shapes import (
     REFERENCE_SIZE,
@@ -143,10 +144,9 @@ def pit(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor
     site = make_site(allowed, rng, (0.0004, 0.012))
     n = 1 if _coin(rng, 0.35) else 14
     alpha = specks(site, rng, n, (2.2, 4.5) if n == 1 else (0.9, 3.2), 1.3) * allowed
-    lip = (alpha.roll(-max(1, round(_unit(images))), 1) - alpha).clamp(0, 1) * allowed
     out = images * (1 - alpha * each(rng, b, 0.35, 0.95))[:, None]
     lower = (alpha.roll(max(1, round(_unit(images))), 1) - alpha).clamp(0, 1) * allowed * chance(rng, b, 0.5)
-    return blend(out, 1 - (1 - out) * 0.65, lower - 0 * lip), alpha
+    return blend(out, 1 - (1 - out) * 0.65, lower), alpha
 
 
 def _raised(images: Tensor, allowed: Tensor, rng: Generator, sign: float) -> tuple[Tensor, Tensor]:
@@ -157,9 +157,8 @@ def _raised(images: Tensor, allowed: Tensor, rng: Generator, sign: float) -> tup
     height = sign * soft_step(d + 0.3 * width, width)
     amount = each(rng, b, 0.18, 0.75)
     lit, size = relief(images, height, amount, rng)
-    alpha = soft_step(d, 1.5 * _unit(images)) * allowed
     mask = torch.maximum((size * 2.5).clamp(0, 1), soft_step(d + 0.4 * site.radius, 2.0)) * allowed
-    return blend(images, lit, allowed.float()), mask + 0 * alpha
+    return blend(images, lit, allowed.float()), mask
 
 
 def dent(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -168,9 +167,8 @@ def dent(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tenso
 
 
 def bump(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """A soft bulge or blister: bright towards the light, dark behind, often with a small highlight."""
-    out, mask = _raised(images, allowed, rng, 1.0)
-    return out, mask
+    """A soft bulge or blister: bright towards the light, dark behind, never cut off from the ground."""
+    return _raised(images, allowed, rng, 1.0)
 
 
 def stain(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -313,11 +311,11 @@ def _element(images: Tensor, allowed: Tensor, rng: Generator, erase: bool = Fals
     d = _pick(blob(site, rng, 1.3, (0.0, 0.08)), polygon(site, rng, 4, 0.1), rng)
     alpha = soft_step(d, 1.5 * u) * allowed
     k = 2 * max(1, round(float(torch.randint(1, 7, (), generator=rng, device=rng.device)) * u)) + 1
-    grown = F.max_pool2d(images, k, 1, k // 2)
-    shrunk = -F.max_pool2d(-images, k, 1, k // 2)
+    grown = largest(images, k)
+    shrunk = -largest(-images, k)
     if erase or _coin(rng, 0.35):  # opening takes bright elements away, closing dark ones
-        opened = F.max_pool2d(shrunk, k, 1, k // 2)
-        closed = -F.max_pool2d(-grown, k, 1, k // 2)
+        opened = largest(shrunk, k)
+        closed = -largest(-grown, k)
         changed_more = (images - opened).abs().mean((1, 2, 3)) < (closed - images).abs().mean((1, 2, 3))
         fill = torch.where((changed_more.view(b, 1, 1, 1)) ^ chance(rng, b, 0.25)[:, None], closed, opened)
         fill = torch.where(chance(rng, b, 0.25)[:, None], smooth(images, max(4, round(24 * u))), fill)
@@ -346,7 +344,7 @@ def weave_fault(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor
     shift = each(rng, b, 2.0, 6.0) * u
     slid = moved(images, shift * angle.cos(), shift * angle.sin())
     k = 2 * max(1, round(2 * u)) + 1
-    thick = _mix(F.max_pool2d(images, k, 1, k // 2), -F.max_pool2d(-images, k, 1, k // 2), rng)
+    thick = _mix(largest(images, k), -largest(-images, k), rng)
     fill = _mix(slid, _mix(thick, smooth(images, k), rng), rng, 0.4)
     out = blend(images, fill, alpha)
     shaded = tone(out, alpha, rng, 0.1, 0.5)

@@ -13,14 +13,17 @@ from agvas_core.synthesis.defect_fills import smooth
 from agvas_core.synthesis.defects import DEFECTS
 from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
 from agvas_core.synthesis.measure import measure
+from agvas_core.synthesis.surfaces import make_surface
+from agvas_core.synthesis.textures import TextureBank
 
 try:  # interim: until all the families are in
     from agvas_core.synthesis.lighting import apply_camera, apply_scene
-    from agvas_core.synthesis.objects import make_object_scene
-    from agvas_core.synthesis.surfaces import make_surface
-    from agvas_core.synthesis.textures import TextureBank
 except ImportError:
-    from agvas_core.synthesis.interim import TextureBank, apply_camera, apply_scene, make_object_scene, make_surface
+    from agvas_core.synthesis.interim import apply_camera, apply_scene
+try:
+    from agvas_core.synthesis.objects import make_object_scene
+except ImportError:
+    from agvas_core.synthesis.interim import make_object_scene
 
 # How often each kind is drawn: what is thin, small or hard to name comes more often.
 KIND_WEIGHTS: dict[str, float] = {
@@ -28,8 +31,10 @@ KIND_WEIGHTS: dict[str, float] = {
     "contamination": 1.0, "fiber": 0.9, "missing part": 0.9, "chipped edge": 0.8, "deformation": 0.7, "misprint": 0.6,
     "weave fault": 0.6, "corrosion": 0.8, "burn": 0.8, "blur": 0.7, "foreign patch": 1.0,
 }  # fmt: skip
-REGULAR_WORDS = ("dot", "grid", "mesh", "weave", "woven", "fabric", "knit", "lattice", "perforat", "tile", "carpet", "guide")
-REGULAR_BOOST = {"weave fault": 7.0, "missing part": 4.0, "deformation": 1.5, "foreign patch": 1.3}
+REGULAR_WORDS = ("dot", "grid", "mesh", "woven", "knit", "fabric", "perforat", "checker", "tile", "brick", "corrugated", "striped")
+REGULAR_FACTOR = {"weave fault": 7.0, "missing part": 4.0, "deformation": 1.5, "foreign patch": 1.3}
+IRREGULAR_FACTOR = {"weave fault": 0.4, "deformation": 0.6}  # on random texture they can hardly be seen
+TEXTURAL = {"blur", "foreign patch", "weave fault", "missing part", "deformation"}  # judged by their texture, too
 DEFECT_COUNT_WEIGHTS = (0.6, 0.2, 0.1, 0.06, 0.04)
 MIN_CHANGE = 0.03  # mean change inside a mask below which nobody sees the defect
 MIN_EXTENT = 6 / 256  # longer side of the smallest box, share of the image
@@ -144,6 +149,9 @@ class SceneGenerator:
                 after, soft = DEFECTS[kind](before, allowed[index], rng)
                 after = after.clamp(0, 1)
                 mask, good = visible(before, after, soft, labels[index] > 0)
+                if kind in TEXTURAL:
+                    regular = [_is_regular(surfaces[i]) for i in rows]
+                    good &= stands_out(before, after, mask) | torch.tensor(regular, device=good.device)
                 keep = good.tolist()
                 for row, i in enumerate(rows):
                     if keep[row]:
@@ -154,9 +162,39 @@ class SceneGenerator:
 
     def _kind(self, surface: str, dice: random.Random) -> str:
         """Draw a kind of defect that suits the surface."""
-        regular = self.regular_boost and any(word in surface for word in REGULAR_WORDS)
-        weights = [w * (REGULAR_BOOST.get(k, 1.0) if regular else 1.0) for k, w in KIND_WEIGHTS.items()]
+        factor = (REGULAR_FACTOR if self.regular_boost else {}) if _is_regular(surface) else IRREGULAR_FACTOR
+        weights = [w * factor.get(k, 1.0) for k, w in KIND_WEIGHTS.items()]
         return dice.choices(list(KIND_WEIGHTS), weights)[0]
+
+
+def _is_regular(surface: str) -> bool:
+    """Return whether the surface repeats itself, so that a single wrong element is seen."""
+    return any(word in surface for word in REGULAR_WORDS)
+
+
+def stands_out(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
+    """Return whether tone, colour or grain inside the mask differ from before (b,), not only where each grain lies."""
+    area = mask.flatten(1).sum(1).clamp(min=1)
+
+    def inside(values: Tensor) -> Tensor:  # (b, C, H, W) -> (b, C)
+        return (values * mask[:, None]).flatten(2).sum(2) / area[:, None]
+
+    def grain(images: Tensor) -> Tensor:  # strength of the detail down and across
+        gray = images.mean(1, keepdim=True)
+        down, across = (gray - gray.roll(2, 2)).abs(), (gray - gray.roll(2, 3)).abs()
+        return inside(torch.cat([down, across], 1))
+
+    old, new = grain(before), grain(after)
+    tone = (inside(after) - inside(before)).abs().amax(1)
+    ratio = ((new + 0.004) / (old + 0.004)).log().abs().amax(1)
+    return (tone > 0.03 + 0.3 * old.amax(1)) | (ratio > 0.55)
+
+
+def nearby(where: Tensor, cell: int) -> Tensor:
+    """Return where a bool map (b, H, W) is true within about two cells: cheap, on a coarse grid."""
+    coarse = F.max_pool2d(where.float()[:, None], cell, ceil_mode=True)
+    coarse = F.max_pool2d(coarse, 5, 1, 2)
+    return F.interpolate(coarse, scale_factor=cell, mode="nearest")[:, 0, : where.shape[1], : where.shape[2]] > 0
 
 
 def visible(before: Tensor, after: Tensor, soft: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
@@ -171,8 +209,7 @@ def visible(before: Tensor, after: Tensor, soft: Tensor, taken: Tensor) -> tuple
     size = region.flatten(1).sum(1).clamp(min=1)
     mean = (change * region).flatten(1).sum(1) / size
     floor = (0.3 * mean).clamp(min=0.02).view(b, 1, 1)
-    reach = 2 * max(1, round(h / 128)) + 1
-    near = F.max_pool2d((change > floor).float()[:, None], reach, 1, reach // 2)[:, 0] > 0
+    near = nearby(change > floor, max(2, h // 64))
     mask = region & near & ~taken
 
     area = mask.flatten(1).sum(1)
