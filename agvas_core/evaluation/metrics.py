@@ -144,13 +144,9 @@ class SetMetrics:
 
 @dataclass(eq=False)
 class MetricsMeter:
-    """Collects the predictions of a set, one at a time.
+    """Collects the predictions of a set, one at a time; F1 is taken at the first prediction's threshold."""
 
-    Attributes:
-        threshold: at which PixelCurve's F1 is taken; the masks keep the threshold that they were made with.
-    """
-
-    threshold: float = 0.5
+    curve: PixelCurve | None = None
     _ious: list[float] = field(default_factory=list)
     _empty: list[bool] = field(default_factory=list)
     _scores: list[float] = field(default_factory=list)
@@ -158,12 +154,11 @@ class MetricsMeter:
     _normal_px: int = 0
     _false_alarm_px: int = 0
 
-    def __post_init__(self) -> None:
-        self.curve = PixelCurve(self.threshold)
-
     def update(self, prediction: Prediction, gt_mask: ArrayLike) -> None:
         """Add one image: its prediction and its bool mask (H, W)."""
         truth = np.asarray(gt_mask, dtype=bool)
+        if self.curve is None:
+            self.curve = PixelCurve(prediction.threshold)
         self.curve.update(prediction.anomaly_map, truth)
         is_anomalous = bool(truth.any())
         self._labels.append(is_anomalous)
@@ -179,12 +174,13 @@ class MetricsMeter:
     def compute(self) -> SetMetrics:
         """Return the numbers of everything added so far."""
         nan = float("nan")
+        curve = self.curve or PixelCurve()
         return SetMetrics(
             normal_images=len(self._empty),
             anomalous_images=len(self._ious),
-            ap=self.curve.ap,
-            f1_max=self.curve.f1_max,
-            f1=self.curve.f1,
+            ap=curve.ap,
+            f1_max=curve.f1_max,
+            f1=curve.f1,
             iou_ano=float(np.mean(self._ious)) if self._ious else nan,
             iou_nor=float(np.mean(self._empty)) if self._empty else nan,
             auroc=image_auroc(self._scores, self._labels),

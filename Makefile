@@ -1,0 +1,56 @@
+# make demo        open the chat page              make test      all tests (Chromium too, where there is one)
+# make check       ruff and mypy                   make eval-dev  numbers on the development images (DATA=...)
+# make train-nano  train the bundled model         make bench     speed and scale
+# Each of them makes .venv by itself the first time; afterwards .venv/bin/agvas is the command line.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.agvas-runtime
+DEV    := $(VENV)/.agvas-dev
+DATA   ?= shared/dev_data
+ENGINE ?= agvas-nano
+ARGS   ?=
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test check eval-dev train-nano bench clean help
+
+help:
+	@sed -n '1,4s/^# //p' Makefile
+
+demo: $(STAMP)
+	$(BIN)/agvas demo $(ARGS)
+
+test: $(DEV)
+	$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(DEV)
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+eval-dev: $(DEV)
+	$(BIN)/agvas evaluate --data $(DATA) --engine $(ENGINE) $(ARGS)
+
+train-nano: $(STAMP)
+	$(BIN)/agvas train --preset nano $(ARGS)
+
+bench: $(STAMP)
+	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "AG-VAS Chat needs Python 3.11 or newer, and $(PYTHON) is older: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null \
+	  || { echo "$(PYTHON) cannot make a virtual environment: install its venv package first (Debian, Ubuntu: apt-get install python3-venv)." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(STAMP): pyproject.toml requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
+	@touch $@
+
+$(DEV): pyproject.toml requirements.txt | $(BIN)/python
+	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(STAMP)
