@@ -86,12 +86,14 @@ def soft_step(distance: Tensor, softness: Tensor | float) -> Tensor:
     return x * x * (3 - 2 * x)
 
 
-def blob(site: Site, rng: Generator, aspect: float = 2.5, rough: tuple[float, float] = (0.05, 0.4)) -> Tensor:
+def blob(
+    site: Site, rng: Generator, aspect: float = 2.5, rough: tuple[float, float] = (0.05, 0.4), octaves: int = 3
+) -> Tensor:
     """Return a signed distance in px (b, H, W), negative inside a noisy-edged ellipse; much roughness makes a cloud."""
     b = len(site.u)
     stretch = each(rng, b, 1.0, aspect, log=True).sqrt()
     r = ((site.u / stretch) ** 2 + (site.v * stretch) ** 2).sqrt() / site.radius
-    return (r - 1 + each(rng, b, *rough) * field(site, rng)) * site.radius
+    return (r - 1 + each(rng, b, *rough) * field(site, rng, 4 if octaves == 1 else 9, octaves)) * site.radius
 
 
 def polygon(site: Site, rng: Generator, sides: int = 5, jitter: float = 0.35) -> Tensor:

@@ -102,14 +102,14 @@ def scratch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Te
 def crack(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """Thin, jagged and branching, dark (seldom bright), faint in places."""
     forks = int(torch.randint(0, 6, (), generator=rng, device=rng.device))
-    alpha, _ = _stroke(images, allowed, rng, (0.1, 1.0), (0.9, 4.0), 1.2, (0.25, 0.9), 0.6, forks)
+    alpha, _ = _stroke(images, allowed, rng, (0.15, 1.1), (0.9, 4.0), 1.2, (0.25, 0.9), 0.6, forks)
     return tone(images, alpha, rng, 0.2, 0.9, dark=0.93), alpha
 
 
 def fiber(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """A smooth, evenly thin, curled hair or thread lying on top, with a faint shadow."""
     b = len(images)
-    alpha, _ = _stroke(images, allowed, rng, (0.12, 0.7), (1.0, 2.6), 9.0, (0.0, 0.02), 0.0)
+    alpha, _ = _stroke(images, allowed, rng, (0.2, 1.1), (1.0, 2.6), 6.0, (0.0, 0.02), 0.0)
     step = max(1, round(1.5 * _unit(images)))
     shadow = soften(alpha[:, None].roll((step, step), (2, 3)), 0.8 * _unit(images))[:, 0] * allowed
     out = images * (1 - 0.3 * shadow[:, None] * each(rng, b, 0, 1)[:, None])
@@ -152,7 +152,7 @@ def pit(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor
 def _raised(images: Tensor, allowed: Tensor, rng: Generator, sign: float) -> tuple[Tensor, Tensor]:
     b = len(images)
     site = make_site(allowed, rng, (0.001, 0.06))
-    d = blob(site, rng, 2.2, (0.02, 0.2))
+    d = blob(site, rng, 2.2, (0.02, 0.2), octaves=1)
     width = site.radius * each(rng, b, 0.9, 1.9)
     height = sign * soft_step(d + 0.3 * width, width)
     amount = each(rng, b, 0.18, 0.75)

@@ -1,0 +1,140 @@
+"""The generator: what it promises about shapes, seeds, shares, labels and facts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Generator
+
+from agvas_core.regions import place_of
+from agvas_core.synthesis.defects import DEFECTS
+from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
+from agvas_core.synthesis.generator import SceneGenerator, visible
+from agvas_core.synthesis.measure import COLOR_WORDS, SHAPE_WORDS, shape_word
+from agvas_core.synthesis.real import RealDefects, kind_of
+from agvas_core.synthesis.surfaces import SURFACES
+
+SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def batch() -> SyntheticBatch:
+    return SceneGenerator(SIZE).batch(48, seed=3)
+
+
+def test_shapes_types_and_order(batch: SyntheticBatch) -> None:
+    assert batch.images.shape == (48, 3, SIZE, SIZE) and batch.images.dtype == torch.uint8
+    assert batch.labels.shape == (48, SIZE, SIZE) and batch.labels.dtype == torch.uint8
+    assert len(batch.facts) == 48
+    for scene in batch.facts:
+        areas = [d.area_px for d in scene.defects]
+        assert areas == sorted(areas, reverse=True)
+
+
+def test_the_same_seed_gives_the_same_batch() -> None:
+    make = SceneGenerator(SIZE)
+    one, two, other = make.batch(6, 11), make.batch(6, 11), make.batch(6, 12)
+    assert torch.equal(one.images, two.images) and torch.equal(one.labels, two.labels) and one.facts == two.facts
+    assert not torch.equal(one.images, other.images)
+
+
+def test_facts_are_those_of_the_labels(batch: SyntheticBatch) -> None:
+    seen = 0
+    for labels, scene in zip(batch.labels.numpy(), batch.facts, strict=True):
+        assert labels.max() == len(scene.defects)
+        for i, defect in enumerate(scene.defects):
+            y, x = np.nonzero(labels == i + 1)
+            assert defect.area_px == len(y)
+            assert defect.box_xyxy == (x.min(), y.min(), x.max() + 1, y.max() + 1)
+            assert defect.centroid_yx == pytest.approx((y.mean(), x.mean()))
+            assert defect.place == place_of(*defect.centroid_yx, SIZE, SIZE)
+            assert defect.kind in DEFECT_KINDS
+            assert defect.color in COLOR_WORDS and defect.shape in SHAPE_WORDS
+            assert defect.contrast > 0.005
+            seen += 1
+    assert seen > 20
+
+
+def test_share_of_normal_images_follows_the_setting() -> None:
+    assert not SceneGenerator(SIZE, normal_share=1.0).batch(4, 0).gt_mask.any()
+    defective = SceneGenerator(SIZE, normal_share=0.0).batch(32, 0).gt_mask.flatten(1).any(1)
+    assert defective.float().mean() > 0.85  # a defect that nobody can see is not planted
+
+
+def test_more_defects_than_allowed_are_refused() -> None:
+    with pytest.raises(ValueError, match="max_defects"):
+        SceneGenerator(SIZE, max_defects=9)
+
+
+@pytest.mark.parametrize("kind", DEFECT_KINDS)
+def test_every_kind_is_visible_inside_what_is_allowed_and_quiet_outside(kind: str) -> None:
+    rng = Generator().manual_seed(5)
+    images = SURFACES["dot plate"](8, SIZE, rng)
+    allowed = torch.zeros(8, SIZE, SIZE, dtype=torch.bool)
+    allowed[:, 20:-20, 20:-20] = True
+    good_once = False
+    for _ in range(4):
+        after, soft = DEFECTS[kind](images, allowed, rng)
+        after = after.clamp(0, 1)
+        assert after.shape == images.shape and soft.shape == allowed.shape
+        assert torch.isfinite(after).all()
+        if kind != "deformation":  # an outline that is bent leaves the object
+            assert not (soft > 0.5)[~allowed].any()
+        mask, good = visible(images, after, soft, torch.zeros_like(allowed))
+        good_once |= bool(good.any())
+        change = (after - images).abs().amax(1)
+        outside = torch.nn.functional.max_pool2d(mask[:, None].float(), 5, 1, 2)[:, 0] == 0
+        for i in torch.nonzero(good)[:, 0]:
+            assert mask[i].any()
+            assert change[i][mask[i]].mean() > 3 * change[i][outside[i]].mean()
+    assert good_once
+
+
+def test_an_invisible_change_is_refused() -> None:
+    images = torch.full((1, 3, SIZE, SIZE), 0.5)
+    soft = torch.zeros(1, SIZE, SIZE)
+    soft[:, 40:60, 40:60] = 1
+    nothing = torch.zeros(1, SIZE, SIZE, dtype=torch.bool)
+    assert not visible(images, images + 0.01 * soft[:, None], soft, nothing)[1]
+    mask, good = visible(images, images + 0.2 * soft[:, None], soft, nothing)
+    assert good and torch.equal(mask, soft > 0.5)
+
+
+def test_shape_words_of_plain_shapes() -> None:
+    y, x = np.mgrid[:64, :64]
+    assert shape_word((y - 32) ** 2 + (x - 32) ** 2 < 200) == "round"
+    assert shape_word(abs(y - x) < 1.5) == "thin"
+    assert shape_word((abs(y - 32) < 6) & (abs(x - 32) < 24)) == "elongated"
+    assert shape_word((y % 16 < 3) & (x % 16 < 3)) == "scattered"
+
+
+def test_real_photographs_come_with_the_same_facts(tmp_path) -> None:
+    category = tmp_path / "set" / "plate"
+    for sub in ("test/good", "test/pitting", "ground_truth/pitting"):
+        (category / sub).mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for i in range(2):
+        pixels = rng.integers(100, 140, (160, 200, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(category / "test/good" / f"{i}.png")
+        mask = np.zeros((160, 200), np.uint8)
+        mask[60:100, 70:120] = 255
+        pixels[mask > 0] = 20
+        Image.fromarray(pixels).save(category / "test/pitting" / f"{i}.png")
+        Image.fromarray(mask).save(category / "ground_truth/pitting" / f"{i}_mask.png")
+    real = RealDefects(tmp_path)
+    batch = real.batch(12, 64, 1)
+    assert batch.images.shape == (12, 3, 64, 64)
+    found = [d for scene in batch.facts for d in scene.defects]
+    assert found and all(d.kind == "pit" and d.area_px >= 12 and d.color in ("dark", "black") for d in found)
+    assert torch.equal(real.batch(12, 64, 1).images, batch.images)
+    assert kind_of("weave_fault") == "weave fault"
+    with pytest.raises(FileNotFoundError):
+        RealDefects(tmp_path / "set" / "plate")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_batch_is_made_on_the_device() -> None:
+    made = SceneGenerator(SIZE).batch(8, 0, "cuda")
+    assert made.images.is_cuda and made.labels.is_cuda
