@@ -13,6 +13,7 @@ from agvas_core.synthesis.defect_fills import smooth
 from agvas_core.synthesis.defects import DEFECTS
 from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
 from agvas_core.synthesis.measure import measure
+from agvas_core.synthesis.real import RealDefects
 from agvas_core.synthesis.surfaces import make_surface
 from agvas_core.synthesis.textures import TextureBank
 
@@ -52,6 +53,8 @@ class SceneGenerator:
         max_defects: most defects in one image, at most 5.
         family_size: images that share a surface or object family (each with its own parameters).
         regular_boost: prefer faults of single elements on regular patterns.
+        real: photographs of real defects to mix in, or None.
+        real_share: share of the images that are such photographs, used only with `real`.
     """
 
     def __init__(
@@ -63,6 +66,8 @@ class SceneGenerator:
         max_defects: int = 5,
         family_size: int = 4,
         regular_boost: bool = True,
+        real: RealDefects | None = None,
+        real_share: float = 0.1,
     ) -> None:
         if not 1 <= max_defects <= len(DEFECT_COUNT_WEIGHTS):
             raise ValueError(f"max_defects must be 1 to {len(DEFECT_COUNT_WEIGHTS)}, got {max_defects}")
@@ -73,13 +78,29 @@ class SceneGenerator:
         self.max_defects = max_defects
         self.family_size = family_size
         self.regular_boost = regular_boost
+        self.real = real
+        self.real_share = real_share if real is not None else 0.0
 
     @torch.no_grad()
     def batch(self, n: int, seed: int | Generator, device: str | torch.device = "cpu") -> SyntheticBatch:
         """Return n images in random order; the same seed on the same device gives the same batch."""
         rng = seed if isinstance(seed, Generator) else Generator(device).manual_seed(seed)
         dice = random.Random(int(torch.randint(2**31, (), generator=rng, device=rng.device)))
+        # A processor is fastest with what fits its cache, a GPU with everything at once.
+        photos = sum(dice.random() < self.real_share for _ in range(n))
+        made = n - photos
+        chunk = max(1, made) if rng.device.type == "cuda" else self.family_size
+        parts = [self._make(min(chunk, made - start), rng, dice) for start in range(0, made, chunk)]
+        if self.real is not None and photos:
+            parts.append(self.real.batch(photos, self.size, rng, rng.device))
+        order = list(range(n))
+        dice.shuffle(order)
+        images, labels = torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts])
+        facts = [scene for p in parts for scene in p.facts]
+        return SyntheticBatch(images[order], labels[order], [facts[i] for i in order])
 
+    def _make(self, n: int, rng: Generator, dice: random.Random) -> SyntheticBatch:
+        """Return n images, family by family."""
         images, allowed, surfaces, objects = self._scenes(n, rng, dice)
         images, scene_names = apply_scene(images, rng)
         clean = images
@@ -87,21 +108,17 @@ class SceneGenerator:
         images, labels, kinds = self._plant(images, allowed, wanted, surfaces, rng, dice)
         shot, camera_names = apply_camera(images, rng)
 
-        shot = (shot.clamp(0, 1) * 255).round().to(torch.uint8)
+        shot = (shot.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
         facts: list[SceneFacts] = []
-        host_labels = labels.cpu().numpy()
+        host_labels, with_defects, without = (x.cpu().numpy() for x in (labels, images, clean))
         for i in range(n):
             defects = ()
             if kinds[i]:
-                pair = torch.stack([images[i], clean[i]]).cpu().numpy()
-                host_labels[i], defects = measure(pair[0], host_labels[i], kinds[i], pair[1], min_area_px=8)
+                host_labels[i], defects = measure(with_defects[i], host_labels[i], kinds[i], without[i], min_area_px=8)
             nuisances = (*scene_names[i], *camera_names[i])
             facts.append(SceneFacts(surfaces[i], objects[i], nuisances, defects, (self.size, self.size)))
 
-        order = list(range(n))
-        dice.shuffle(order)
-        labels = torch.from_numpy(host_labels).to(shot.device)
-        return SyntheticBatch(shot[order], labels[order], [facts[i] for i in order])
+        return SyntheticBatch(shot, torch.from_numpy(host_labels).to(shot.device), facts)
 
     def _count(self, dice: random.Random) -> int:
         """Return how many defects an image shall have."""

@@ -42,30 +42,38 @@ def shape_word(mask: NDArray[np.bool_]) -> str:
     return "round" if filled > 0.9 and major < 1.5 * minor else "irregular"
 
 
-def color_word(now: NDArray[np.floating], before: NDArray[np.floating] | None) -> str:
-    """Return a plain word for how the mean colour `now` (3,) looks, against the colour `before` (3,) of the clean ground."""
-    light = float(now.mean())
-    old = now if before is None else before
-    change = (now - now.mean()) - (old - old.mean())  # chroma that the defect added
-    added = float(np.ptp(change))
-    chroma = now - now.mean() if before is None else change
-    if added > 0.07 or (before is None and np.ptp(chroma) > 0.12):
-        hue = colorsys.rgb_to_hsv(*np.clip(0.5 + chroma * 0.5, 0, 1))[0] * 360
-        if hue < 50 or hue > 345:
-            if light < 0.42 and 8 < hue < 50:
-                return "brown"
-            return "reddish" if hue < 28 or hue > 345 else "yellowish"
-        return "yellowish" if hue < 75 else "greenish" if hue < 165 else "bluish" if hue < 260 else "purplish"
-    delta = light - float(old.mean())
-    if before is not None and abs(delta) < 0.02:
-        return "mixed"
-    if light < 0.14:
+def color_word(now: NDArray[np.floating], before: NDArray[np.floating]) -> str:
+    """Return a plain word for the mean colour `now` (3,) on a ground of mean colour `before` (3,).
+
+    A hue is named when the defect has one that the ground has not; else the tone is.
+    """
+    light, change = float(now.mean()), float(now.mean() - before.mean())
+    hue, old_hue = _hue(now), _hue(before)
+    if hue is not None and (old_hue is None or abs((hue - old_hue + 180) % 360 - 180) > 28):
+        return _hue_word(hue, light)
+    if light < 0.13 and change < 0:
         return "black"
-    if light > 0.88:
+    if light > 0.88 and change > 0:
         return "white"
-    if before is None:
-        return "dark" if light < 0.35 else "bright" if light > 0.65 else "gray"
-    return "dark" if delta < 0 else "bright"
+    if hue is None and old_hue is not None and abs(change) < 0.08:
+        return "gray"
+    if abs(change) < 0.02:
+        return "mixed"
+    return "dark" if change < 0 else "bright"
+
+
+def _hue(rgb: NDArray[np.floating]) -> float | None:
+    """Return the hue in degrees, None for what looks gray."""
+    return None if np.ptp(rgb) < 0.065 else colorsys.rgb_to_hsv(*np.clip(rgb, 0, 1))[0] * 360
+
+
+def _hue_word(hue: float, light: float) -> str:
+    if 8 < hue < 48 and light < 0.45:
+        return "brown"
+    for limit, word in ((26, "reddish"), (72, "yellowish"), (165, "greenish"), (258, "bluish"), (335, "purplish")):
+        if hue < limit:
+            return word
+    return "reddish"
 
 
 def measure(

@@ -25,7 +25,7 @@ SURFACE_OF_CATEGORY: dict[str, str] = {
     "ball_screw": "machined metal", "asphalt_road": "asphalt", "coffee_leaf": "leaf", "lpbf": "printed metal",
 }  # fmt: skip
 MAX_PARTS = 5  # further connected parts are counted with the smallest of these
-MIN_DEFECT_PX = 12  # a crop with fewer defect pixels, but not none, is drawn again
+MIN_DEFECT_PX = 12  # a crop with fewer defect pixels is drawn again
 MAX_TRIES = 20
 
 
@@ -85,16 +85,16 @@ class RealDefects:
 
     def _sample(self, size: int, dice: np.random.Generator) -> tuple[NDArray, NDArray, SceneFacts]:
         """Return uint8 (3, H, W), labels uint8 (H, W) and the facts of one crop."""
+        good = dice.random() < self.good_share
+        keys = [k for k in self.groups if (k[1] == GOOD) == good] or list(self.groups)
         for _ in range(MAX_TRIES):
-            good = dice.random() < self.good_share
-            keys = [k for k in self.groups if (k[1] == GOOD) == good] or list(self.groups)
             group = self.groups[keys[dice.integers(len(keys))]]
             photo = group[dice.integers(len(group))]
             rgb, mask = _crop(photo, size, dice)
-            if mask.sum() == 0 or mask.sum() >= MIN_DEFECT_PX:
+            if photo.mask is None or mask.sum() >= MIN_DEFECT_PX:
                 break
         else:
-            mask = np.zeros_like(mask)  # as good as empty
+            raise ValueError(f"no crop with {MIN_DEFECT_PX} px of defect in {MAX_TRIES} tries; are the masks empty?")
         rgb = _jitter(rgb, dice)
         labels = _parts(mask)
         kinds = [photo.kind or ""] * int(labels.max())
@@ -114,14 +114,23 @@ def _crop(photo: _Photo, size: int, dice: np.random.Generator) -> tuple[NDArray,
     """Return uint8 (size, size, 3) and bool (size, size): half to all of the short side, flipped and turned."""
     image = Image.open(io.BytesIO(photo.image)).convert("RGB")
     side = int(min(image.size) * dice.uniform(0.5, 1.0))
-    left, top = (int(dice.integers(0, length - side + 1)) for length in image.size)
-    box = (left, top, left + side, top + side)
-    rgb = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
-    mask = np.zeros((size, size), bool)
+    drawn, anchor = None, [int(dice.integers(length)) for length in image.size]
     if photo.mask is not None:
         drawn = Image.open(io.BytesIO(photo.mask)).convert("L")
         if drawn.size != image.size:
             drawn = drawn.resize(image.size, Image.Resampling.NEAREST)
+        # Around a labelled pixel: elsewhere in such photographs small defects may be unlabelled.
+        marked = np.argwhere(np.asarray(drawn) > 127)
+        if len(marked):
+            anchor = marked[dice.integers(len(marked))][::-1].tolist()
+    corner = [
+        int(dice.integers(max(0, at - side + 1), min(length - side, at) + 1))
+        for at, length in zip(anchor, image.size, strict=True)
+    ]
+    box = (*corner, corner[0] + side, corner[1] + side)
+    rgb = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
+    mask = np.zeros((size, size), bool)
+    if drawn is not None:
         mask = np.asarray(drawn.resize((size, size), Image.Resampling.BOX, box=box)) > 127
     turns, flip = int(dice.integers(4)), bool(dice.integers(2))
     rgb, mask = np.rot90(rgb, turns), np.rot90(mask, turns)
