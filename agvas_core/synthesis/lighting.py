@@ -64,20 +64,24 @@ def broad_highlight(images: Tensor, rng: Generator) -> Tensor:
     return out
 
 
-def grain_angle(images: Tensor) -> Tensor:
-    """Return the direction (b, 1, 1) along which the picture changes least (structure tensor)."""
-    gray = luminance(images)[:, 0, ::2, ::2]
-    dy, dx = gray[:, 1:, :-1] - gray[:, :-1, :-1], gray[:, :-1, 1:] - gray[:, :-1, :-1]
-    across = 0.5 * torch.atan2(2 * (dx * dy).mean((1, 2)), (dx * dx - dy * dy).mean((1, 2)))
-    return (across + math.pi / 2).view(-1, 1, 1)
+def grain_angle(images: Tensor, rng: Generator) -> Tensor:
+    """Return the direction (b, 1, 1) along which the picture changes least (structure tensor), any where there is none."""
+    gray = F.avg_pool2d(luminance(images)[:, 0], 2)
+    # Central differences: one-sided ones share a pixel, which makes noise look diagonal.
+    dy, dx = gray[:, 2:, 1:-1] - gray[:, :-2, 1:-1], gray[:, 1:-1, 2:] - gray[:, 1:-1, :-2]
+    double, level = 2 * (dx * dy).mean((1, 2)), (dx * dx - dy * dy).mean((1, 2))
+    energy = (dx * dx + dy * dy).mean((1, 2)).clamp(min=1e-9)
+    along = (0.5 * torch.atan2(double, level) + math.pi / 2).view(-1, 1, 1)
+    coherent = (torch.hypot(double, level) / energy > 0.2).view(-1, 1, 1)
+    return torch.where(coherent, along, angles(rng, len(images), 0.85))
 
 
 def specular_streaks(images: Tensor, rng: Generator) -> Tensor:
     """Bright (sometimes dark) bands and fine lines along the grain, as under a line light."""
     b, _, size, _ = images.shape
     y, x = coordinates(size, images.device)
-    v, u = rotate(y, x, grain_angle(images) + 0.03 * normal(rng, (b, 1, 1)))
-    center, width = each(rng, b, -0.9, 0.9), each(rng, b, 0.05, 0.6, log=True)
+    v, u = rotate(y, x, grain_angle(images, rng) + 0.03 * normal(rng, (b, 1, 1)))
+    center, width = each(rng, b, -0.9, 0.9), each(rng, b, 0.1, 0.7, log=True)
     band = torch.exp(-(((v - center) / width) ** 2))
     frequency = each(rng, b, 15, 90, log=True)
     fine = torch.sin(v * frequency + each(rng, b, 0, 6)) + torch.sin(v * frequency * 2.63) + torch.sin(v * frequency * 0.41 + 2)
@@ -100,7 +104,7 @@ def dark_border(images: Tensor, rng: Generator) -> Tensor:
 def seam(images: Tensor, rng: Generator) -> Tensor:
     """A joint, weld or fold that runs straight through the whole picture: line, pair of lines, or step of tone."""
     b, _, size, _ = images.shape
-    v, _ = rotated(b, size, rng, angles(rng, b, 0.85))
+    v, _ = rotated(b, size, rng, angles(rng, b, 0.93))
     v = v - each(rng, b, -0.85, 0.85)
     width = each(rng, b, 2, 12, log=True) / size
     groove = torch.exp(-((v / width) ** 2))
@@ -137,7 +141,7 @@ def speckle(images: Tensor, rng: Generator) -> Tensor:
 def mottling(images: Tensor, rng: Generator) -> Tensor:
     """Faint clouds of tone, as in a bare or lightly oiled skin."""
     b, _, size, _ = images.shape
-    clouds = fractal_noise(b, size, rng, (2.2, 3.2), 6.0, grain_angle(images))
+    clouds = fractal_noise(b, size, rng, (2.2, 3.2), 6.0, grain_angle(images, rng))
     return images * (1 + clouds * each(rng, b, 0.01, 0.06))[:, None]
 
 
@@ -204,14 +208,17 @@ def jpeg(images: Tensor, rng: Generator) -> Tensor:
     to_ycc = torch.tensor(((0.299, 0.587, 0.114), (-0.169, -0.331, 0.5), (0.5, -0.419, -0.081)), device=device)
     padded = F.pad(images, (0, -w % 8, 0, -h % 8), mode="replicate")
     ycc = torch.einsum("ij,bjhw->bihw", to_ycc, padded)
-    blocks = ycc.unflatten(3, (-1, 8)).unflatten(2, (-1, 8)).transpose(3, 4)  # (b, 3, H / 8, W / 8, 8, 8)
     k = torch.arange(8.0, device=device)
     table = 10 + 5 * (k.view(8, 1) + k.view(1, 8)) + 2 * k.view(8, 1) * k.view(1, 8)
-    channel = torch.tensor((1.0, 1.8, 1.8), device=device).view(1, 3, 1, 1, 1, 1)
-    quantum = table / 255 * channel * log_uniform(rng, (b, 1, 1, 1, 1, 1), 0.2, 2.2)
-    coarse = torch.round(dct @ blocks @ dct.T / quantum) * quantum
-    ycc = (dct.T @ coarse @ dct).transpose(3, 4).flatten(2, 3).flatten(3, 4)
-    return torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_ycc.cpu()).to(device), ycc)[:, :, :h, :w]
+    channel = torch.tensor((1.0, 1.8, 1.8), device=device).view(1, 3, 1, 1)
+    quantum = table / 255 * channel * log_uniform(rng, (b, 1, 1, 1), 0.2, 2.2)  # (b, 3, 8, 8)
+    # All blocks at once: one block-diagonal matrix over the rows and one over the columns.
+    down, across = (torch.block_diag(*[dct] * (n // 8)) for n in ycc.shape[2:])
+    quantum = quantum.repeat(1, 1, ycc.shape[2] // 8, ycc.shape[3] // 8)
+    coarse = torch.round(down @ ycc @ across.T / quantum) * quantum
+    ycc = down.T @ coarse @ across
+    back = torch.tensor(((1.0, 0.0, 1.402), (1.0, -0.344, -0.714), (1.0, 1.772, 0.0)), device=device)
+    return torch.einsum("ij,bjhw->bihw", back, ycc)[:, :, :h, :w]
 
 
 def gamma(images: Tensor, rng: Generator) -> Tensor:

@@ -113,17 +113,18 @@ def fractal_noise(
 
 
 def smooth_noise(b: int, size: int, rng: Generator, cells: int = 4) -> Tensor:
-    """Return low-frequency noise (b, H, W), about unit deviation: a small grid of normal draws, upsampled smoothly."""
-    grid = normal(rng, (b, cells, cells))
-    rows = _spline(size, cells, rng.device)  # (H, cells)
-    return 1.4 * (rows @ grid @ rows.T)  # (b, H, W)
+    """Return low-frequency noise (b, H, W), about unit deviation: a cubic B-spline through a small grid of normal draws."""
+    grid = normal(rng, (b, cells + 3, cells + 3))
+    rows = _spline(size, cells, rng.device)  # (H, cells + 3)
+    return 2.0 * (rows @ grid @ rows.T)  # (b, H, W)
 
 
 def _spline(size: int, cells: int, device: torch.device) -> Tensor:
-    """Return weights (size, cells) of a smooth interpolation (cosine steps) of `cells` values over the frame."""
-    at = torch.linspace(0, cells - 1, size, device=device).view(size, 1)
-    distance = (at - torch.arange(cells, device=device).view(1, cells)).abs().clamp(max=1)
-    return 0.5 + 0.5 * torch.cos(math.pi * distance)
+    """Return weights (size, cells + 3) of a uniform cubic B-spline with `cells` intervals over the frame."""
+    at = (torch.arange(size, device=device) + 0.5) * (cells / size) + 1
+    d = (at.view(size, 1) - torch.arange(cells + 3, device=device).view(1, -1)).abs()
+    near, far = (4 - 6 * d * d + 3 * d**3) / 6, (2 - d).clamp(min=0) ** 3 / 6
+    return torch.where(d < 1, near, far)
 
 
 def warp(images: Tensor, flow: Tensor) -> Tensor:
@@ -142,11 +143,11 @@ def blur(values: Tensor, sigma: Tensor | float) -> Tensor:
     return (down @ planes @ across.mT).view(values.shape)
 
 
-def gaussian_rows(n: int, sigma: Tensor) -> Tensor:
-    """Return the matrices (b | 1, n, n) that blur n values; rows sum to one, also at the border."""
+def gaussian_rows(n: int, sigma: Tensor, shift: Tensor | float = 0.0) -> Tensor:
+    """Return the matrices (b | 1, n, n) that blur n values and move them by `shift`; rows sum to one, also at the border."""
     at = torch.arange(n, device=sigma.device, dtype=sigma.dtype)
-    weights = torch.exp(-0.5 * ((at.view(1, n, 1) - at.view(1, 1, n)) / sigma) ** 2)
-    return weights / weights.sum(2, keepdim=True)
+    weights = torch.exp(-0.5 * ((at.view(1, n, 1) - at.view(1, 1, n) - shift) / sigma) ** 2)
+    return weights / weights.sum(2, keepdim=True).clamp(min=1e-9)
 
 
 def hash01(*indices: Tensor, seed: Tensor) -> Tensor:
