@@ -1,0 +1,132 @@
+"""Checkpoints: a folder with config, tokenizer, safetensors shards and their hashes; partial or foreign ones are refused."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from agvas_core.anchors import ANCHOR_TOKENS
+from agvas_core.config import AGVASConfig
+from agvas_core.modeling.agvas import AGVAS, TokenIds, build_agvas
+
+CONFIG_FILE, INDEX_FILE, CARD_FILE = "agvas_config.json", "weights.json", "README.md"
+IMAGE_TOKEN, REGION_TOKEN = "<image>", "<region>"  # noqa: S105 (token as in tokenizer)
+SHARD_BYTES = 9_000_000  # files above 10 MB need git-lfs on the hub
+
+
+def token_ids_of(tokenizer: PreTrainedTokenizerFast) -> TokenIds:
+    """Return the ids that the model treats apart; ValueError that names a token which the tokenizer lacks."""
+    vocab = tokenizer.get_vocab()
+    missing = [t for t in (IMAGE_TOKEN, REGION_TOKEN, *ANCHOR_TOKENS) if t not in vocab]
+    if missing:
+        raise ValueError(f"The tokenizer lacks {', '.join(missing)}; it is not one of AG-VAS.")
+    nor, ano, seg = (vocab[t] for t in ANCHOR_TOKENS)
+    return TokenIds(vocab[IMAGE_TOKEN], vocab[REGION_TOKEN], (nor, ano, seg))
+
+
+def _shards(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, value in state.items():
+        nbytes = value.numel() * value.element_size()
+        if shards[-1] and size + nbytes > SHARD_BYTES:
+            shards.append({})
+            size = 0
+        shards[-1][name] = value
+        size += nbytes
+    return shards
+
+
+def _own_state(model: AGVAS) -> dict[str, Tensor]:
+    """Return the state without names that share another one's memory (tied embeddings)."""
+    seen: dict[int, str] = {}
+    out = {}
+    for name, value in model.state_dict().items():
+        if value.data_ptr() in seen and value.numel():
+            continue
+        seen[value.data_ptr()] = name
+        out[name] = value
+    return out
+
+
+def save_checkpoint(
+    model: AGVAS,
+    tokenizer: PreTrainedTokenizerFast,
+    folder: Path,
+    *,
+    card: str,
+    training: dict[str, Any],
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Write a checkpoint.
+
+    dtype: type of the floating-point weights on disk, or None to keep theirs (then loading gives back every bit).
+    training: what the weights were trained on, stored and shown; {} means untrained.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob("*.safetensors"):
+        old.unlink()
+    state = {
+        name: (value.to(dtype) if dtype is not None and value.is_floating_point() else value).contiguous().cpu()
+        for name, value in _own_state(model).items()
+    }
+    shards = _shards(state)
+    files = {}
+    for i, shard in enumerate(shards):
+        path = folder / f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors"
+        save_file(shard, path, metadata={"format": "pt"})
+        files[path.name] = {"sha256": _sha256(path), "tensors": sorted(shard)}
+    (folder / INDEX_FILE).write_text(json.dumps({"training": training, "files": files}, indent=1) + "\n")
+    model.config.save(folder / CONFIG_FILE)
+    tokenizer.save_pretrained(folder)
+    (folder / CARD_FILE).write_text(card)
+
+
+def load_checkpoint(folder: Path) -> tuple[AGVAS, PreTrainedTokenizerFast, dict[str, Any]]:
+    """Return model (float32, eval mode), tokenizer and the training record of a checkpoint folder.
+
+    Raises FileNotFoundError when a file is absent, and ValueError when a hash differs, or when weights are missing,
+    unknown or of another shape; each error names them.
+    """
+    for name in (CONFIG_FILE, INDEX_FILE):
+        if not (folder / name).is_file():
+            raise FileNotFoundError(f"{folder} is no AG-VAS checkpoint: {name} is not there.")
+    index = json.loads((folder / INDEX_FILE).read_text())
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+    model = build_agvas(AGVASConfig.load(folder / CONFIG_FILE), token_ids_of(tokenizer))
+    state: dict[str, Tensor] = {}
+    for name, entry in index["files"].items():
+        path = folder / name
+        if not path.is_file():
+            raise FileNotFoundError(f"{folder} is incomplete: {name} is not there.")
+        if _sha256(path) != entry["sha256"]:
+            raise ValueError(f"{name} is damaged: its SHA-256 is not the one in {INDEX_FILE}.")
+        state |= load_file(path)
+    load_weights(model, state)
+    return model.eval(), tokenizer, index["training"]
+
+
+def load_weights(model: AGVAS, state: dict[str, Tensor]) -> None:
+    """Copy weights into a model; ValueError that names what is missing, unknown or of another shape."""
+    wanted = {name: tuple(value.shape) for name, value in _own_state(model).items()}
+    missing, unknown = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
+    misshapen = [n for n in wanted if n in state and tuple(state[n].shape) != wanted[n]]
+    problems = [
+        f"{what}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
+        for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", misshapen))
+        if names
+    ]
+    if problems:
+        raise ValueError("These weights do not fit the model; " + "; ".join(problems) + ".")
+    model.load_state_dict(state, strict=False)  # names that share memory come along with their twins
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -1,0 +1,50 @@
+"""`agvas train`: train a preset on synthesis, resumable at any moment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(
+    preset: Annotated[str, typer.Option(help="Name of the model's sizes: nano.")] = "nano",
+    stage: Annotated[str, typer.Option(help="dense or joint.")] = "dense",
+    run_dir: Annotated[Path, typer.Option(help="Where states and logs go; an unfinished run there is resumed.")] = Path(
+        "runs/nano"
+    ),
+    steps: Annotated[int, typer.Option(help="Length of the stage in optimiser steps.")] = 4000,
+    batch: Annotated[int, typer.Option(help="Images of a step (at 256 px).")] = 16,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
+    minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
+    textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
+    real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and images.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads of the training itself.")] = 2,
+    precision: Annotated[str, typer.Option(help="bf16 or no.")] = "bf16",
+    eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
+    eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 192,
+    workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
+) -> None:
+    """Train a stage of a preset."""
+    import torch
+
+    from agvas_core.training.run import RunOptions, train_dense
+    from agvas_core.training.sources import SourceOptions
+    from agvas_core.training.trainer import TrainOptions
+
+    torch.set_num_threads(threads)
+    options = RunOptions(
+        preset=preset,
+        run_dir=run_dir,
+        batch=batch,
+        seed=seed,
+        source=SourceOptions(textures=textures, real=real),
+        train=TrainOptions(
+            steps=steps, lr=lr, minutes=minutes, mixed_precision=precision, eval_steps=eval_steps, workers=workers
+        ),
+    )
+    if stage != "dense":
+        raise typer.BadParameter("stage is dense or joint.")
+    train_dense(options, eval_images)

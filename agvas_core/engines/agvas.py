@@ -1,0 +1,258 @@
+"""AG-VAS as an engine: one conversation turn in any mode, as a stream of events."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
+from agvas_core.checkpoint import CARD_FILE, load_checkpoint
+from agvas_core.engines.text_stream import AnchorFilter, TokenText
+from agvas_core.predictor import AnomalyPredictor, EncodedImage, Prefix, measure
+from agvas_core.prompts import (
+    DIRECT_ANSWER,
+    MEASURED_SLOT,
+    ChatTurn,
+    build_instruction,
+    choose_mode,
+)
+from agvas_core.structures import (
+    MODES,
+    Conversation,
+    Done,
+    EngineCard,
+    Event,
+    InspectionImage,
+    MaskReady,
+    Mode,
+    Notice,
+    Prediction,
+    Request,
+    Stage,
+    TextDelta,
+    Turn,
+)
+from agvas_core.tokenizer import encode_chat
+
+NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
+NO_ANCHORS = "The words ended without a mask, so the mask was asked for directly."
+HISTORY_EXCHANGES = 2  # earlier exchanges about the image that the small model reads; it was trained on short talks
+
+
+@dataclass(eq=False)
+class _Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self.last
+        self.last = now
+
+
+class AGVASEngine:
+    """Answers with the bundled model, or any other AG-VAS checkpoint."""
+
+    def __init__(self, folder: Path, *, engine_id: str, name: str, device: str = "cpu") -> None:
+        model, tokenizer, training = load_checkpoint(folder)
+        self.predictor = AnomalyPredictor(model, tokenizer, device=device)
+        weights = str(training.get("summary", "")) if training else "UNTRAINED (random weights)"
+        self._card = EngineCard(
+            name=name,
+            engine_id=engine_id,
+            description="AG-VAS: masks from the anchor tokens [NOR][ANO][SEG] of a multimodal language model, with its explanations.",
+            licence="Apache-2.0",
+            weights=weights,
+            trained=bool(training),
+            modes=MODES,
+            device=device,
+            memory_mb=round(sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6, 1),
+            markdown=(folder / CARD_FILE).read_text() if (folder / CARD_FILE).is_file() else "",
+        )
+
+    @property
+    def card(self) -> EngineCard:
+        """Who answers."""
+        return self._card
+
+    def prepare(self, image: InspectionImage) -> None:
+        """Encode an image ahead of its first question."""
+        self.predictor.set_image(image)
+
+    def respond(
+        self, conversation: Conversation, request: Request, *, stop: threading.Event | None = None
+    ) -> Iterator[Event]:
+        """Yield the events of one reply; see engines.base."""
+        stop = stop or threading.Event()
+        clock = _Clock()
+        image = conversation.images.get(request.image_id or "")
+        mode = self._mode(conversation, request, image)
+        if image is None:
+            yield Notice(NO_IMAGE)
+            yield Done(mode, clock.seconds)
+            return
+        yield Stage("encoding the image", 0.1)
+        encoded = self.predictor.set_image(image)
+        clock.lap("encode")
+        reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock)
+        yield from reply.events()
+        yield Done(mode, clock.seconds, reply.tokens, peak_memory_mb(self.predictor.device), stop.is_set())
+
+    @staticmethod
+    def _mode(conversation: Conversation, request: Request, image: InspectionImage | None) -> Mode:
+        if request.mode != "auto":
+            return request.mode
+        shown = any(t.prediction is not None and t.image_id == request.image_id for t in conversation.turns)
+        return choose_mode(request.instruction, image is not None, shown)
+
+
+class _Reply:
+    """One reply in the making."""
+
+    def __init__(
+        self,
+        predictor: AnomalyPredictor,
+        conversation: Conversation,
+        request: Request,
+        image: InspectionImage,
+        encoded: EncodedImage,
+        mode: Mode,
+        stop: threading.Event,
+        clock: _Clock,
+    ) -> None:
+        self.predictor, self.request, self.image, self.encoded = predictor, request, image, encoded
+        self.mode, self.stop, self.clock = mode, stop, clock
+        self.question = build_instruction(mode, request.instruction, request.normal_description)
+        self.history = _history(conversation.turns, image.image_id)
+        self.tokens = 0
+
+    def events(self) -> Iterator[Event]:
+        """Yield what the mode calls for."""
+        if self.mode == "direct":
+            yield from self._direct()
+        elif self.mode == "explain":
+            yield from self._explain()
+        else:
+            yield from self._words_first()
+
+    def _direct(self) -> Iterator[Event]:
+        """One forward pass over prompt and fixed answer: no token loop."""
+        yield Stage("segmenting", 0.5)
+        prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)])
+        prediction = self._decode(prefix)
+        self.clock.lap("mask")
+        yield MaskReady(prediction)
+        yield TextDelta(_direct_words(prediction))
+
+    def _explain(self) -> Iterator[Event]:
+        """Anchors first, the mask at once; then words that have read what the mask measured."""
+        yield Stage("segmenting", 0.5)
+        question = ChatTurn("user", self.question)
+        prediction = self._decode(self._read([question, ChatTurn("assistant", ANCHOR_TEXT)], open_end=True))
+        self.clock.lap("mask")
+        yield MaskReady(prediction)
+        line, masks = measure(prediction)
+        start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], masks, open_end=True)
+        yield from self._speak(start, shown=True)
+
+    def _words_first(self) -> Iterator[Event]:
+        """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
+        yield Stage("looking", 0.4)
+        glance = self.predictor.glance(self.image)
+        if self.mode == "chat":
+            glance = self._adjust(glance)
+        line, masks = measure(glance)
+        self.clock.lap("glance")
+        line = line if MEASURED_SLOT[self.mode] == "user" else ""
+        start = self._read([ChatTurn("user", self.question, measured=line)], masks, prompt=True)
+        yield from self._speak(start, shown=self.mode == "chat")
+
+    def _speak(self, start: Prefix, *, shown: bool) -> Iterator[Event]:
+        """Stream words; decode a mask when the model writes anchors, or ask for one when it should have and did not."""
+        predictor, states = self.predictor, []
+        text, visible = TokenText(predictor.tokenizer), AnchorFilter()
+        anchor_ids = predictor.ids.anchors
+        for token, state in predictor.generate(start, self.encoded, self.request.max_new_tokens, self.stop):
+            self.tokens += 1
+            if token in anchor_ids:
+                states = [*states, state] if token != anchor_ids[0] else [state]
+                if len(states) == len(ANCHOR_TOKENS):
+                    self.clock.lap("words")
+                    prediction = predictor.decode_states(torch.stack(states)[None], self.encoded, **self._options())
+                    self.clock.lap("mask")
+                    yield MaskReady(prediction)
+                    shown = True
+                    yield from _delta(visible.anchors())
+                continue
+            yield from _delta(visible.push(text.push(token)))
+        yield from _delta(visible.push(text.finish()) + visible.finish())
+        self.clock.lap("words")
+        if not shown and not self.stop.is_set():
+            prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)])
+            yield MaskReady(self._decode(prefix))
+            self.clock.lap("mask")
+            yield Notice(NO_ANCHORS)
+
+    def _read(
+        self,
+        turns: list[ChatTurn],
+        masks: torch.Tensor | None = None,
+        *,
+        prompt: bool = False,
+        open_end: bool = False,
+    ) -> Prefix:
+        """Read history and turns; open_end leaves the assistant's turn unfinished, prompt begins one."""
+        ids = encode_chat(self.predictor.tokenizer, [*self.history, *turns], add_generation_prompt=prompt).input_ids
+        if open_end:  # the turn's end is <|im_end|> and what follows it
+            ids = ids[: len(ids) - 1 - ids[::-1].index(self.predictor.end_id)]
+        return self.predictor.read(self.predictor.expand(ids), self.encoded, masks)
+
+    def _options(self) -> dict[str, object]:
+        r = self.request
+        return {"threshold": r.threshold, "alpha": r.alpha, "min_area_px": r.min_area_px, "roi_xyxy": r.roi_xyxy}
+
+    def _decode(self, prefix: Prefix) -> Prediction:
+        return self.predictor.decode(prefix, self.encoded, **self._options())
+
+    def _adjust(self, glance: Prediction) -> Prediction:
+        """Return the glance under the request's threshold and region of interest."""
+        from agvas_core.regions import make_prediction
+
+        maps = {"p_seg": glance.p_seg, "p_nor": glance.p_nor, "p_ano": glance.p_ano}
+        return make_prediction(image_id=glance.image_id, **maps, **self._options())  # type: ignore[arg-type]
+
+
+def _history(turns: tuple[Turn, ...], image_id: str) -> list[ChatTurn]:
+    """Return the newest whole exchanges about an image, without masks' tokens: the model learns words from them."""
+    own = [t for t in turns if t.image_id == image_id and t.text.strip()]
+    pairs = [(q, a) for q, a in zip(own, own[1:], strict=False) if (q.role, a.role) == ("user", "assistant")]
+    return [ChatTurn(t.role, t.text) for pair in pairs[-HISTORY_EXCHANGES:] for t in pair]
+
+
+def _direct_words(prediction: Prediction) -> str:
+    if prediction.verdict == "normal":
+        return "No anomaly found."
+    count = len(prediction.regions)
+    return f"Sure, it is marked: {count} {'region' if count == 1 else 'regions'}."
+
+
+def _delta(text: str) -> Iterator[Event]:
+    if text:
+        yield TextDelta(text)
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Return the peak memory of the GPU, or of the process on a CPU, in MB."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)

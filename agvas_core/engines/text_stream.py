@@ -1,0 +1,52 @@
+"""Tokens to text as they come: whole characters only, anchors never shown."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedTokenizerFast
+
+_BROKEN = "\N{REPLACEMENT CHARACTER}"
+
+
+class TokenText:
+    """Turns token ids into text piece by piece; a character that needs several tokens comes when it is whole."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast) -> None:
+        self.tokenizer = tokenizer
+        self.waiting: list[int] = []
+
+    def push(self, token: int) -> str:
+        """Return the text that the token completes, "" when it needs more."""
+        self.waiting.append(token)
+        text = self.tokenizer.decode(self.waiting, skip_special_tokens=True)
+        if text.endswith(_BROKEN) and len(self.waiting) < 4:  # UTF-8 has at most 4 bytes a character
+            return ""
+        self.waiting = []
+        return text
+
+    def finish(self) -> str:
+        """Return what is left."""
+        text = self.tokenizer.decode(self.waiting, skip_special_tokens=True) if self.waiting else ""
+        self.waiting = []
+        return text
+
+
+class AnchorFilter:
+    """Puts "the mask" in the anchors' place, so that "as indicated by [NOR][ANO][SEG]." reads as a sentence."""
+
+    def __init__(self) -> None:
+        self.started = False
+
+    def push(self, text: str) -> str:
+        """Return text to show; the very first piece without its leading blanks."""
+        if not self.started:
+            text = text.lstrip()
+        self.started = self.started or bool(text)
+        return text
+
+    def anchors(self) -> str:
+        """Return what stands for an anchor triple in running text."""
+        return " the mask" if self.started else ""
+
+    def finish(self) -> str:
+        """Return what is left."""
+        return ""

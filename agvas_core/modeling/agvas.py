@@ -1,0 +1,140 @@
+"""AG-VAS: anchors' states of an LMM, that reads f_s, f_align and words, become masks (paper Fig. 3, Eq. 1-8)."""
+
+# B sequences, L tokens, I images, A anchor triples, N semantic tokens, D width of the LLM, R regions
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import DynamicCache
+
+from agvas_core.anchors import gather_anchor_states
+from agvas_core.config import AGVASConfig
+from agvas_core.modeling.agmd import AGMD, MaskLogits
+from agvas_core.modeling.lmm import build_lmm
+from agvas_core.modeling.pixel_encoder import PixelFeatures, build_pixel_encoder
+from agvas_core.modeling.region_reader import RegionReader
+from agvas_core.modeling.spam import SPAM
+from agvas_core.modeling.token_refiner import TokenRefiner
+
+
+@dataclass(frozen=True)
+class TokenIds:
+    """The ids that the model treats apart: image and region placeholders, and the anchors NOR, ANO, SEG."""
+
+    image: int
+    region: int
+    anchors: tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFeatures:
+    """What both eyes saw of I images.
+
+    Attributes:
+        visual: f_s, then f_align when SPAM is used, (I, image_tokens, D): what replaces the image placeholders (Eq. 3).
+        pixel: features of the pixel encoder.
+    """
+
+    visual: Tensor
+    pixel: PixelFeatures
+
+
+class AGVAS(nn.Module):
+    """The whole model; every part is one box of the paper's figure."""
+
+    def __init__(self, config: AGVASConfig, token_ids: TokenIds) -> None:
+        super().__init__()
+        self.config, self.token_ids = config, token_ids
+        d, dec, pix = config.llm.width, config.decoder, config.pixel
+        self.lmm = build_lmm(config, image_token_id=token_ids.image)
+        self.pixel_encoder = build_pixel_encoder(pix)
+        self.spam = SPAM(width=d, pixel_width=pix.width, heads=dec.heads) if dec.use_spam else None
+        self.token_refiner = TokenRefiner(width=d, out_width=dec.width)
+        self.agmd = AGMD(dec, pixel_width=pix.width, high_res_widths=pix.widths_high_res)
+        self.region_reader: RegionReader | None = None
+        if dec.use_region_tokens:
+            self.region_reader = RegionReader(
+                pixel_width=pix.width,
+                high_res_widths=pix.widths_high_res,
+                width=dec.width,
+                kinds=len(dec.region_kinds),
+            )
+            self.region_proj = nn.Linear(dec.width, d)
+
+    def encode_semantic(self, semantic_values: Tensor) -> Tensor:
+        """Return f_s (I, N, D) from semantic_values (I, 3, S, S) in [-1, 1]: SigLIP, then the projector."""
+        seen = self.lmm.model.vision_tower(semantic_values).last_hidden_state
+        return self.lmm.model.multi_modal_projector(seen)
+
+    def encode_image(self, semantic_values: Tensor, pixel_values: Tensor) -> ImageFeatures:
+        """Return both eyes' features of (I, 3, S, S) in [-1, 1] and (I, 3, H, W) in [0, 1]."""
+        return self.align(self.encode_semantic(semantic_values), self.pixel_encoder(pixel_values))
+
+    def align(self, f_s: Tensor, pixel: PixelFeatures) -> ImageFeatures:
+        """Join f_s (I, N, D) with f_align (Eq. 2)."""
+        if self.spam is None:
+            return ImageFeatures(f_s, pixel)
+        return ImageFeatures(torch.cat([f_s, self.spam(f_s, pixel.embedding)], dim=1), pixel)
+
+    def region_tokens(self, features: PixelFeatures, masks: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return region tokens (R, D) and kind logits (R, K) from features of batch R and masks (R, H, W)."""
+        assert self.region_reader is not None, "the config has no region tokens"
+        tokens, kind_logits = self.region_reader(features, masks)
+        return self.region_proj(tokens), kind_logits
+
+    def embed(self, input_ids: Tensor, visual: Tensor | None = None, regions: Tensor | None = None) -> Tensor:
+        """Return the LLM's input (B, L, D): words, with placeholders replaced in reading order.
+
+        visual (I, image_tokens, D) fills the image placeholders, regions (R, D) the region placeholders.
+        """
+        embeds = self.lmm.get_input_embeddings()(input_ids)  # (B, L, D)
+        for token_id, values in ((self.token_ids.image, visual), (self.token_ids.region, regions)):
+            place = input_ids == token_id  # (B, L)
+            wanted, given = int(place.sum()), 0 if values is None else values[..., 0].numel()
+            if wanted != given:
+                raise ValueError(f"The text has {wanted} placeholders of token {token_id}, but {given} features came.")
+            if values is not None and wanted:
+                embeds = embeds.masked_scatter(place[..., None], values.to(embeds.dtype))
+        return embeds
+
+    def language(
+        self, embeds: Tensor, attention_mask: Tensor | None = None, cache: DynamicCache | None = None
+    ) -> Tensor:
+        """Return the LLM's last hidden states (B, L, D), after its final norm; a cache is read and extended."""
+        out = self.lmm.model.language_model(
+            inputs_embeds=embeds, attention_mask=attention_mask, past_key_values=cache, use_cache=cache is not None
+        )
+        return out.last_hidden_state
+
+    def word_logits(self, hidden: Tensor) -> Tensor:
+        """Return (..., vocab) from hidden states (..., D)."""
+        return self.lmm.lm_head(hidden)
+
+    def decode_masks(self, anchor_states: Tensor, pixel: PixelFeatures) -> MaskLogits:
+        """Return logits (A, H / 2, W / 2) from the anchors' states (A, 3, D) and features of batch A (Eq. 4-7)."""
+        return self.agmd(self.token_refiner(anchor_states), pixel)
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        features: ImageFeatures,
+        anchor_positions: Tensor,
+        image_index: Tensor,
+        regions: Tensor | None = None,
+    ) -> tuple[Tensor, MaskLogits]:
+        """Return hidden states (B, L, D) and the masks of A anchor triples, in one pass.
+
+        anchor_positions: find_anchors' rows (A, 4); image_index: which image each triple is about (A,).
+        """
+        hidden = self.language(self.embed(input_ids, features.visual, regions), attention_mask)
+        states = gather_anchor_states(hidden, anchor_positions)
+        return hidden, self.decode_masks(states, features.pixel.select(image_index))
+
+
+def build_agvas(config: AGVASConfig, token_ids: TokenIds) -> AGVAS:
+    """Make the model with random weights."""
+    return AGVAS(config, token_ids)

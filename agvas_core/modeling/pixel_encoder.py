@@ -1,0 +1,141 @@
+"""Pixel encoder: F_p(x), the eye that sees detail (paper Sec. 3.1); one contract, two kinds."""
+
+# B images, H x W canvas px, C channels of f_p; strides 16 (embedding), 8 and 4 (high resolution)
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import SamVisionConfig, SamVisionModel
+
+from agvas_core.config import PixelConfig
+from agvas_core.modeling.attention import attend
+
+
+@dataclass(frozen=True, eq=False)
+class PixelFeatures:
+    """What a pixel encoder gives.
+
+    Attributes:
+        embedding: f_p, (B, C, H / 16, W / 16).
+        high_res: features at strides 4 and 8, (B, C4, H / 4, W / 4) and (B, C8, H / 8, W / 8), or () when there are none.
+    """
+
+    embedding: Tensor
+    high_res: tuple[Tensor, ...] = ()
+
+    def select(self, image_index: Tensor) -> PixelFeatures:
+        """Return the features of chosen images, (A,) -> batch A."""
+        return PixelFeatures(self.embedding[image_index], tuple(f[image_index] for f in self.high_res))
+
+
+def _norm(channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(max(1, channels // 16), channels)
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(norm(conv(norm(x)))): plain 3 x 3 convolutions, which CPUs run at full speed."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm1, self.conv1 = _norm(channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2, self.conv2 = _norm(channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.act = nn.ReLU()
+        nn.init.zeros_(self.norm2.weight)  # starts as the identity, trains faster
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        y = self.conv1(self.act(self.norm1(x)))
+        return x + self.conv2(self.act(self.norm2(y)))
+
+
+class SelfAttentionBlock(nn.Module):
+    """Compare every cell with all others: what is unlike the rest of its own image is an anomaly.
+
+    No position is added here, so that any canvas size works; the convolutions carry what place needs.
+    """
+
+    def __init__(self, channels: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
+        self.qkv, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
+        self.mlp = nn.Sequential(nn.Linear(channels, 3 * channels), nn.GELU(), nn.Linear(3 * channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, P, C) -> (B, P, C)."""
+        b, p, c = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(b, p, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = attend(q, k, v)  # (B, heads, P, C / heads)
+        x = x + self.out(mixed.transpose(1, 2).reshape(b, p, c))
+        return x + self.mlp(self.norm2(x))
+
+
+class ConvPixelEncoder(nn.Module):
+    """The bundled encoder: residual convolutions at strides 4, 8, 16, then attention among the stride-16 cells."""
+
+    def __init__(self, config: PixelConfig) -> None:
+        super().__init__()
+        (c4, c8), c16 = config.widths_high_res, config.width
+        n4, n8, n16 = config.blocks
+        self.stem = nn.Sequential(
+            nn.Conv2d(3, c4 // 2, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(c4 // 2, c4, 3, stride=2, padding=1)
+        )
+        self.stage4 = nn.Sequential(*(ResidualBlock(c4) for _ in range(n4)))
+        self.down8 = nn.Sequential(_norm(c4), nn.Conv2d(c4, c8, 2, stride=2))
+        self.stage8 = nn.Sequential(*(ResidualBlock(c8) for _ in range(n8)))
+        self.down16 = nn.Sequential(_norm(c8), nn.Conv2d(c8, c16, 2, stride=2))
+        self.stage16 = nn.Sequential(*(ResidualBlock(c16) for _ in range(n16)))
+        self.attention = nn.ModuleList(SelfAttentionBlock(c16, config.heads) for _ in range(config.attention_layers))
+        self.out_norm = nn.LayerNorm(c16)
+
+    def forward(self, pixel_values: Tensor) -> PixelFeatures:
+        """Return the features of pixel_values (B, 3, H, W), RGB in [0, 1], H and W multiples of 32."""
+        f4 = self.stage4(self.stem(2 * pixel_values - 1))  # (B, C4, H/4, W/4)
+        f8 = self.stage8(self.down8(f4))  # (B, C8, H/8, W/8)
+        f16 = self.stage16(self.down16(f8))  # (B, C, H/16, W/16)
+        b, c, h, w = f16.shape
+        cells = f16.flatten(2).transpose(1, 2)  # (B, P, C)
+        for block in self.attention:
+            cells = block(cells)
+        cells = self.out_norm(cells)
+        return PixelFeatures(cells.transpose(1, 2).reshape(b, c, h, w), (f4, f8))
+
+
+class SamPixelEncoder(nn.Module):
+    """SAM's ViT (ViT-H in the paper), through transformers."""
+
+    mean = (123.675 / 255, 116.28 / 255, 103.53 / 255)
+    std = (58.395 / 255, 57.12 / 255, 57.375 / 255)
+
+    def __init__(self, config: PixelConfig) -> None:
+        super().__init__()
+        self.encoder = SamVisionModel(
+            SamVisionConfig(
+                hidden_size=config.sam_width,
+                output_channels=config.width,
+                num_hidden_layers=config.attention_layers,
+                num_attention_heads=config.heads,
+                image_size=config.image_px,
+                patch_size=16,
+                global_attn_indexes=list(config.sam_global_layers),
+                num_pos_feats=config.width // 2,
+            )
+        )
+        self.register_buffer("mean_rgb", torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std_rgb", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, pixel_values: Tensor) -> PixelFeatures:
+        """Return the features of pixel_values (B, 3, image_px, image_px), RGB in [0, 1]."""
+        normalised = (pixel_values - self.mean_rgb) / self.std_rgb
+        return PixelFeatures(self.encoder(normalised).last_hidden_state)  # (B, C, H/16, W/16)
+
+
+def build_pixel_encoder(config: PixelConfig) -> nn.Module:
+    """Make a pixel encoder without weights; ValueError on an unknown kind."""
+    kinds = {"conv": ConvPixelEncoder, "sam": SamPixelEncoder}
+    if config.kind not in kinds:
+        raise ValueError(f"There is no pixel encoder {config.kind!r}; choose one of {', '.join(kinds)}.")
+    return kinds[config.kind](config)

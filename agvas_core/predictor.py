@@ -1,0 +1,273 @@
+"""AnomalyPredictor: an image is encoded once; masks and words about it come from what is kept of it, within bounds."""
+
+# C canvas side, L tokens, D width of the LLM
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+from transformers import DynamicCache, PreTrainedTokenizerFast
+
+from agvas_core.anchors import find_anchors, gather_anchor_states
+from agvas_core.modeling.agvas import AGVAS, ImageFeatures
+from agvas_core.processing import Letterbox, fit, limit_canvas, restore
+from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn, listed_regions, measured_line
+from agvas_core.regions import group_regions, make_prediction, place_of
+from agvas_core.structures import InspectionImage, Prediction
+from agvas_core.tokenizer import encode_chat
+
+IMAGES_KEPT = 6
+PREFIXES_KEPT = 4
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedImage:
+    """What is kept of an image: features of its canvas, and how the canvas maps back."""
+
+    image_id: str
+    features: ImageFeatures
+    letterbox: Letterbox
+    canvas_hw: tuple[int, int]
+
+
+@dataclass(eq=False)
+class Prefix:
+    """Tokens that the LLM has read, their cache, and the last hidden states of the newest ones.
+
+    Attributes:
+        ids: token ids read so far.
+        cache: their keys and values.
+        hidden: (1, L', D), states of the last L' tokens read.
+        image_id: the image in it.
+        region_key: the regions whose tokens are in it, by their areas; prefixes with other regions are not mixed up.
+    """
+
+    ids: list[int]
+    cache: DynamicCache
+    hidden: Tensor
+    image_id: str
+    region_key: tuple[object, ...]
+
+
+class AnomalyPredictor:
+    """Masks and words from one model, for many users: holds no state of a conversation but bounded caches."""
+
+    def __init__(self, model: AGVAS, tokenizer: PreTrainedTokenizerFast, *, device: str = "cpu") -> None:
+        self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, torch.device(device)
+        self.ids = model.token_ids
+        self.end_id = int(tokenizer.convert_tokens_to_ids("<|im_end|>"))
+        self._images: OrderedDict[str, EncodedImage] = OrderedDict()
+        self._glances: OrderedDict[str, Prediction] = OrderedDict()
+        self._prefixes: OrderedDict[int, Prefix] = OrderedDict()
+        self._lock = threading.RLock()
+
+    # --- images --------------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def set_image(self, image: InspectionImage) -> EncodedImage:
+        """Encode an image with both eyes, or return what is kept of it."""
+        with self._lock:
+            known = self._images.get(image.image_id)
+            if known is not None:
+                self._images.move_to_end(image.image_id)
+                return known
+            config = self.model.config
+            canvas = limit_canvas(image.size_hw, config.serving_px)
+            rgb, letterbox = fit(image.rgb, canvas)
+            pixels = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None].float() / 255  # (1, 3, C, C)
+            side = config.semantic.image_px
+            semantic = interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
+            features = self.model.encode_image(2 * semantic - 1, pixels)
+            encoded = EncodedImage(image.image_id, features, letterbox, (canvas, canvas))
+            _keep(self._images, image.image_id, encoded, IMAGES_KEPT)
+            return encoded
+
+    def has_image(self, image_id: str) -> bool:
+        """Whether an image's features are at hand."""
+        return image_id in self._images
+
+    # --- reading tokens ------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def read(
+        self, ids: list[int], encoded: EncodedImage, region_masks: Tensor | None = None, *, keep: bool = True
+    ) -> Prefix:
+        """Return a prefix that has read exactly ids (with image placeholders expanded), reusing the longest kept one.
+
+        region_masks: bool (R, H, W) of the image, for the region placeholders in ids, in reading order.
+        The states of all newly read tokens are in the prefix's hidden.
+        """
+        region_key = () if region_masks is None else tuple(int(m.sum()) for m in region_masks)
+        with self._lock:
+            start, cache = self._reuse(ids, encoded.image_id, region_key)
+        fresh = ids[start:]
+        hidden = self.model.language(self._embed(ids, start, encoded, region_masks), cache=cache)
+        prefix = Prefix(list(ids), cache, hidden, encoded.image_id, region_key)
+        assert hidden.shape[1] == len(fresh)
+        if keep:
+            with self._lock:
+                _keep(self._prefixes, id(prefix), prefix, PREFIXES_KEPT)
+        return prefix
+
+    def _reuse(self, ids: list[int], image_id: str, region_key: tuple[object, ...]) -> tuple[int, DynamicCache]:
+        """Return how many tokens a kept prefix saves, and a copy of its cache cut to them (at least one is left to read)."""
+        best, found = 0, None
+        first_region = ids.index(self.ids.region) if self.ids.region in ids else len(ids)
+        for prefix in self._prefixes.values():
+            if prefix.image_id != image_id:
+                continue
+            same = _common(prefix.ids, ids)
+            if prefix.region_key != region_key:
+                same = min(same, first_region)
+            if same > best:
+                best, found = same, prefix
+        best = min(best, len(ids) - 1)
+        cache = DynamicCache(config=self.model.lmm.config.text_config)
+        if found is None or best <= self.model.config.image_tokens:
+            return 0, cache
+        for i, layer in enumerate(found.cache.layers):
+            cache.update(layer.keys[:, :, :best].clone(), layer.values[:, :, :best].clone(), i)
+        return best, cache
+
+    def _embed(self, ids: list[int], start: int, encoded: EncodedImage, region_masks: Tensor | None) -> Tensor:
+        fresh = torch.tensor([ids[start:]], device=self.device)
+        has_image = bool((fresh == self.ids.image).any())
+        assert not has_image or start <= ids.index(self.ids.image), "a cut inside the image's tokens"
+        regions = None
+        skipped, wanted = ids[:start].count(self.ids.region), ids[start:].count(self.ids.region)
+        if wanted:
+            assert region_masks is not None
+            regions = self._region_tokens(encoded, region_masks[skipped : skipped + wanted])
+        return self.model.embed(fresh, encoded.features.visual if has_image else None, regions)
+
+    def _region_tokens(self, encoded: EncodedImage, masks: Tensor) -> Tensor:
+        """Return region tokens (R, D) of masks (R, H, W) in the image's own pixels."""
+        on_canvas = masks_to_canvas(masks, encoded.letterbox).to(self.device)
+        count = len(on_canvas)
+        index = torch.zeros(count, dtype=torch.int64, device=self.device)
+        return self.model.region_tokens(encoded.features.pixel.select(index), on_canvas)[0]
+
+    @torch.inference_mode()
+    def region_kinds(self, encoded: EncodedImage, masks: Tensor) -> list[tuple[str, float]]:
+        """Return for each mask (R, H, W) the likeliest kind of defect and its probability; [] without a kind head."""
+        if self.model.region_reader is None or self.model.region_reader.kind_head is None or not len(masks):
+            return []
+        on_canvas = masks_to_canvas(masks, encoded.letterbox).to(self.device)
+        index = torch.zeros(len(on_canvas), dtype=torch.int64, device=self.device)
+        _, logits = self.model.region_tokens(encoded.features.pixel.select(index), on_canvas)
+        assert logits is not None
+        best = logits.softmax(1).max(1)
+        names = self.model.config.decoder.region_kinds
+        return [(names[int(k)], float(p)) for k, p in zip(best.indices, best.values, strict=True)]
+
+    # --- masks ---------------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def decode(self, prefix: Prefix, encoded: EncodedImage, **options: object) -> Prediction:
+        """Return the mask of the last anchor triple among the prefix's newest tokens; options as in make_prediction."""
+        newest = torch.tensor([prefix.ids[-prefix.hidden.shape[1] :]], device=self.device)
+        rows = find_anchors(newest, self.ids.anchors)
+        assert len(rows), "no anchors among the newest tokens"
+        return self.decode_states(gather_anchor_states(prefix.hidden, rows[-1:]), encoded, **options)
+
+    @torch.inference_mode()
+    def decode_states(self, states: Tensor, encoded: EncodedImage, **options: object) -> Prediction:
+        """Return the mask of anchor states (1, 3, D)."""
+        maps = torch.cat(self.model.decode_masks(states, encoded.features.pixel).probabilities())  # (3, C / 2, C / 2)
+        p_seg, p_nor, p_ano = restore(maps, encoded.letterbox).clip(0, 1)
+        return make_prediction(image_id=encoded.image_id, p_seg=p_seg, p_nor=p_nor, p_ano=p_ano, **options)  # type: ignore[arg-type]
+
+    def expand(self, ids: list[int]) -> list[int]:
+        """Return ids with each image placeholder repeated for all of an image's tokens."""
+        count = self.model.config.image_tokens
+        return [t for token in ids for t in ([token] * count if token == self.ids.image else [token])]
+
+    def direct_ids(self, instruction: str) -> list[int]:
+        """Return the tokens of a first question and its fixed direct answer."""
+        turns = [ChatTurn("user", instruction), ChatTurn("assistant", DIRECT_ANSWER)]
+        return self.expand(encode_chat(self.tokenizer, turns).input_ids)
+
+    def glance(self, image: InspectionImage) -> Prediction:
+        """Return the direct mode's mask of an image by the default instruction, kept per image: what words are measured by."""
+        with self._lock:
+            known = self._glances.get(image.image_id)
+        if known is not None:
+            return known
+        encoded = self.set_image(image)
+        prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"]), encoded)
+        prediction = self.decode(prefix, encoded)
+        with self._lock:
+            _keep(self._glances, image.image_id, prediction, IMAGES_KEPT)
+        return prediction
+
+    # --- words ---------------------------------------------------------------------------------------------------------
+
+    @torch.inference_mode()
+    def generate(
+        self, prefix: Prefix, encoded: EncodedImage, max_new_tokens: int, stop: threading.Event | None = None
+    ) -> Iterator[tuple[int, Tensor]]:
+        """Yield (token id, state (D,) at that token's own position), greedily, until <|im_end|>, the bound or stop.
+
+        After [NOR] the other two anchors follow always: a lone anchor has no meaning.
+        """
+        nor, ano, seg = self.ids.anchors
+        forced: list[int] = []
+        hidden = prefix.hidden[:, -1:]
+        for _ in range(max_new_tokens):
+            if stop is not None and stop.is_set():
+                return
+            token = forced.pop(0) if forced else int(self.model.word_logits(hidden[:, -1]).argmax())
+            if token == self.end_id:
+                return
+            if token == nor:
+                forced = [ano, seg]
+            embeds = self.model.embed(torch.tensor([[token]], device=self.device))
+            hidden = self.model.language(embeds, cache=prefix.cache)
+            prefix.ids.append(token)
+            yield token, hidden[0, -1]
+
+
+def measure(prediction: Prediction) -> tuple[str, Tensor]:
+    """Return a mask's measured line, and the masks (R, H, W) of the regions that it lists, in its order.
+
+    Parts that lie close together are one finding (a cluster of pits), as in the facts that the words were learned from.
+    """
+    height, width = prediction.size_hw
+    groups = group_regions(prediction.pred_mask)  # (R, H, W), largest first
+    regions = []
+    for group in groups:
+        rows, cols = np.nonzero(group)
+        place = place_of(float(rows.mean()), float(cols.mean()), height, width)
+        regions.append((place, 100 * len(rows) / (height * width)))
+    return measured_line(regions), torch.from_numpy(groups[: listed_regions(len(groups))])
+
+
+def masks_to_canvas(masks: Tensor, letterbox: Letterbox) -> Tensor:
+    """Return float masks (R, C, C) on the canvas from bool masks (R, H, W) of the image; fill is never inside."""
+    height, width = letterbox.content_hw
+    small = interpolate(masks[:, None].float(), (height, width), mode="area")[:, 0]
+    out = torch.zeros(len(masks), letterbox.canvas, letterbox.canvas)
+    out[:, :height, :width] = small
+    return out
+
+
+def _common(a: list[int], b: list[int]) -> int:
+    n = min(len(a), len(b))
+    for i in range(n):
+        if a[i] != b[i]:
+            return i
+    return n
+
+
+def _keep(store: OrderedDict, key: object, value: object, bound: int) -> None:
+    store[key] = value
+    store.move_to_end(key)
+    while len(store) > bound:
+        store.popitem(last=False)

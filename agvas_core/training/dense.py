@@ -1,0 +1,129 @@
+"""Dense stage: pixel encoder, AGMD and region reader, with learned anchors in the LLM's place (no language yet)."""
+
+# B images, A queries (image, what to segment), R defects
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from agvas_core.modeling.agvas import AGVAS
+from agvas_core.regions import PLACES
+from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
+from agvas_core.training.losses import SegLossWeights, seg_losses
+
+QUERY_ALL = 0
+QUERIES: tuple[str, ...] = ("all", *DEFECT_KINDS, *PLACES)
+
+
+@dataclass(frozen=True, eq=False)
+class DenseBatch:
+    """One step of the dense stage.
+
+    Attributes:
+        images: uint8 (B, 3, H, W).
+        labels: uint8 (B, H, W), the defects' numbers.
+        query: int64 (A,), places in QUERIES.
+        query_image: int64 (A,), whose image.
+        query_mask: bool (A, H, W), what the query asks for.
+        defect_image: int64 (R,); defect_number: int64 (R,), its value in labels; defect_kind: int64 (R,).
+    """
+
+    images: Tensor
+    labels: Tensor
+    query: Tensor
+    query_image: Tensor
+    query_mask: Tensor
+    defect_image: Tensor
+    defect_number: Tensor
+    defect_kind: Tensor
+
+
+def make_dense_batch(batch: SyntheticBatch, draw: random.Random) -> DenseBatch:
+    """Ask for all defects of every image, and of some images also for one kind or one place."""
+    query, where, masks = [], [], []
+    defects: list[tuple[int, int, int]] = []
+    for b, scene in enumerate(batch.facts):
+        defects += [(b, i + 1, DEFECT_KINDS.index(d.kind)) for i, d in enumerate(scene.defects)]
+        for name, numbers in _queries(scene, draw):
+            query.append(QUERIES.index(name))
+            where.append(b)
+            masks.append(torch.isin(batch.labels[b], torch.tensor(numbers, dtype=torch.uint8)))
+    columns = torch.tensor(defects, dtype=torch.int64).reshape(-1, 3)
+    return DenseBatch(
+        images=batch.images,
+        labels=batch.labels,
+        query=torch.tensor(query),
+        query_image=torch.tensor(where),
+        query_mask=torch.stack(masks),
+        defect_image=columns[:, 0],
+        defect_number=columns[:, 1],
+        defect_kind=columns[:, 2],
+    )
+
+
+def _queries(scene: SceneFacts, draw: random.Random) -> list[tuple[str, list[int]]]:
+    """Return (query name, numbers of the defects it asks for)."""
+    out = [("all", list(range(1, len(scene.defects) + 1)))]
+    kinds = {d.kind for d in scene.defects}
+    places = {d.place for d in scene.defects}
+    if len(kinds) > 1 and draw.random() < 0.6:
+        kind = draw.choice(sorted(kinds))
+        out.append((kind, [i + 1 for i, d in enumerate(scene.defects) if d.kind == kind]))
+    if len(places) > 1 and draw.random() < 0.4:
+        place = draw.choice(sorted(places))
+        out.append((place, [i + 1 for i, d in enumerate(scene.defects) if d.place == place]))
+    if scene.defects and draw.random() < 0.05:  # a kind that is not there
+        absent = draw.choice([k for k in DEFECT_KINDS if k not in kinds])
+        out.append((absent, []))
+    return out
+
+
+class AnchorBank(nn.Module):
+    """Learned h_nor, h_ano, h_seg for each query: what the LLM's anchors will have to say later."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.base = nn.Parameter(torch.randn(3, width) * 0.5)
+        self.offset = nn.Embedding(len(QUERIES), 3 * width)
+        nn.init.normal_(self.offset.weight, std=0.3)
+
+    def forward(self, query: Tensor) -> Tensor:
+        """(A,) -> (A, 3, C)."""
+        offset = self.offset(query).unflatten(-1, self.base.shape)
+        return self.base + offset * (query != QUERY_ALL)[:, None, None]
+
+
+class DenseTask(nn.Module):
+    """Losses of the dense stage; holds what it trains."""
+
+    def __init__(self, model: AGVAS, weights: SegLossWeights, kind_weight: float = 0.3) -> None:
+        super().__init__()
+        self.pixel_encoder, self.agmd, self.region_reader = model.pixel_encoder, model.agmd, model.region_reader
+        self.bank = AnchorBank(model.config.decoder.width)
+        self.weights, self.kind_weight = weights, kind_weight
+
+    def forward(self, batch: DenseBatch) -> dict[str, Tensor]:
+        """Return the named losses of a batch."""
+        pixels = (batch.images.float() / 255).contiguous(memory_format=torch.channels_last)
+        features = self.pixel_encoder(pixels)
+        logits = self.agmd(self.bank(batch.query), features.select(batch.query_image))
+        losses = seg_losses(logits, batch.query_mask, self.weights)
+        if self.region_reader is not None and len(batch.defect_image):
+            masks = batch.labels[batch.defect_image] == batch.defect_number[:, None, None]
+            _, kind_logits = self.region_reader(features.select(batch.defect_image), masks)
+            if kind_logits is not None:
+                losses["kind"] = self.kind_weight * cross_entropy(kind_logits, batch.defect_kind)
+        return losses
+
+    @torch.no_grad()
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the fused map (B, H / 2, W / 2) at alpha 0.5 of uint8 images (B, 3, H, W)."""
+        features = self.pixel_encoder((images.float() / 255).contiguous(memory_format=torch.channels_last))
+        query = torch.zeros(images.shape[0], dtype=torch.int64, device=images.device)
+        p_seg, _, p_ano = self.agmd(self.bank(query), features).probabilities()
+        return 0.5 * p_seg + 0.5 * p_ano

@@ -1,0 +1,226 @@
+"""Joint stage: all of AG-VAS on talks; the anchors come from the LLM, several question-answer turns per image."""
+
+# B images (one talk each), L tokens, A anchor triples, R region placeholders
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, interpolate, mse_loss
+from transformers import PreTrainedTokenizerFast
+
+from agvas_core.anchors import find_anchors, gather_anchor_states
+from agvas_core.config import AGVASConfig
+from agvas_core.modeling.agvas import AGVAS, TokenIds
+from agvas_core.modeling.pixel_encoder import PixelFeatures
+from agvas_core.prompts import MEASURED_SLOT, ChatTurn, Exchange, exchange_turns, listed_regions, measured_line
+from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
+from agvas_core.synthesis.words import area_percent, talk
+from agvas_core.tokenizer import encode_chat
+from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank
+from agvas_core.training.losses import SegLossWeights, seg_losses
+
+UNKNOWN_QUERY = -1
+BLIND_SHARE = 0.1  # talks without measured lines, so that the words also learn to rest on the pixels alone
+
+
+@dataclass(frozen=True, eq=False)
+class JointBatch:
+    """One step of the joint stage.
+
+    Attributes:
+        images: uint8 (B, 3, H, W); labels: uint8 (B, H, W), the defects' numbers.
+        input_ids, attention_mask, targets: int64 (B, L); targets is -100 where nothing is to be said.
+        anchors: int64 (A, 4), rows of find_anchors.
+        anchor_mask: bool (A, H, W), what each triple has to show.
+        anchor_query: int64 (A,), place in QUERIES, or UNKNOWN_QUERY.
+        region_image, region_number: int64 (R,), whose defect each region placeholder stands for, in reading order.
+        defect_image, defect_number, defect_kind: as in DenseBatch.
+    """
+
+    images: Tensor
+    labels: Tensor
+    input_ids: Tensor
+    attention_mask: Tensor
+    targets: Tensor
+    anchors: Tensor
+    anchor_mask: Tensor
+    anchor_query: Tensor
+    region_image: Tensor
+    region_number: Tensor
+    defect_image: Tensor
+    defect_number: Tensor
+    defect_kind: Tensor
+
+
+def query_of(scene: SceneFacts, target: tuple[int, ...]) -> int:
+    """Return the anchor bank's query that asks for exactly these defects, or UNKNOWN_QUERY."""
+    everything = tuple(range(len(scene.defects)))
+    if target == everything:
+        return QUERY_ALL
+    for name in dict.fromkeys([scene.defects[i].kind for i in target] + [scene.defects[i].place for i in target]):
+        if target == tuple(i for i in everything if name in (scene.defects[i].kind, scene.defects[i].place)):
+            return QUERIES.index(name)
+    return UNKNOWN_QUERY
+
+
+def measured_of(scene: SceneFacts, shown: tuple[int, ...]) -> tuple[str, list[int]]:
+    """Return the measured line of defects, and the numbers of those that it lists, as serving makes it from a mask."""
+    regions = [(scene.defects[i].place, area_percent(scene.defects[i], scene)) for i in shown]
+    return measured_line(regions), [i + 1 for i in shown][: listed_regions(len(shown))]
+
+
+def render_talk(
+    scene: SceneFacts, exchanges: list[Exchange], *, blind: bool
+) -> tuple[list[ChatTurn], list[int], list[tuple[tuple[int, ...], int]]]:
+    """Return the turns, the defect number of every region placeholder, and (target, query) of every anchor triple."""
+    turns: list[ChatTurn] = []
+    region_numbers: list[int] = []
+    targets = []
+    for exchange in exchanges:
+        line = ""
+        slot = MEASURED_SLOT[exchange.mode]
+        if slot is not None and not blind:
+            own = exchange.target if slot == "assistant" and exchange.target is not None else None
+            line, numbers = measured_of(scene, own if own is not None else tuple(range(len(scene.defects))))
+            region_numbers += numbers
+        turns += exchange_turns(exchange, line)
+        if exchange.target is not None:
+            targets.append((exchange.target, query_of(scene, exchange.target)))
+    return turns, region_numbers, targets
+
+
+class JointMaker:
+    """Turns synthetic images into talks, tokens and masks."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, config: AGVASConfig, token_ids: TokenIds) -> None:
+        self.tokenizer, self.config, self.token_ids = tokenizer, config, token_ids
+
+    def __call__(self, batch: SyntheticBatch, draw: random.Random) -> JointBatch:
+        """Return the training batch of a batch of images."""
+        rows: list[tuple[list[int], list[int]]] = []
+        masks, queries = [], []
+        regions: list[tuple[int, int]] = []
+        defects: list[tuple[int, int, int]] = []
+        for b, scene in enumerate(batch.facts):
+            exchanges = talk(scene, draw)
+            turns, numbers, targets = render_talk(scene, exchanges, blind=draw.random() < BLIND_SHARE)
+            rows.append(self._encode(turns))
+            regions += [(b, n) for n in numbers]
+            defects += [(b, i + 1, DEFECT_KINDS.index(d.kind)) for i, d in enumerate(scene.defects)]
+            for target, query in targets:
+                wanted = torch.tensor([i + 1 for i in target], dtype=torch.uint8)
+                masks.append(torch.isin(batch.labels[b], wanted))
+                queries.append(query)
+        input_ids, attention_mask, targets_ids = self._pad(rows)
+        anchors = find_anchors(input_ids, self.token_ids.anchors)
+        assert len(anchors) == len(masks), "every target has one anchor triple"
+        region_rows = torch.tensor(regions, dtype=torch.int64).reshape(-1, 2)
+        defect_rows = torch.tensor(defects, dtype=torch.int64).reshape(-1, 3)
+        empty = batch.labels.new_zeros((0, *batch.labels.shape[1:]), dtype=torch.bool)
+        return JointBatch(
+            images=batch.images,
+            labels=batch.labels,
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            targets=targets_ids,
+            anchors=anchors,
+            anchor_mask=torch.stack(masks) if masks else empty,
+            anchor_query=torch.tensor(queries, dtype=torch.int64),
+            region_image=region_rows[:, 0],
+            region_number=region_rows[:, 1],
+            defect_image=defect_rows[:, 0],
+            defect_number=defect_rows[:, 1],
+            defect_kind=defect_rows[:, 2],
+        )
+
+    def _encode(self, turns: list[ChatTurn]) -> tuple[list[int], list[int]]:
+        ids, said = encode_chat(self.tokenizer, turns)
+        out: list[int] = []
+        target: list[int] = []
+        for token, answer in zip(ids, said, strict=True):
+            if token == self.token_ids.image:
+                out += [token] * self.config.image_tokens
+                target += [-100] * self.config.image_tokens
+            else:
+                out.append(token)
+                target.append(token if answer else -100)
+        return out, target
+
+    def _pad(self, rows: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
+        length = max(len(ids) for ids, _ in rows)
+        pad = self.tokenizer.pad_token_id or 0
+        ids = torch.tensor([i + [pad] * (length - len(i)) for i, _ in rows])
+        mask = torch.tensor([[1] * len(i) + [0] * (length - len(i)) for i, _ in rows])
+        targets = torch.tensor([t + [-100] * (length - len(t)) for _, t in rows])
+        return ids, mask, targets
+
+
+def semantic_input(images: Tensor, size_px: int) -> Tensor:
+    """Return the semantic eye's input (B, 3, S, S) in [-1, 1] from uint8 images (B, 3, H, W)."""
+    resized = interpolate(images.float() / 255, (size_px, size_px), mode="bilinear", antialias=True, align_corners=False)
+    return 2 * resized.clamp(0, 1) - 1
+
+
+class JointTask(nn.Module):
+    """Losses of the joint stage."""
+
+    def __init__(
+        self,
+        model: AGVAS,
+        bank: AnchorBank,
+        weights: SegLossWeights,
+        *,
+        freeze_pixel: bool,
+        text_weight: float = 1.0,
+        kind_weight: float = 0.3,
+        bank_weight: float = 0.5,
+        max_decoded: int = 20,
+    ) -> None:
+        super().__init__()
+        self.model, self.bank, self.weights = model, bank.requires_grad_(False), weights
+        self.freeze_pixel, self.max_decoded = freeze_pixel, max_decoded
+        self.text_weight, self.kind_weight, self.bank_weight = text_weight, kind_weight, bank_weight
+        model.pixel_encoder.requires_grad_(not freeze_pixel)
+
+    def forward(self, batch: JointBatch) -> dict[str, Tensor]:
+        """Return the named losses of a batch."""
+        model = self.model
+        pixel_values = (batch.images.float() / 255).contiguous(memory_format=torch.channels_last)
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_pixel):
+            pixel = model.pixel_encoder(pixel_values)
+        f_s = model.encode_semantic(semantic_input(batch.images, model.config.semantic.image_px))
+        features = model.align(f_s, pixel)
+        losses: dict[str, Tensor] = {}
+        regions, losses["kind"] = self._regions(batch, pixel)
+        hidden = model.language(model.embed(batch.input_ids, features.visual, regions), batch.attention_mask)
+        said = batch.targets[:, 1:] != -100
+        logits = model.word_logits(hidden[:, :-1][said])
+        losses["text"] = self.text_weight * cross_entropy(logits.float(), batch.targets[:, 1:][said])
+        if len(batch.anchors):
+            h_anchors = model.token_refiner(gather_anchor_states(hidden, batch.anchors))  # (A, 3, C)
+            known = batch.anchor_query != UNKNOWN_QUERY
+            if bool(known.any()) and self.bank_weight:
+                taught = self.bank(batch.anchor_query[known])
+                losses["bank"] = self.bank_weight * mse_loss(h_anchors[known].float(), taught.float())
+            # masks cost more than words: at most max_decoded triples a step, chosen anew each time
+            chosen = torch.randperm(len(batch.anchors))[: self.max_decoded].to(h_anchors.device)
+            mask_logits = model.agmd(h_anchors[chosen], pixel.select(batch.anchors[chosen, 0]))
+            losses |= seg_losses(mask_logits, batch.anchor_mask[chosen], self.weights)
+        return losses
+
+    def _regions(self, batch: JointBatch, pixel: PixelFeatures) -> tuple[Tensor | None, Tensor]:
+        """Return the region placeholders' tokens (R, D) and the loss of the kinds under the true masks."""
+        model, nothing = self.model, pixel.embedding.new_zeros(())
+        if model.region_reader is None or not len(batch.defect_image):
+            return None, nothing
+        masks = batch.labels[batch.defect_image] == batch.defect_number[:, None, None]
+        tokens, kind_logits = model.region_tokens(pixel.select(batch.defect_image), masks)
+        same = (batch.region_image[:, None] == batch.defect_image) & (batch.region_number[:, None] == batch.defect_number)
+        regions = tokens[same.int().argmax(1)] if len(same) else None
+        if kind_logits is None:
+            return regions, nothing
+        return regions, self.kind_weight * cross_entropy(kind_logits.float(), batch.defect_kind)

@@ -1,0 +1,71 @@
+"""Losses by name: L_seg = sum over SEG, NOR, ANO of l_bce BCE + l_dice Dice (paper Eq. 9-11), and the text's CE."""
+
+# A masks, H x W size of the logits
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits
+
+from agvas_core.modeling.agmd import MaskLogits
+
+
+@dataclass(frozen=True)
+class SegLossWeights:
+    """Weights of the segmentation loss; bce and dice are the paper's.
+
+    Attributes:
+        bce: lambda_bce.
+        dice: lambda_dice.
+        hard_bce: Paper differs: weight of the BCE over the hardest pixels, so that a small false alarm on a normal image is not lost in the mean of all its pixels.
+        hard_share: share of an image's pixels that count as the hardest.
+    """
+
+    bce: float = 0.5
+    dice: float = 2.0
+    hard_bce: float = 0.25
+    hard_share: float = 0.02
+
+
+def dice_loss(prob: Tensor, target: Tensor, *, eps: float = 1.0) -> Tensor:
+    """Return 1 - Dice per mask (A,) of prob and target (A, H, W)."""
+    overlap = (prob * target).sum((1, 2))
+    return 1 - (2 * overlap + eps) / (prob.sum((1, 2)) + target.sum((1, 2)) + eps)
+
+
+def seg_losses(logits: MaskLogits, gt_mask: Tensor, weights: SegLossWeights) -> dict[str, Tensor]:
+    """Return the weighted losses "bce", "dice", "hard_bce" of the branches, from gt_mask (A, H0, W0) bool.
+
+    Paper differs: Dice counts on non-empty targets only; on empty ones it teaches to predict nothing anywhere.
+    """
+    branches: list[tuple[Tensor, bool]] = []
+    if logits.seg is not None:
+        branches.append((logits.seg.float(), False))
+    if logits.nor is not None and logits.ano is not None:
+        contrast = logits.ano.float() - logits.nor.float()
+        branches += [(contrast, False), (-contrast, True)]  # a two-way softmax is a sigmoid of a difference
+    size = branches[0][0].shape[-2:]
+    anomalous = adaptive_avg_pool2d(gt_mask.float()[:, None], size)[:, 0]  # (A, H, W), soft at borders
+    present = gt_mask.flatten(1).any(1)
+    total: dict[str, Tensor] = {name: anomalous.new_zeros(()) for name in ("bce", "dice", "hard_bce")}
+    for branch, complement in branches:
+        target = 1 - anomalous if complement else anomalous
+        bce = binary_cross_entropy_with_logits(branch, target, reduction="none")
+        hardest = bce.flatten(1).topk(max(1, int(weights.hard_share * bce[0].numel())), dim=1).values
+        total["bce"] = total["bce"] + weights.bce * bce.mean()
+        total["hard_bce"] = total["hard_bce"] + weights.hard_bce * hardest.mean()
+        if bool(present.any()):
+            total["dice"] = total["dice"] + weights.dice * dice_loss(branch.sigmoid()[present], target[present]).mean() * (
+                present.float().mean()
+            )
+    return total
+
+
+def check_finite(losses: dict[str, Tensor], step: int) -> None:
+    """Raise FloatingPointError naming the losses that are not finite."""
+    bad = [name for name, value in losses.items() if not bool(torch.isfinite(value))]
+    if bad:
+        raise FloatingPointError(f"Training stopped at step {step}: {', '.join(bad)} is not finite.")

@@ -1,0 +1,234 @@
+"""The training loop: accelerate, AdamW, warm-up - stable - decay, averaged weights, a state that resumes exactly."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, IterableDataset
+from tqdm import tqdm
+
+from agvas_core.training.losses import check_finite
+
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """How long, how fast, how often.
+
+    Attributes:
+        steps: length of the run; the learning rate falls to zero in its last `decay_share`.
+        lr: peak learning rate of AdamW.
+        warmup_steps: linear rise at the start.
+        decay_share: share of the steps in which the rate falls.
+        weight_decay: AdamW's, on matrices only.
+        clip_norm: bound of the gradient's norm.
+        ema: decay of the averaged weights, which are the ones that are evaluated and exported.
+        save_seconds: a state is written at least this often.
+        eval_steps: steps between evaluations, 0 for none.
+        minutes: stop (resumably) after so many minutes, 0 for no limit.
+        mixed_precision: "bf16" or "no".
+        workers: processes that make images beside the training.
+    """
+
+    steps: int
+    lr: float = 6e-4
+    warmup_steps: int = 100
+    decay_share: float = 0.25
+    weight_decay: float = 0.02
+    clip_norm: float = 1.0
+    ema: float = 0.999
+    save_seconds: float = 180.0
+    eval_steps: int = 500
+    minutes: float = 0.0
+    mixed_precision: str = "bf16"
+    workers: int = 1
+
+
+class Task(Protocol):
+    """What is trained: a module that turns a batch into named losses."""
+
+    def __call__(self, batch: Any) -> dict[str, Tensor]: ...
+
+
+class StepStream(IterableDataset):
+    """Batches made by `make(step)`, from a step on; each worker makes its own share."""
+
+    def __init__(self, make: Callable[[int], Any], first_step: int, steps: int) -> None:
+        self.make, self.first_step, self.steps = make, first_step, steps
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the batches of the steps in order."""
+        info = torch.utils.data.get_worker_info()
+        first, stride = (info.id, info.num_workers) if info else (0, 1)
+        for step in range(self.first_step + first, self.steps, stride):
+            yield self.make(step)
+
+
+def rate_at(step: int, options: TrainOptions) -> float:
+    """Return the learning rate of a step as a share of the peak: warm-up, stable, linear decay."""
+    rise = min(1.0, (step + 1) / max(1, options.warmup_steps))
+    fall = (options.steps - step) / max(1.0, options.decay_share * options.steps)
+    return max(0.0, min(rise, fall, 1.0))
+
+
+class Averaged:
+    """Exponential moving average of a module's floating-point state."""
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = {k: v.detach().clone().float() for k, v in module.state_dict().items() if v.is_floating_point()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, step: int) -> None:
+        """Move towards the module; early steps move faster, so that the start is forgotten."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        state = module.state_dict()
+        keys = list(self.values)
+        torch._foreach_lerp_([self.values[k] for k in keys], [state[k].float() for k in keys], 1 - decay)
+
+    def swap(self, module: nn.Module) -> None:
+        """Exchange the module's weights and the averaged ones; calling it again changes them back."""
+        state = module.state_dict()
+        for key, value in self.values.items():
+            kept = state[key].clone()
+            state[key].copy_(value)
+            value.copy_(kept)
+
+
+class Trainer:
+    """Runs a task; everything it needs to go on is in one file."""
+
+    def __init__(
+        self,
+        task: nn.Module,
+        make_batch: Callable[[int], Any],
+        options: TrainOptions,
+        run_dir: Path,
+        evaluate: Callable[[nn.Module], dict[str, float]] | None = None,
+    ) -> None:
+        self.options, self.run_dir, self.make_batch, self.evaluate = options, run_dir, make_batch, evaluate
+        run_dir.mkdir(parents=True, exist_ok=True)
+        cpu = not torch.cuda.is_available()
+        self.accelerator = Accelerator(mixed_precision=options.mixed_precision, cpu=cpu)
+        trained = [p for p in task.parameters() if p.requires_grad]
+        groups = [
+            {"params": [p for p in trained if p.ndim > 1], "weight_decay": options.weight_decay},
+            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98))
+        self.task, self.optimizer = self.accelerator.prepare(task, optimizer)
+        self.average = Averaged(self.module, options.ema)
+        self.step, self.images_seen, self.seconds = 0, 0, 0.0
+        if self.state_path.exists():
+            self._load()
+
+    @property
+    def module(self) -> nn.Module:
+        """The task itself, without accelerate's wrapper."""
+        return self.accelerator.unwrap_model(self.task)
+
+    @property
+    def state_path(self) -> Path:
+        """Where the run's state lies."""
+        return self.run_dir / "state.pt"
+
+    def run(self) -> None:
+        """Train until the steps are done or the minutes are over."""
+        o = self.options
+        stream = StepStream(self.make_batch, self.step, o.steps)
+        loader = DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=o.workers,
+            worker_init_fn=lambda _: torch.set_num_threads(1),
+            prefetch_factor=4 if o.workers else None,
+        )
+        began = last_save = time.monotonic()
+        seconds_before = self.seconds
+        bar = tqdm(loader, initial=self.step, total=o.steps, desc="training", mininterval=5, smoothing=0.05)
+        for batch in bar:
+            losses = self._train_step(batch)
+            self.seconds = seconds_before + time.monotonic() - began
+            if self.step % 20 == 0:
+                bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()} | {"images": self.images_seen})
+                self._log({"step": self.step, "images": self.images_seen, "seconds": round(self.seconds), **losses})
+            if o.eval_steps and self.step % o.eval_steps == 0:
+                self._evaluate()
+            if time.monotonic() - last_save > o.save_seconds:
+                self.save()
+                last_save = time.monotonic()
+            if o.minutes and time.monotonic() - began > 60 * o.minutes:
+                break
+        self._evaluate()
+        self.save()
+
+    def _train_step(self, batch: Any) -> dict[str, float]:
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.options.lr * rate_at(self.step, self.options)
+        batch = move(batch, self.accelerator.device)
+        with self.accelerator.autocast():
+            losses = self.task(batch)
+        check_finite(losses, self.step)
+        self.accelerator.backward(sum(losses.values()))
+        self.accelerator.clip_grad_norm_(self.task.parameters(), self.options.clip_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.images_seen += len(batch.images)
+        self.average.update(self.module, self.step)
+        return {name: round(float(value.detach()), 5) for name, value in losses.items()}
+
+    def _evaluate(self) -> None:
+        if self.evaluate is None:
+            return
+        self.module.eval()
+        self.average.swap(self.module)
+        scores = self.evaluate(self.module)
+        self.average.swap(self.module)
+        self.module.train()
+        row = {"eval_step": self.step, "images": self.images_seen, "seconds": round(self.seconds), **scores}
+        self._log(row)
+        tqdm.write(json.dumps(row))
+
+    def _log(self, row: dict[str, Any]) -> None:
+        with (self.run_dir / "log.jsonl").open("a") as f:
+            f.write(json.dumps(row) + "\n")
+
+    def averaged_state(self) -> dict[str, Tensor]:
+        """Return the averaged weights by name, what is exported."""
+        return {k: self.average.values.get(k, v).clone() for k, v in self.module.state_dict().items()}
+
+    def save(self) -> None:
+        """Write the state; a crash in the middle leaves the old one."""
+        state = {
+            "task": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.values,
+            "step": self.step,
+            "images_seen": self.images_seen,
+            "seconds": self.seconds,
+        }
+        part = self.state_path.with_suffix(".part")
+        torch.save(state, part)
+        part.replace(self.state_path)
+
+    def _load(self) -> None:
+        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        self.module.load_state_dict(state["task"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for key, value in self.average.values.items():
+            value.copy_(state["average"][key])
+        self.step, self.images_seen, self.seconds = state["step"], state["images_seen"], state["seconds"]
+
+
+def move(batch: Any, device: torch.device) -> Any:
+    """Return a dataclass of tensors with its tensors on the device."""
+    values = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(batch).items()}
+    return type(batch)(**values)
