@@ -40,6 +40,7 @@ from agvas_core.synthesis.defect_shapes import (
 )
 from agvas_core.synthesis.noise import chance, each, uniform
 
+LINE_GAIN = 2.2  # a line's label includes its faint middle and its antialiased edge, where the opacity exceeds 0.5 / 2.2
 DefectFn = Callable[[Tensor, Tensor, Generator], tuple[Tensor, Tensor]]
 
 
@@ -96,14 +97,14 @@ def scratch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Te
     out = tone(images, alpha, rng, 0.15, 0.75, dark=0.5)
     if _coin(rng, 0.35):  # a groove: the other edge catches the light
         out = blend(out, 1 - (1 - out) * 0.7, (alpha.roll(1, 1) - alpha).clamp(0, 1) * allowed)
-    return out, alpha
+    return out, (LINE_GAIN * alpha).clamp(0, 1)
 
 
 def crack(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """Thin, jagged and branching, dark (seldom bright), faint in places."""
     forks = int(torch.randint(0, 6, (), generator=rng, device=rng.device))
     alpha, _ = _stroke(images, allowed, rng, (0.15, 1.1), (0.9, 4.0), 1.2, (0.25, 0.9), 0.6, forks)
-    return tone(images, alpha, rng, 0.2, 0.9, dark=0.93), alpha
+    return tone(images, alpha, rng, 0.2, 0.9, dark=0.93), (LINE_GAIN * alpha).clamp(0, 1)
 
 
 def fiber(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -249,17 +250,23 @@ def missing_part(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tenso
     return _bitten(images, allowed, make_site(allowed, rng, (0.002, 0.1), skew=1.0), rng)
 
 
+def _rim(allowed: Tensor) -> Tensor:
+    """Return the pixels within 2 px of the allowed region's edge; the picture's border counts as one."""
+    inner = -F.max_pool2d(-F.pad(allowed[:, None].float(), (2, 2, 2, 2)), 5, stride=1)[:, 0]
+    return allowed & (inner < 0.5)
+
+
 def chipped_edge(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """A bite out of the edge of the object, or of the picture when the surface fills it."""
-    inner = -F.max_pool2d(-F.pad(allowed[:, None].float(), (2, 2, 2, 2)), 5, stride=1)[:, 0]
-    edge = allowed & (inner < 0.5)
-    return _bitten(images, allowed, make_site(edge, rng, (0.0008, 0.02), skew=1.0), rng)
+    return _bitten(images, allowed, make_site(_rim(allowed), rng, (0.0008, 0.02), skew=1.0), rng)
 
 
 def deformation(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """The pattern or outline is warped: swirled, pinched, bulged or pushed aside."""
     b = len(images)
-    site = make_site(allowed, rng, (0.006, 0.12), skew=1.0)
+    edge = _rim(allowed)
+    on_object = (~allowed).flatten(1).any(1).view(b, 1, 1)  # an outline shows the bend better than grain does
+    site = make_site(torch.where(on_object & chance(rng, b, 0.7), edge, allowed), rng, (0.006, 0.12), skew=1.0)
     d = blob(site, rng, 2.0, (0.02, 0.15))
     inside = soft_step(d + 0.35 * site.radius, 0.7 * site.radius)
     choice = uniform(rng, (b, 1, 1), 0, 3).floor()
@@ -325,7 +332,10 @@ def _element(images: Tensor, allowed: Tensor, rng: Generator, erase: bool = Fals
         theta = each(rng, b, 0, 2 * math.pi)
         shift = each(rng, b, 2.5, 9.0) * u
         fill = moved(images, shift * theta.sin(), shift * theta.cos())
-    return blend(images, fill, alpha), alpha
+    out = blend(images, fill, alpha)
+    change = (out - images).abs().mean(1)
+    touched = change > 0.3 * change.amax((1, 2), keepdim=True)  # the element, not the ground between
+    return out, alpha * largest(touched[:, None].float(), 2 * max(1, round(u)) + 1)[:, 0]
 
 
 def weave_fault(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:

@@ -12,19 +12,12 @@ from torch import Generator, Tensor
 from agvas_core.synthesis.defect_fills import smooth
 from agvas_core.synthesis.defects import DEFECTS
 from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
+from agvas_core.synthesis.lighting import apply_camera, apply_scene
 from agvas_core.synthesis.measure import measure
+from agvas_core.synthesis.objects import make_object_scene
 from agvas_core.synthesis.real import RealDefects
 from agvas_core.synthesis.surfaces import make_surface
 from agvas_core.synthesis.textures import TextureBank
-
-try:  # interim: until all the families are in
-    from agvas_core.synthesis.lighting import apply_camera, apply_scene
-except ImportError:
-    from agvas_core.synthesis.interim import apply_camera, apply_scene
-try:
-    from agvas_core.synthesis.objects import make_object_scene
-except ImportError:
-    from agvas_core.synthesis.interim import make_object_scene
 
 # How often each kind is drawn: what is thin, small or hard to name comes more often.
 KIND_WEIGHTS: dict[str, float] = {
@@ -168,6 +161,8 @@ class SceneGenerator:
                 mask, good = visible(before, after, soft, labels[index] > 0)
                 if kind in TEXTURAL:
                     regular = [_is_regular(surfaces[i]) for i in rows]
+                    if kind == "deformation":  # a bent outline is seen on any material
+                        regular = [r or not bool(allowed[i].all()) for r, i in zip(regular, rows, strict=True)]
                     good &= stands_out(before, after, mask) | torch.tensor(regular, device=good.device)
                 keep = good.tolist()
                 for row, i in enumerate(rows):

@@ -19,27 +19,35 @@ SHAPE_WORDS: tuple[str, ...] = ("thin", "curved", "branching", "scattered", "elo
 
 
 def shape_word(mask: NDArray[np.bool_]) -> str:
-    """Return a plain word for the shape of a non-empty mask, cropped to its box or not."""
+    """Return a plain word for the shape of a non-empty mask (H, W), cropped to its box or not."""
     area = int(mask.sum())
-    parts, n = ndimage.label(mask, structure=np.ones((3, 3)))
-    if n > 2 and np.bincount(parts.ravel())[1:].max() < 0.6 * area:
-        return "scattered"
     y, x = np.nonzero(mask)
     cov = np.cov(np.stack([y, x])) + np.eye(2) / 12 if area > 1 else np.eye(2)
     minor, major = np.sqrt(np.linalg.eigvalsh(cov))
-    padded = np.pad(mask, 1)
-    edge = area - int(ndimage.binary_erosion(padded).sum())  # pixels of the outline
-    width = 2 * area / max(1, edge)  # mean thickness: about 2 for a line two px wide
-    extent = 4 * major  # length of a uniform ellipse with this spread
-    if edge > 0.55 * area and extent > 5 * width:
-        length = area / max(1.0, area / max(1, edge) * 2) * 2 if width > 3 else area / max(1.0, width * 0.9)
-        if length > 1.75 * extent:
+    outline = area - int(ndimage.binary_erosion(np.pad(mask, 1)).sum())
+    width = 2 * area / max(1, outline)  # mean thickness: about 2 for a line two px wide
+    is_line = 4 * major > 5 * width and outline > 0.38 * area
+    parts, n = ndimage.label(mask, structure=np.ones((3, 3)))
+    is_broken = n > 2 and np.bincount(parts.ravel())[1:].max() < 0.6 * area
+    if is_broken and not (is_line and major > 5 * minor):
+        return "scattered"
+    if is_line:
+        if major > 7 * minor:
+            return "thin"
+        if _crossings(mask, float(y.mean()), float(x.mean()), 2 * major) > 2:
             return "branching"
-        return "curved" if major < 5.5 * minor else "thin"
+        return "curved" if major < 4.5 * minor else "thin"
     if major > 2.3 * minor:
         return "elongated"
     filled = area / (np.pi * 4 * major * minor)  # 1 for an ellipse
     return "round" if filled > 0.9 and major < 1.5 * minor else "irregular"
+
+
+def _crossings(mask: NDArray[np.bool_], cy: float, cx: float, reach: float) -> int:
+    """Return how often the mask crosses circles about a point, at most: 2 for a path, 3 and more for one that forks."""
+    distance = np.hypot(np.arange(mask.shape[0])[:, None] - cy, np.arange(mask.shape[1])[None] - cx)
+    rings = (np.abs(distance - share * reach) < 1.2 for share in (0.3, 0.5, 0.7))
+    return max(ndimage.label(mask & ring, structure=np.ones((3, 3)))[1] for ring in rings)
 
 
 def color_word(now: NDArray[np.floating], before: NDArray[np.floating]) -> str:
@@ -113,11 +121,14 @@ def measure(
             before = ground.mean(1, keepdims=True)
         else:
             before = clean[:, rows, cols][:, mask]
+        shape = shape_word(mask)
+        if shape == "branching" and kinds[i] != "crack":  # a loop or a ragged patch crosses circles as a fork does
+            shape = "curved" if kinds[i] == "fiber" else "irregular"
         facts.append(
             DefectFacts(
                 kind=kinds[i],
                 color=color_word(inside.mean(1), before.mean(1)),
-                shape=shape_word(mask),
+                shape=shape,
                 area_px=int(areas[i]),
                 box_xyxy=(cols.start, rows.start, cols.stop, rows.stop),
                 centroid_yx=(cy, cx),
