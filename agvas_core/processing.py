@@ -1,4 +1,4 @@
-"""Image in, canvas for the model, maps back: open_image turns any picture upright RGB; Letterbox goes there and back."""
+"""Image in, canvas for the model, maps back: open_image reads any picture; fit and restore go there and back."""
 
 # H, W: the uploaded image's own size. C: side of the square canvas. h, w: size of a map over the whole canvas.
 
@@ -20,8 +20,8 @@ from agvas_core.structures import InspectionImage
 
 MAX_MEGAPIXELS = 40.0
 MAX_FILE_MB = 256
-# Only readers that run no other program and need no fonts (EPS would start Ghostscript).
-FORMATS: tuple[str, ...] = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
+# Only readers that run no other program (EPS would start Ghostscript); phones' MPO files are opened as JPEG.
+FORMATS: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 WANTED = "upload a PNG, JPEG, WebP, BMP or TIFF image"
 
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -53,7 +53,7 @@ def open_image(source: str | Path | bytes | Image.Image | NDArray, name: str | N
     elif isinstance(source, np.ndarray):
         return _inspection_image(_array_to_rgb(source), name or "image")
     else:
-        raise ValueError(f"Cannot read an image from a {type(source).__name__}; give a path, bytes, PIL image or array.")
+        raise ValueError(f"Cannot read an image from a {type(source).__name__}; give a path, bytes, image or array.")
     _check_size(picture.height, picture.width)
     try:
         picture.load()
@@ -206,7 +206,8 @@ def _decode(data: bytes) -> Image.Image:
     if not data:
         raise ValueError(f"This file is empty; {WANTED}.")
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        Image.init()  # registers the readers of this build of Pillow, which may lack some
+        return Image.open(io.BytesIO(data), formats=[form for form in FORMATS if form in Image.OPEN])
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ValueError(f"This image is far too large; the limit is {MAX_MEGAPIXELS:g} megapixels.") from error
     except UnidentifiedImageError as error:
@@ -239,7 +240,7 @@ def _foreign_kind(data: bytes) -> str | None:
         (b"id3", "a sound file"),
     )
     for start, kind in starts:
-        if head.startswith(start):
+        if head.startswith(start.lower()):
             return kind
     if head.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in data[:4096].lower():
         return "an SVG drawing"

@@ -13,6 +13,9 @@ from scipy import ndimage
 
 from agvas_core.structures import Prediction, Region
 
+# More findings than these are not told apart: the largest come first, and memory stays bounded.
+_MAX_GROUPS = 32
+
 PLACES: tuple[str, ...] = (
     "upper left", "top", "upper right", "left", "center", "right", "lower left", "bottom", "lower right",
 )  # fmt: skip
@@ -47,6 +50,27 @@ def find_regions(mask: ArrayLike, score_map: ArrayLike, min_area_px: int = 0) ->
     return _regions_and_mask(pixels.astype(bool, copy=False), scores, min_area_px)[0]
 
 
+def group_regions(mask: ArrayLike, gap_share: float = 0.03) -> NDArray[np.bool_]:
+    """Return the findings in a mask, bool (R, H, W), largest first: parts that lie close together are one finding.
+
+    A cluster of pits or a crack that is broken into pieces is one defect to a person.
+
+    Args:
+        mask: bool (H, W).
+        gap_share: parts nearer than this share of the longer side belong together.
+    """
+    pixels = np.asarray(mask, dtype=bool)
+    if not pixels.any():
+        return np.zeros((0, *pixels.shape), dtype=bool)
+    reach = max(1.0, gap_share * max(pixels.shape) / 2)
+    near = ndimage.distance_transform_edt(~pixels) <= reach
+    labels, count = ndimage.label(near, structure=np.ones((3, 3)))
+    labels = np.where(pixels, labels, 0)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
+    order = np.argsort(-areas, kind="stable")[:_MAX_GROUPS] + 1
+    return labels[None] == order[:, None, None]
+
+
 def make_prediction(
     *,
     image_id: str,
@@ -68,7 +92,7 @@ def make_prediction(
         threshold: pred_mask = anomaly_map > threshold, 0 to 1.
         alpha: weight of p_seg, 0 to 1.
         min_area_px: connected parts below it are removed from the mask.
-        roi_xyxy: region of interest in px (right and bottom exclusive), clipped to the image; the mask is empty outside.
+        roi_xyxy: region of interest in px (right and bottom exclusive), cut to the image; the mask is empty outside.
 
     Raises:
         ValueError: when a map has another shape, a value outside [0, 1] or NaN, or a number is out of its range.

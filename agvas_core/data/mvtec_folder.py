@@ -84,8 +84,8 @@ def load_mask(path: str | Path, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         raise ValueError(f"{path} is not a readable mask ({error}).") from error
     mask = (values.max(axis=2) if values.ndim == 3 else values) > _floor(values, Path(path))
     if mask.shape != (height, width):
-        picture = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
-        mask = np.asarray(picture) > 0
+        resized = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+        mask = np.asarray(resized) > 0
     return mask
 
 

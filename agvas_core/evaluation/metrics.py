@@ -13,10 +13,10 @@ from scipy.stats import rankdata
 
 from agvas_core.structures import Prediction
 
-# Bins are spaced like floating-point numbers towards both 0 and 1 (10 bits of fraction down to 2^-20): a model's
+# Bins are spaced like floating-point numbers towards both 0 and 1 (10 bits of fraction down to 2^-32): a model's
 # pixels crowd at both ends, where bins of equal width would merge what AP ranks.
 _FRACTION_SHIFT = 13
-_LOWEST = np.float32(2.0**-20)
+_LOWEST = np.float32(2.0**-32)
 _FIRST_CODE = int(_LOWEST.view(np.uint32)) >> _FRACTION_SHIFT
 _HALF_BINS = (int(np.float32(0.5).view(np.uint32)) >> _FRACTION_SHIFT) - _FIRST_CODE + 1
 _BINS = 2 * _HALF_BINS

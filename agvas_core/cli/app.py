@@ -1,0 +1,296 @@
+"""The command line `agvas`: one app, whose commands import what they need when they run."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from agvas_core import __version__
+from agvas_core.cli.train import train
+
+if TYPE_CHECKING:
+    from agvas_core.engines.base import Engine
+    from agvas_core.structures import Event, Request
+
+DEFAULT_ENGINE = "agvas-nano"
+
+app = typer.Typer(
+    name="agvas",
+    help="AG-VAS: find anomalies in inspection images, and talk about them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+)
+
+EngineOption = Annotated[str, typer.Option("--engine", help="Who answers; `agvas engines` lists them.")]
+ModeOption = Annotated[str, typer.Option("--mode", help="direct, describe, describe_plus, explain, chat or auto.")]
+InstructionOption = Annotated[str, typer.Option("--instruction", help="What to ask; by default what the mode asks.")]
+NormalOption = Annotated[str, typer.Option("--normal", help="One sentence on what normal looks like.")]
+ThresholdOption = Annotated[float, typer.Option("--threshold", help="Mask = map above it.", min=0.0, max=1.0)]
+AlphaOption = Annotated[float, typer.Option("--alpha", help="Weight of [SEG] against [ANO].", min=0.0, max=1.0)]
+MinAreaOption = Annotated[int, typer.Option("--min-area", help="Drop regions of fewer pixels.", min=0)]
+
+
+def main() -> None:
+    """Run the app; what a user can cause ends in one sentence (set AGVAS_DEBUG=1 for the whole traceback)."""
+    try:
+        app()
+    except (ValueError, FileNotFoundError) as error:
+        if os.environ.get("AGVAS_DEBUG"):
+            raise
+        typer.echo(f"agvas: {error}", err=True)
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"agvas {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """AG-VAS: find anomalies in inspection images, and talk about them."""
+
+
+@app.command()
+def demo(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860).")] = None,
+    engine: EngineOption = DEFAULT_ENGINE,
+) -> None:
+    """Open the chat page."""
+    import demo as page
+    from agvas_core import list_engines, load_engine
+    from demo.desk import EngineDesk
+
+    names = list(list_engines())
+    if engine not in names:
+        raise ValueError(f"There is no engine {engine!r}; choose one of: {', '.join(names)}.")
+    page.launch(EngineDesk(names, load_engine, default=engine), host=host, port=port)
+
+
+@app.command()
+def engines() -> None:
+    """List the engines by the names that --engine takes."""
+    from agvas_core import list_engines
+
+    for name in list_engines():
+        typer.echo(name)
+
+
+@app.command()
+def predict(
+    image: Annotated[Path, typer.Argument(help="The image.")],
+    engine: EngineOption = DEFAULT_ENGINE,
+    mode: ModeOption = "auto",
+    instruction: InstructionOption = "",
+    normal: NormalOption = "",
+    threshold: ThresholdOption = 0.5,
+    alpha: AlphaOption = 0.5,
+    min_area: MinAreaOption = 0,
+    roi: Annotated[str | None, typer.Option(help="Region of interest in px: left,top,right,bottom.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write mask, map, overlay and regions.json here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
+) -> None:
+    """Ask about one image; print the words as they come, then the verdict and the regions."""
+    from agvas_core.cli.reply import ask
+    from agvas_core.processing import open_image
+    from demo.render import verdict_facts
+
+    photo = open_image(image)
+    request = _request(instruction, mode, normal, threshold, alpha, min_area, _parse_roi(roi))
+    answering = _load(engine)
+    reply = ask(answering, photo, request, None if as_json else _print_words)
+    facts: dict[str, Any] = {"verdict": None, "regions": []}
+    if reply.prediction is not None:
+        facts = dict(verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name))
+    facts |= {"text": reply.text, "notices": list(reply.notices), "seconds": dict(reply.done.seconds)}
+    if out is not None:
+        _write_reply(out, photo.rgb, reply.prediction, facts)
+    if as_json:
+        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        return
+    _print_facts(facts)
+    if out is not None:
+        typer.echo(f"Files: {out}")
+
+
+@app.command()
+def evaluate(
+    data: Annotated[Path, typer.Option(help="Folder in MVTec layout: a category, a set, or a folder of sets.")],
+    engine: EngineOption = DEFAULT_ENGINE,
+    mode: ModeOption = "direct",
+    instruction: InstructionOption = "",
+    normal: NormalOption = "",
+    threshold: ThresholdOption = 0.5,
+    alpha: AlphaOption = 0.5,
+    save_maps: Annotated[Path | None, typer.Option(help="Write each map as a float32 .npy file here.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many images of each kind.", min=1)] = None,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file too.")] = None,
+) -> None:
+    """Measure an engine on labelled images: AP, F1-max, IoU_ano, IoU_nor and more."""
+    from tqdm import tqdm
+
+    from agvas_core.cli.reply import predictor
+    from agvas_core.data.mvtec_folder import find_samples
+    from agvas_core.evaluation.protocol import evaluate_folder
+    from agvas_core.evaluation.report import markdown_table, to_json
+
+    find_samples(data)  # a wrong folder is reported before the engine is loaded
+    request = _request(instruction, mode, normal, threshold, alpha, 0, None)
+    answering = _load(engine)
+    with tqdm(unit="image") as bar:
+
+        def progress(done: int, total: int, sample: Any) -> None:
+            bar.total = total
+            bar.set_description(sample.category, refresh=False)
+            bar.update(done - bar.n)
+
+        results = evaluate_folder(predictor(answering, request), data, save_maps, limit, progress)
+        bar.update(bar.total - bar.n)
+    typer.echo(markdown_table(results))
+    if json_path is not None:
+        settings = {"mode": mode, "instruction": instruction, "normal": normal, "threshold": threshold, "alpha": alpha}
+        about = {
+            "engine": answering.card.engine_id,
+            "weights": answering.card.weights,
+            "device": answering.card.device,
+            "data": str(data),
+            "limit": limit,
+            "version": __version__,
+        }
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(to_json(results, about | settings), indent=1) + "\n", encoding="utf-8")
+
+
+@app.command()
+def inspect(
+    folder: Annotated[Path, typer.Argument(help="Folder of images, with its subfolders.")],
+    out: Annotated[Path, typer.Option(help="Where results.csv, results.json and masks go.")] = Path("runs/inspect"),
+    engine: EngineOption = DEFAULT_ENGINE,
+    mode: ModeOption = "direct",
+    instruction: InstructionOption = "",
+    normal: NormalOption = "",
+    threshold: ThresholdOption = 0.5,
+    alpha: AlphaOption = 0.5,
+    min_area: MinAreaOption = 0,
+    overlays: Annotated[bool, typer.Option("--overlays", help="Write overlays too.")] = False,
+) -> None:
+    """Inspect all images of a folder; stopped and started again, it goes on where it was."""
+    from agvas_core.cli.folder import find_images, inspect_folder
+
+    find_images(folder)
+    request = _request(instruction, mode, normal, threshold, alpha, min_area, None)
+    rows = inspect_folder(_load(engine), folder, out, request, overlays=overlays)
+    anomalies = sum(row["verdict"] == "anomaly" for row in rows)
+    failed = sum(bool(row["error"]) for row in rows)
+    typer.echo(f"{len(rows)} images: {anomalies} with anomalies, {failed} not answered. See {out / 'results.csv'}.")
+
+
+@app.command()
+def synth(
+    sheet: Annotated[Path, typer.Option(help="Write a contact sheet of everything that is synthesised.")],
+    seed: Annotated[int, typer.Option(help="Seed of the images.")] = 0,
+) -> None:
+    """Show what the training images are made of."""
+    from agvas_core.synthesis.sheet import contact_sheet
+
+    typer.echo(f"Wrote {contact_sheet(sheet, seed=seed)}")
+
+
+app.command()(train)
+
+
+def _load(engine: str) -> Engine:
+    from agvas_core import load_engine
+
+    answering = load_engine(engine)
+    if not answering.card.trained:
+        typer.echo(f"Note: {answering.card.name} is {answering.card.weights}; its masks mean nothing.", err=True)
+    return answering
+
+
+def _request(
+    instruction: str,
+    mode: str,
+    normal: str,
+    threshold: float,
+    alpha: float,
+    min_area_px: int,
+    roi_xyxy: tuple[int, int, int, int] | None,
+) -> Request:
+    from agvas_core.prompts import DEFAULT_INSTRUCTIONS
+    from agvas_core.structures import MODES, Request
+
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}.")
+    return Request(
+        instruction=instruction or DEFAULT_INSTRUCTIONS.get(mode, DEFAULT_INSTRUCTIONS["direct"]),
+        mode=mode,
+        normal_description=normal,
+        threshold=threshold,
+        alpha=alpha,
+        min_area_px=min_area_px,
+        roi_xyxy=roi_xyxy,
+    )
+
+
+def _parse_roi(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        left, top, right, bottom = (int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--roi must be left,top,right,bottom in whole px; got {text!r}.") from None
+    return left, top, right, bottom
+
+
+def _print_words(event: Event) -> None:
+    from agvas_core.structures import Notice, TextDelta
+
+    if isinstance(event, TextDelta):
+        typer.echo(event.text, nl=False)
+        sys.stdout.flush()
+    elif isinstance(event, Notice):
+        typer.echo(event.text, err=True)
+
+
+def _print_facts(facts: dict[str, Any]) -> None:
+    typer.echo("")
+    if facts["verdict"] is None:
+        return
+    verdict = "No anomaly found." if facts["verdict"] == "normal" else f"{len(facts['regions'])} anomalous region(s):"
+    typer.echo(f"{verdict} Highest score {facts['score']:.2f}, threshold {facts['threshold']:g}.")
+    for region in facts["regions"][:20]:
+        box = ",".join(str(v) for v in region["box_xyxy"])
+        typer.echo(
+            f"  {region['index']:>3}  {region['place']:<12} box {box}  {region['area_px']} px "
+            f"({region['area_percent']:.2f} %)  score {region['score']:.2f}"
+        )
+    if len(facts["regions"]) > 20:
+        typer.echo(f"  ... and {len(facts['regions']) - 20} smaller ones")
+
+
+def _write_reply(out: Path, rgb: Any, prediction: Any, facts: dict[str, Any]) -> None:
+    from demo.render import facts_json, map_png, mask_png, overlay, shrink
+
+    out.mkdir(parents=True, exist_ok=True)
+    facts_json(facts, out / "regions.json")
+    if prediction is not None:
+        mask_png(prediction, out / "mask.png")
+        map_png(prediction, out / "map.png")
+        overlay(shrink(rgb), prediction).save(out / "overlay.png")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""`agvas inspect`: every image of a folder, one line each; stopped at any moment, it goes on where it was."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from agvas_core.cli.reply import Reply, ask
+from agvas_core.data.mvtec_folder import SUFFIXES
+from agvas_core.engines.base import Engine
+from agvas_core.processing import open_image
+from agvas_core.structures import Request
+
+COLUMNS = ("image", "verdict", "score", "regions", "area_percent", "largest_place", "text", "seconds", "error")
+_JOURNAL = "journal.jsonl"
+
+
+def find_images(root: Path) -> list[Path]:
+    """Return the images below a folder, sorted.
+
+    Raises:
+        FileNotFoundError: when there is no such folder, or no image in it.
+    """
+    if not root.is_dir():
+        raise FileNotFoundError(f"There is no folder {root}.")
+    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    if not paths:
+        raise FileNotFoundError(f"No images in {root}; wanted: {', '.join(SUFFIXES)}.")
+    return paths
+
+
+def inspect_folder(engine: Engine, root: Path, out: Path, request: Request, *, overlays: bool = False) -> list[dict]:
+    """Answer for each image and write out/results.csv, out/results.json and out/masks/<path>.png.
+
+    An image that cannot be read gets a line with the reason, and the work goes on. Lines already written by an
+    earlier run with the same settings for an unchanged file are kept.
+
+    Returns:
+        one dict an image, in the order of the paths (see COLUMNS, and "details" as in regions.json).
+    """
+    from tqdm import tqdm
+
+    paths = [p for p in find_images(root) if not p.resolve().is_relative_to(out.resolve())]
+    out.mkdir(parents=True, exist_ok=True)
+    journal = out / _JOURNAL
+    known = _read_journal(journal)
+    settings = json.dumps([engine.card.engine_id, engine.card.weights, asdict(request), overlays], sort_keys=True)
+    rows: list[dict] = []
+    try:
+        with journal.open("a", encoding="utf-8") as lines:
+            for path in tqdm(paths, unit="image"):
+                key = _key(path, root, settings)
+                row = known.get(key)
+                if row is None:
+                    row = _inspect_one(engine, path, root, out, request, overlays)
+                    lines.write(json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n")
+                    lines.flush()
+                rows.append(row)
+    finally:  # also after Ctrl-C: what is done is written
+        _write_tables(rows, out)
+    return rows
+
+
+def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Request, overlays: bool) -> dict[str, Any]:
+    name = path.relative_to(root).as_posix()
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"image": name}
+    try:
+        image = open_image(path)
+    except (ValueError, OSError) as error:
+        return row | {"error": str(error)}
+    reply = ask(engine, image, request)
+    row["text"] = reply.text
+    row["seconds"] = round(sum(reply.done.seconds.values()), 4)
+    if reply.prediction is None:
+        return row | {"error": " ".join(reply.notices) or "no mask"}
+    _write_pictures(reply, image.rgb, name, out, overlays)
+    return row | _mask_row(engine, reply, name)
+
+
+def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
+    from demo.render import verdict_facts
+
+    prediction = reply.prediction
+    assert prediction is not None
+    return {
+        "verdict": prediction.verdict,
+        "score": round(prediction.pred_score, 4),
+        "regions": len(prediction.regions),
+        "area_percent": round(100 * float(prediction.pred_mask.mean()), 4),
+        "largest_place": prediction.regions[0].place if prediction.regions else "",
+        "details": verdict_facts(prediction, engine.card, reply.done.mode, name),
+    }
+
+
+def _write_pictures(reply: Reply, rgb: NDArray[np.uint8], name: str, out: Path, overlays: bool) -> None:
+    from demo.render import mask_png, overlay, shrink
+
+    assert reply.prediction is not None
+    mask_path = out / "masks" / f"{name}.png"  # the image's suffix stays: part.jpg and part.png are two images
+    mask_path.parent.mkdir(parents=True, exist_ok=True)
+    mask_png(reply.prediction, mask_path)
+    if overlays:
+        overlay_path = out / "overlays" / f"{name}.png"
+        overlay_path.parent.mkdir(parents=True, exist_ok=True)
+        overlay(shrink(rgb), reply.prediction).save(overlay_path)
+
+
+def _write_tables(rows: Iterable[dict], out: Path) -> None:
+    rows = list(rows)
+    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    (out / "results.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _read_journal(path: Path) -> dict[str, dict]:
+    known: dict[str, dict] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+        try:
+            entry = json.loads(line)
+            known[entry["key"]] = entry["row"]
+        except (json.JSONDecodeError, KeyError, TypeError):
+            continue  # the last line of a run that was killed
+    return known
+
+
+def _key(path: Path, root: Path, settings: str) -> str:
+    stat = path.stat()
+    text = f"{path.relative_to(root).as_posix()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{settings}"
+    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()

@@ -1,0 +1,294 @@
+"""Any picture in, one kind of picture out; maps come back to the very pixel; what is no picture is named."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from agvas_core.processing import Letterbox, fit, limit_canvas, open_image, restore, stretch_to_uint8
+
+
+def _bytes(picture, form, **options):
+    file = io.BytesIO()
+    picture.save(file, form, **options)
+    return file.getvalue()
+
+
+def _gradient(height=20, width=30):
+    ys, xs = np.mgrid[:height, :width]
+    return np.stack((ys * 255 // height, xs * 255 // width, (ys + xs) * 5 % 256), axis=2).astype(np.uint8)
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "TIFF", "PPM"])
+def test_lossless_formats_keep_every_pixel(form):
+    image = open_image(_bytes(Image.fromarray(_gradient()), form))
+    np.testing.assert_array_equal(image.rgb, _gradient())
+    assert image.size_hw == (20, 30)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "WEBP", "GIF"])
+def test_lossy_formats_are_read(form):
+    assert open_image(_bytes(Image.fromarray(_gradient()), form)).size_hw == (20, 30)
+
+
+def test_equal_pictures_share_an_id_and_others_do_not(tmp_path):
+    path = tmp_path / "part.png"
+    path.write_bytes(_bytes(Image.fromarray(_gradient()), "PNG"))
+    from_path, from_array = open_image(path), open_image(_gradient(), name="b")
+    assert from_path.image_id == from_array.image_id == open_image(Image.fromarray(_gradient())).image_id
+    assert (from_path.name, from_array.name) == ("part.png", "b")
+    assert open_image(str(path), name="mine").name == "mine"
+    assert open_image(_gradient(30, 20)).image_id != from_path.image_id
+    flat = np.zeros((2, 8, 3), np.uint8)
+    assert open_image(flat).image_id != open_image(flat.reshape(4, 4, 3)).image_id  # same bytes, other size
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = np.zeros((40, 80, 3), np.uint8)
+    stored[:20, :40] = 255  # the stored picture's upper left quarter
+    image = open_image(_bytes(Image.fromarray(stored), "PNG", exif=exif))
+    assert image.size_hw == ((40, 80) if orientation < 5 else (80, 40))
+    corners = {1: (0, 0), 2: (0, -1), 3: (-1, -1), 4: (-1, 0), 5: (0, 0), 6: (0, -1), 7: (-1, -1), 8: (-1, 0)}
+    assert image.rgb[corners[orientation]].tolist() == [255, 255, 255]
+    assert (image.rgb[..., 0] > 128).sum() == 800
+
+
+def test_transparent_pixels_show_white():
+    rgba = np.zeros((4, 4, 4), np.uint8)
+    rgba[..., 0] = 200
+    rgba[:2, :, 3] = 255
+    rgba[2, :, 3] = 128
+    image = open_image(_bytes(Image.fromarray(rgba, "RGBA"), "PNG"))
+    assert image.rgb[0, 0].tolist() == [200, 0, 0]
+    assert image.rgb[3, 0].tolist() == [255, 255, 255]
+    assert image.rgb[2, 0].tolist() == pytest.approx([228, 127, 127], abs=1)
+
+
+def test_an_unused_alpha_channel_is_ignored():
+    rgba = np.full((4, 4, 4), 90, np.uint8)
+    rgba[..., 3] = 0
+    assert (open_image(rgba).rgb == 90).all()
+
+
+def test_palette_with_transparency():
+    picture = Image.fromarray(np.array([[0, 1]], np.uint8))
+    picture = picture.convert("P")
+    picture.putpalette([10, 20, 30, 200, 100, 50])
+    image = open_image(_bytes(picture, "PNG", transparency=0))
+    assert image.rgb.tolist() == [[[255, 255, 255], [200, 100, 50]]]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "LAB", "HSV", "I", "F", "I;16"])
+def test_every_pil_mode_becomes_rgb(mode):
+    source = Image.fromarray(_gradient())
+    source = source.convert("L").convert(mode) if mode in ("I;16", "I", "F", "LA") else _to_mode(source, mode)
+    image = open_image(source)
+    assert image.rgb.shape == (20, 30, 3) and image.rgb.dtype == np.uint8
+    assert image.rgb.std() > 10
+
+
+def _to_mode(picture, mode):
+    if mode == "LAB":
+        from PIL import ImageCms
+
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        return ImageCms.applyTransform(picture, ImageCms.buildTransform(*profiles, "RGB", "LAB"))
+    return picture.convert(mode)
+
+
+def test_cmyk_jpeg_keeps_its_colours():
+    red = Image.new("RGB", (16, 16), (220, 30, 30)).convert("CMYK")
+    image = open_image(_bytes(red, "JPEG", quality=95))
+    assert np.abs(image.rgb.astype(int) - (220, 30, 30)).max() < 12
+
+
+def test_sixteen_bit_greys_are_stretched_without_clipping_a_small_defect():
+    rng = np.random.default_rng(0)
+    grey = rng.integers(2000, 2400, (200, 200)).astype(np.uint16)
+    grey[50:53, 50:53] = 2600  # a small brighter defect: 0.02 % of the pixels
+    grey[0, 0] = 65535  # a dead pixel
+    for source in (
+        Image.fromarray(grey),
+        grey,
+        _bytes(Image.fromarray(grey), "PNG"),
+        _bytes(Image.fromarray(grey), "TIFF"),
+    ):
+        rgb = open_image(source).rgb
+        assert rgb[50, 50, 0] > rgb[60:, 60:, 0].max()
+        assert np.ptp(rgb[60:, 60:, 0].astype(int)) > 100
+
+
+def test_float_images():
+    unit = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
+    assert open_image(unit).rgb[0, 0, 0] == 0 and open_image(unit).rgb[-1, -1, 0] == 255
+    assert (open_image(np.full((4, 4, 3), 0.5)).rgb == 128).all()
+    tiff = _bytes(Image.fromarray(unit * 1000 - 500), "TIFF")
+    assert np.ptp(open_image(tiff).rgb.astype(int)) > 240
+
+
+def test_stretch_survives_constants_and_not_numbers():
+    assert (stretch_to_uint8(np.full((3, 3), 65535, np.uint16)) == 255).all()
+    assert (stretch_to_uint8(np.zeros((3, 3), np.uint16)) == 0).all()
+    assert (stretch_to_uint8(np.full((3, 3), np.nan)) == 0).all()
+    mixed = np.array([[0.0, 1.0, np.nan, np.inf, -np.inf]])
+    assert stretch_to_uint8(mixed).tolist() == [[0, 255, 0, 255, 0]]
+
+
+def test_bool_and_channel_layouts_of_arrays():
+    assert open_image(np.array([[True, False]])).rgb.tolist() == [[[255] * 3, [0] * 3]]
+    for channels in (1, 2, 3, 4):
+        assert open_image(np.full((5, 6, channels), 255, np.uint8)).rgb.shape == (5, 6, 3)
+    for shape in ((5,), (2, 5, 5, 3), (5, 5, 7)):
+        with pytest.raises(ValueError, match="An image array must be"):
+            open_image(np.zeros(shape, np.uint8))
+
+
+def test_first_frame_of_an_animation():
+    frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
+    image = open_image(_bytes(frames[0], "GIF", save_all=True, append_images=frames[1:]))
+    assert image.rgb[0, 0].tolist() == [255, 0, 0]
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1)])
+def test_tiny_and_thin_images_work(size):
+    image = open_image(_bytes(Image.new("L", size[::-1], 77), "PNG"))
+    assert image.size_hw == size and (image.rgb == 77).all()
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "This file is empty"),
+        (b"%PDF-1.7\n...", "This file is a PDF; upload a PNG, JPEG, WebP, BMP or TIFF image."),
+        (b'<svg xmlns="http://www.w3.org/2000/svg"></svg>', "an SVG drawing"),
+        (b'<?xml version="1.0"?>\n<!-- x --><svg></svg>', "an SVG drawing"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), "a HEIC photo"),
+        (b"\0\0\0\x18ftypisom\0\0\2\0isomiso2" + bytes(64), "a video"),
+        (b"\x1a\x45\xdf\xa3" + bytes(64), "a video"),
+        (b"RIFF\0\0\0\0AVI LIST" + bytes(64), "a video"),
+        (b"PK\x03\x04" + bytes(64), "a ZIP archive"),
+        (b"<!DOCTYPE html><html></html>", "an HTML page"),
+        (bytes(128) + b"DICM" + bytes(64), "a DICOM scan"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "a PostScript file"),
+        (b"just some words", "a text file"),
+        (bytes(range(256)), "damaged or not an image"),
+    ],
+)
+def test_what_is_not_an_image_is_named(data, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        open_image(data)
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_truncated_files_are_refused(form, share):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    data = _bytes(Image.fromarray(noise), form)
+    with pytest.raises(ValueError, match="damaged"):
+        open_image(data[: int(share * len(data))])
+
+
+def test_huge_images_are_refused_before_they_are_decoded():
+    data = _bytes(Image.new("1", (9000, 9000)), "PNG")
+    with pytest.raises(ValueError, match="9000 x 9000 = 81 megapixels; the limit is 40"):
+        open_image(data)
+
+
+def test_a_decompression_bomb_is_refused():
+    data = bytearray(_bytes(Image.new("1", (8, 8)), "PNG"))
+    data[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height in the header
+    import zlib
+
+    data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
+    with pytest.raises(ValueError, match="megapixels"):
+        open_image(bytes(data))
+
+
+def test_paths_that_are_not_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match="There is no file"):
+        open_image(tmp_path / "missing.png")
+    with pytest.raises(ValueError, match="is a folder"):
+        open_image(tmp_path)
+    with pytest.raises(ValueError, match="Cannot read an image from a int"):
+        open_image(7)
+
+
+@pytest.mark.parametrize("size", [(333, 517), (1, 700), (700, 1), (64, 64), (2049, 31), (1, 1), (512, 512), (97, 1024)])
+@pytest.mark.parametrize(("canvas", "map_px"), [(256, 256), (512, 512), (512, 128), (256, 512)])
+def test_a_square_comes_back_to_its_place(size, canvas, map_px):
+    height, width = size
+    cell_px = max(1.0, max(size) / map_px)  # original px per cell of the map
+    side = int(np.ceil(6 * cell_px))
+    y0, x0 = height // 3, width // 3
+    y1, x1 = min(height, y0 + side), min(width, x0 + side)
+    rgb = np.zeros((height, width, 3), np.uint8)
+    rgb[y0:y1, x0:x1] = 255
+    seen, letterbox = fit(rgb, canvas)
+    assert seen.shape == (canvas, canvas, 3) and seen.dtype == np.uint8
+    on_canvas = torch.from_numpy(seen[..., 0].astype(np.float32) / 255)
+    on_map = torch.nn.functional.interpolate(on_canvas[None, None], size=(map_px, map_px), mode="area")[0, 0]
+    back = restore(on_map, letterbox)
+    assert back.shape == size and back.dtype == np.float32
+    ys, xs = np.nonzero(back > 0.5)
+    tolerance = max(1.0, 0.5 * cell_px)  # a pixel, or half a cell where a cell holds several pixels
+    found = (ys.min(), xs.min(), ys.max() + 1, xs.max() + 1)
+    if min(size) >= cell_px:  # thinner than a cell, only the long axis can be told
+        np.testing.assert_allclose(found, (y0, x0, y1, x1), atol=tolerance)
+    else:
+        axis = int(np.argmax(size))
+        np.testing.assert_allclose((found[axis], found[axis + 2]), ((y0, x0)[axis], (y1, x1)[axis]), atol=tolerance)
+
+
+def test_restore_has_no_shift_of_half_a_pixel():
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (200, 1))
+    seen, letterbox = fit(np.repeat(ramp[..., None], 3, axis=2), 512)
+    for map_px in (512, 256, 128):
+        cells = torch.from_numpy(seen[..., 0].astype(np.float32))[None, None]
+        back = restore(torch.nn.functional.interpolate(cells, size=(map_px, map_px), mode="area")[0, 0], letterbox)
+        assert np.abs(back - ramp)[8:-8, 8:-8].max() < 0.6
+
+
+def test_restore_takes_several_maps_at_once_and_keeps_their_range():
+    maps = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    letterbox = Letterbox((100, 37), 256)
+    together = restore(maps, letterbox)
+    assert together.shape == (3, 100, 37)
+    np.testing.assert_allclose(together[1], restore(maps[1].numpy(), letterbox), atol=1e-6)
+    assert together.min() >= 0 and together.max() <= 1 + 1e-6
+    assert np.allclose(restore(torch.ones(64, 64), letterbox), 1.0, atol=1e-5)
+
+
+def test_the_fill_repeats_the_edge_and_never_comes_back():
+    rgb = np.full((50, 100, 3), 120, np.uint8)
+    seen, letterbox = fit(rgb, 128)
+    assert letterbox.content_hw == (64, 128)
+    assert (seen == 120).all()
+    on_map = np.zeros((128, 128), np.float32)
+    on_map[64:] = 1.0  # something seen in the fill only
+    assert restore(on_map, letterbox).max() == 0.0
+
+
+def test_fit_refuses_other_arrays():
+    for bad in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(ValueError, match="rgb must be uint8"):
+            fit(bad, 64)
+
+
+@pytest.mark.parametrize(
+    ("size", "serving", "expected"),
+    [((200, 180), 256, 256), ((200, 180), 512, 384), ((1000, 10), 512, 512), ((1, 1), 512, 32), ((100, 20), 512, 192)],
+)
+def test_small_images_get_a_small_canvas(size, serving, expected):
+    assert limit_canvas(size, serving) == expected
+
+
+def test_canvas_must_fit_the_model():
+    with pytest.raises(ValueError, match="multiple of 32"):
+        limit_canvas((10, 10), 500)

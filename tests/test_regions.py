@@ -1,0 +1,119 @@
+"""Regions are counted, measured and placed; a new threshold needs no model."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+from agvas_core.regions import PLACES, find_regions, make_prediction, place_of, rethreshold
+
+
+def _maps(shape=(90, 120)):
+    p_seg, p_ano = np.full(shape, 0.1, np.float32), np.full(shape, 0.1, np.float32)
+    p_seg[10:20, 100:115] = 0.9  # 150 px, upper right
+    p_ano[10:20, 100:115] = 0.7
+    p_seg[80:82, 5:8] = 0.8  # 6 px, lower left
+    p_ano[80:82, 5:8] = 0.8
+    return {"image_id": "a", "p_seg": p_seg, "p_nor": 1 - p_ano, "p_ano": p_ano}
+
+
+def test_place_is_named_by_thirds():
+    assert [place_of(y, x, 90, 90) for y in (10, 45, 80) for x in (10, 45, 80)] == list(PLACES)
+    assert place_of(0, 0, 1, 1) == "upper left"
+    assert place_of(99, -3, 90, 90) == "lower left"
+
+
+def test_regions_are_largest_first_with_exact_measures():
+    prediction = make_prediction(**_maps())
+    large, small = prediction.regions
+    assert (large.index, large.area_px, large.box_xyxy, large.place) == (1, 150, (100, 10, 115, 20), "upper right")
+    assert (small.index, small.area_px, small.box_xyxy, small.place) == (2, 6, (5, 80, 8, 82), "lower left")
+    assert large.centroid_yx == (14.5, 107.0)
+    assert large.area_percent == pytest.approx(100 * 150 / (90 * 120))
+    assert large.score == pytest.approx(0.8)  # 0.5 * 0.9 + 0.5 * 0.7
+    assert prediction.pred_score == pytest.approx(0.8)
+    assert prediction.verdict == "anomaly"
+
+
+def test_pixels_that_touch_at_a_corner_are_one_region():
+    mask = np.eye(5, dtype=bool)
+    (region,) = find_regions(mask, mask.astype(float))
+    assert region.area_px == 5
+
+
+def test_score_is_the_regions_own_maximum():
+    mask = np.array([[1, 1, 0, 1]], bool)
+    scores = np.array([[0.6, 0.7, 0.99, 0.95]])
+    first, second = find_regions(mask, scores)
+    assert (first.score, second.score) == (pytest.approx(0.7), pytest.approx(0.95))
+
+
+def test_small_parts_leave_mask_regions_and_verdict():
+    prediction = make_prediction(**_maps(), min_area_px=7)
+    assert [r.area_px for r in prediction.regions] == [150]
+    assert prediction.pred_mask.sum() == 150
+    nothing = rethreshold(prediction, min_area_px=151)
+    assert nothing.verdict == "normal" and not nothing.pred_mask.any() and nothing.regions == ()
+
+
+def test_rethreshold_equals_making_it_anew():
+    first = make_prediction(**_maps(), roi_xyxy=(0, 0, 120, 60))
+    for change in ({"threshold": 0.85}, {"alpha": 1.0}, {"alpha": 0.0, "threshold": 0.75}, {"min_area_px": 200}):
+        again = rethreshold(first, **change)
+        fresh = make_prediction(**_maps(), roi_xyxy=(0, 0, 120, 60), **change)
+        np.testing.assert_array_equal(again.anomaly_map, fresh.anomaly_map)
+        np.testing.assert_array_equal(again.pred_mask, fresh.pred_mask)
+        assert (again.regions, again.verdict, again.pred_score) == (fresh.regions, fresh.verdict, fresh.pred_score)
+    assert first.threshold == 0.5  # the first one is untouched
+
+
+def test_threshold_is_strict():
+    half = np.full((4, 4), 0.5, np.float32)
+    assert make_prediction(image_id="a", p_seg=half, p_nor=half, p_ano=half).verdict == "normal"
+    assert make_prediction(image_id="a", p_seg=half, p_nor=half, p_ano=half, threshold=0.49).verdict == "anomaly"
+
+
+def test_outside_the_region_of_interest_nothing_is_found():
+    prediction = make_prediction(**_maps(), roi_xyxy=(-5, 70, 50, 500))
+    assert prediction.roi_xyxy == (0, 70, 50, 90)
+    assert [r.area_px for r in prediction.regions] == [6]
+    assert prediction.pred_score == pytest.approx(0.8)
+    assert make_prediction(**_maps(), roi_xyxy=(0, 30, 50, 60)).pred_score == pytest.approx(0.1)
+
+
+def test_arrays_cannot_be_changed_and_the_callers_stay_writable():
+    maps = _maps()
+    prediction = make_prediction(**maps)
+    for array in (prediction.p_seg, prediction.anomaly_map, prediction.pred_mask):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
+    maps["p_seg"][0, 0] = 0.2
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"threshold": 1.2}, "threshold must lie between 0 and 1"),
+        ({"alpha": float("nan")}, "alpha must lie between 0 and 1"),
+        ({"min_area_px": -1}, "min_area_px must be 0 or more"),
+        ({"p_seg": np.zeros((3, 3))}, "must have one shape"),
+        ({"p_seg": np.zeros((2, 90, 120))}, "p_seg must be a map of shape"),
+        ({"p_ano": np.full((90, 120), np.nan)}, "p_ano must hold probabilities"),
+        ({"p_nor": np.full((90, 120), 1.5)}, "p_nor must hold probabilities"),
+        ({"roi_xyxy": (200, 0, 300, 50)}, "has no pixel inside the 120 x 90 image"),
+        ({"roi_xyxy": (1, 2, 3)}, "left, top, right, bottom"),
+    ],
+)
+def test_wrong_values_are_refused_in_words(change, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        make_prediction(**(_maps() | change))
+
+
+def test_thousands_of_specks_stay_fast():
+    scores = np.random.default_rng(0).random((1000, 1000)).astype(np.float32)
+    start = time.perf_counter()
+    regions = find_regions(scores > 0.98, scores)
+    assert len(regions) > 10_000
+    assert time.perf_counter() - start < 3.0
