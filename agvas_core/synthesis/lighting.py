@@ -157,7 +157,7 @@ def reflection(images: Tensor, rng: Generator) -> Tensor:
 
 def defocus(images: Tensor, rng: Generator) -> Tensor:
     """Gaussian blur, sigma up to 2 px."""
-    return blur(images, each(rng, len(images), 0.4, 2.0, log=True))
+    return blur(images, each(rng, len(images), 0.4, 2.0, log=True), reach=6)
 
 
 def motion_blur(images: Tensor, rng: Generator) -> Tensor:
@@ -189,7 +189,7 @@ def chroma_noise(images: Tensor, rng: Generator) -> Tensor:
 def sharpening(images: Tensor, rng: Generator) -> Tensor:
     """An unsharp mask with visible halos."""
     b = len(images)
-    return images + (images - blur(images, each(rng, b, 0.7, 2.0))) * each(rng, b, 0.4, 2.0)[:, None]
+    return images + (images - blur(images, each(rng, b, 0.7, 2.0), reach=5)) * each(rng, b, 0.4, 2.0)[:, None]
 
 
 @lru_cache(maxsize=4)
@@ -199,6 +199,12 @@ def _dct(device: str) -> Tensor:
     rows = torch.cos(math.pi * (2 * n + 1) * k / 16) * 0.5
     rows[0] *= math.sqrt(0.5)
     return rows.to(device)
+
+
+def _blockwise(planes: Tensor, matrix: Tensor) -> Tensor:
+    """Return matrix @ block @ matrix.T of every 8 x 8 block of (b, c, h, w)."""
+    across = planes.unflatten(3, (-1, 8)) @ matrix.T  # (b, c, h, w / 8, 8)
+    return torch.einsum("kn,bcinw->bcikw", matrix, across.flatten(3).unflatten(2, (-1, 8))).flatten(2, 3)
 
 
 def jpeg(images: Tensor, rng: Generator) -> Tensor:
@@ -212,11 +218,8 @@ def jpeg(images: Tensor, rng: Generator) -> Tensor:
     table = 10 + 5 * (k.view(8, 1) + k.view(1, 8)) + 2 * k.view(8, 1) * k.view(1, 8)
     channel = torch.tensor((1.0, 1.8, 1.8), device=device).view(1, 3, 1, 1)
     quantum = table / 255 * channel * log_uniform(rng, (b, 1, 1, 1), 0.2, 2.2)  # (b, 3, 8, 8)
-    # All blocks at once: one block-diagonal matrix over the rows and one over the columns.
-    down, across = (torch.block_diag(*[dct] * (n // 8)) for n in ycc.shape[2:])
     quantum = quantum.repeat(1, 1, ycc.shape[2] // 8, ycc.shape[3] // 8)
-    coarse = torch.round(down @ ycc @ across.T / quantum) * quantum
-    ycc = down.T @ coarse @ across
+    ycc = _blockwise(torch.round(_blockwise(ycc, dct) / quantum) * quantum, dct.T)
     back = torch.tensor(((1.0, 0.0, 1.402), (1.0, -0.344, -0.714), (1.0, 1.772, 0.0)), device=device)
     return torch.einsum("ij,bjhw->bihw", back, ycc)[:, :, :h, :w]
 

@@ -134,13 +134,29 @@ def warp(images: Tensor, flow: Tensor) -> Tensor:
     return F.grid_sample(images, at, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def blur(values: Tensor, sigma: Tensor | float) -> Tensor:
-    """Return a gaussian blur of (b, H, W) or (b, C, H, W); sigma in px, one number or one per image (any shape of b values)."""
+def blur(values: Tensor, sigma: Tensor | float, reach: int | None = None) -> Tensor:
+    """Return a gaussian blur of (b, H, W) or (b, C, H, W).
+
+    Args:
+        sigma: px; one number or b of them, in any shape.
+        reach: cut the gaussian at so many px (cheaper while it is small); None keeps it whole.
+    """
     planes = values if values.dim() == 4 else values[:, None]
     h, w = planes.shape[-2:]
     sigma = torch.as_tensor(sigma, dtype=planes.dtype, device=planes.device).reshape(-1, 1, 1).clamp(min=0.05)
-    across, down = gaussian_rows(w, sigma)[:, None], gaussian_rows(h, sigma)[:, None]
-    return (down @ planes @ across.mT).view(values.shape)
+    if reach is None:
+        across, down = gaussian_rows(w, sigma)[:, None], gaussian_rows(h, sigma)[:, None]
+        return (down @ planes @ across.mT).view(values.shape)
+    taps = torch.arange(-reach, reach + 1, device=planes.device).view(1, 1, -1)
+    weights = torch.exp(-0.5 * (taps / sigma) ** 2)
+    weights = (weights / weights.sum(2, keepdim=True))[..., None].unbind(2)  # 2 * reach + 1 of (b | 1, 1, 1)
+    for dim, n in ((2, h), (3, w)):
+        pad = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
+        padded = F.pad(planes, pad, mode="replicate")
+        planes = padded.narrow(dim, 0, n) * weights[0][..., None]
+        for k in range(1, 2 * reach + 1):
+            planes = torch.addcmul(planes, padded.narrow(dim, k, n), weights[k][..., None])
+    return planes.view(values.shape)
 
 
 def gaussian_rows(n: int, sigma: Tensor, shift: Tensor | float = 0.0) -> Tensor:

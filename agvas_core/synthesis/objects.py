@@ -56,7 +56,7 @@ class Pose:
 
     def __init__(self, b: int, size: int, rng: Generator, upright: float = 0.5) -> None:
         y, x = coordinates(size, rng.device)
-        big = torch.where(chance(rng, b, 0.7), each(rng, b, 0.45, 0.92), each(rng, b, 0.4, 1.3))
+        big = torch.where(chance(rng, b, 0.7), each(rng, b, 0.5, 0.98), each(rng, b, 0.4, 1.3))
         reach = torch.where(chance(rng, b, 0.7), each(rng, b, 0, 0.15), each(rng, b, 0, 0.6))
         y, x = y - reach * each(rng, b, -1, 1), x - reach * each(rng, b, -1, 1)
         turn = angles(rng, b, upright) + math.pi * chance(rng, b, 0.5)
@@ -123,7 +123,7 @@ def bolt_head(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tenso
     hollow = step(-recess, 2 * pose.pixel) * (kind < 3)
     dome = pose.sheen() * each(rng, b, 0.1, 0.5) - each(rng, b, 0, 0.3) * radius**2
     light = dome + each(rng, b, 0.1, 0.6) * pose.rim(distance, 0.06) - each(rng, b, 0.4, 0.85) * hollow
-    light = light - 0.5 * pose.rim(recess, 0.04) * (kind < 3)
+    light = light + 0.25 * torch.exp(-((recess / 0.03) ** 2)) * (kind < 3)
     return pose.cover(distance), lit(surface, light)
 
 
@@ -460,9 +460,9 @@ def _apart(ground: Tensor, layer: ObjectLayer) -> Tensor:
     area = layer.alpha.sum((1, 2)).clamp(min=1)
     body = (layer.rgb.mean(1) * layer.alpha).sum((1, 2)) / area
     tone = ground.mean((1, 2, 3))
-    close = (0.16 - (tone - body).abs()).clamp(min=0)
+    close = (0.2 - (tone - body).abs()).clamp(min=0)
     move = torch.where((tone > body) & (body < 0.75) | (body < 0.3), close, -close)
-    return (ground + 1.6 * move.view(-1, 1, 1, 1)).clamp(0, 1)
+    return (ground + 2.0 * move.view(-1, 1, 1, 1)).clamp(0, 1)
 
 
 def _drop_shadow(alpha: Tensor, rng: Generator) -> Tensor:

@@ -180,9 +180,9 @@ def cardboard(b: int, size: int, rng: Generator) -> Tensor:
 def tissue(b: int, size: int, rng: Generator) -> Tensor:
     """Moist pink tissue: soft folds, branching vessels, wet highlights."""
     folds = fractal_noise(b, size, rng, (2.8, 3.8), 2.0, lowest=1.2)
-    vein_noise = fractal_noise(b, size, rng, (2.4, 3.0), ring=(4, 14), ring_share=0.7)
-    vessels = torch.exp(-each(rng, b, 10, 28, log=True) * (vein_noise + 0.5 * folds).abs())
-    vessels = vessels * step(folds + each(rng, b, -0.5, 1.5), 2.0)
+    vein_noise = fractal_noise(b, size, rng, (3.2, 3.8), ring=(2.5, 9), ring_share=0.8)
+    vessels = torch.exp(-((vein_noise * each(rng, b, 5, 14, log=True)) ** 2))
+    vessels = vessels * step(folds + each(rng, b, 0.0, 2.0), 2.0)
     base = color(rng, b, (0.6, 0.3, 0.25), (0.9, 0.62, 0.52), 0.03)
     red = base * torch.tensor((0.75, 0.45, 0.45), device=rng.device).view(1, 3, 1, 1)
     images = shade(mix(base, red, vessels * each(rng, b, 0.2, 0.9)), folds, each(rng, b, 0.06, 0.22))

@@ -171,9 +171,9 @@ def checker_plate(b: int, size: int, rng: Generator) -> Tensor:
     turn = torch.where(torch.remainder(v.floor() + u.floor(), 2) < 1, 1.0, -1.0)
     dy, dx = torch.frac(v + 1000) - 0.5, torch.frac(u + 1000) - 0.5
     along, across = (dx + turn * dy) * 0.7, (dy - turn * dx) * 0.7
-    distance = torch.hypot(along / each(rng, b, 2.5, 4), across) - 0.09
-    bar = step(-distance, 0.1)
-    light = each(rng, b, 0.2, 0.6) * bar * (0.3 + 6 * across) + 0.06 * fractal_noise(b, size, rng, (0.6, 2.2), 4.0)
+    distance = torch.hypot(along / each(rng, b, 2.5, 4), across) - 0.12
+    bar = step(-distance, 0.08)
+    light = each(rng, b, 0.2, 0.7) * bar * (0.4 + 7 * across) + 0.06 * fractal_noise(b, size, rng, (0.6, 2.2), 4.0)
     return shade(color(rng, b, (0.25, 0.25, 0.26), (0.7, 0.7, 0.7), 0.15), light, 1.0).clamp(0, 1)
 
 
