@@ -1,0 +1,36 @@
+"""Start the chat page: `python app.py`. A Hugging Face Space runs this file as it is."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+DEFAULT_ENGINE = "agvas-nano"
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    parser = argparse.ArgumentParser(description="AG-VAS Chat: talk about an inspection photo and get the defect's mask.")
+    parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1; 0.0.0.0 for the network)")
+    parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
+    parser.add_argument("--engine", default=DEFAULT_ENGINE, help=f"which engine answers first (default {DEFAULT_ENGINE})")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Parse the arguments and serve the page; the engine is loaded when the first visitor opens it."""
+    args = build_parser().parse_args(argv)
+    import demo
+    from agvas_core import list_engines, load_engine
+    from demo.desk import EngineDesk
+
+    names = list(list_engines())
+    if args.engine not in names:
+        raise SystemExit(f"There is no engine {args.engine!r}; choose one of: {', '.join(names)}.")
+    demo.launch(EngineDesk(names, load_engine, default=args.engine), host=args.host, port=args.port)
+
+
+if __name__ == "__main__":
+    main()

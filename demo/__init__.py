@@ -1,0 +1,49 @@
+"""The chat page. Importing it loads no engine and no gradio."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from demo.desk import EngineDesk
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported anywhere
+
+MAX_UPLOAD = "64mb"
+MAX_WAITING = 64
+CACHE_CHECK_S, CACHE_AGE_S = 3600, 86400  # a shorter age would take the pictures out of running chats
+
+
+def launch(
+    desk: EngineDesk,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    quiet: bool = False,
+    block: bool = True,
+    examples_folder: Path | None = None,
+) -> str:
+    """Serve the page and return its URL; nothing is shared to the outside and no statistics are sent."""
+    from demo.page import build_page
+    from demo.theme import build_theme, css, head
+
+    page = build_page(desk, examples_folder)
+    page.queue(max_size=MAX_WAITING)
+    _, url, _ = page.launch(
+        server_name=host,
+        server_port=port,
+        quiet=quiet,
+        share=False,
+        theme=build_theme(),
+        css=css(),
+        head=head(),
+        footer_links=["api"],
+        max_file_size=MAX_UPLOAD,
+        show_error=True,
+        run_history=False,
+        ssr_mode=False,
+        prevent_thread_lock=not block,
+    )
+    return url

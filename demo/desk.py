@@ -1,0 +1,83 @@
+"""The one desk where all visitors' questions wait for an engine: loads engines lazily, lets one reply run at a time."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from agvas_core.engines.base import Engine
+from agvas_core.structures import InspectionImage
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+
+
+class EngineDesk:
+    """Engines by name, loaded at first use, and the queue in front of them."""
+
+    def __init__(
+        self, engine_ids: Sequence[str], load: Callable[[str], Engine], *, default: str | None = None
+    ) -> None:
+        """Nothing is loaded here; `load` is called once per engine, at its first use."""
+        assert engine_ids
+        self.engine_ids = tuple(engine_ids)
+        self.default = default if default in self.engine_ids else self.engine_ids[0]
+        self._load = load
+        self._engines: dict[str, Engine] = {}
+        self._loading = threading.Lock()
+        self._running = threading.Lock()
+        self._count = threading.Lock()
+        self._waiting = 0
+
+    def get(self, engine_id: str | None = None) -> Engine:
+        """Return the engine, loading it if needed; raises what its loader raises."""
+        engine_id = engine_id if engine_id in self.engine_ids else self.default
+        with self._loading:
+            if engine_id not in self._engines:
+                self._engines[engine_id] = self._load(engine_id)
+            return self._engines[engine_id]
+
+    def loaded(self, engine_id: str | None = None) -> Engine | None:
+        """Return the engine if it is loaded already."""
+        return self._engines.get(engine_id or self.default)
+
+    def prepare(self, engine_id: str | None, image: InspectionImage) -> None:
+        """Encode an image ahead of its first question, in the background and behind running replies."""
+
+        def encode() -> None:
+            try:
+                engine = self.get(engine_id)
+                with self._running:
+                    engine.prepare(image)
+            except Exception:  # the reply itself will tell the user
+                log.exception("encoding ahead failed")
+
+        threading.Thread(target=encode, name="agvas-prepare", daemon=True).start()
+
+    def wait(self, stop: threading.Event) -> Iterator[int]:
+        """Wait for one's turn; yield how many are ahead, and end when the turn has come or `stop` is set."""
+        with self._count:
+            self._waiting += 1
+        try:
+            while not self._running.acquire(timeout=POLL_S):
+                if stop.is_set():
+                    return
+                yield max(1, self._waiting - 1)
+            if stop.is_set():
+                self._running.release()
+        finally:
+            with self._count:
+                self._waiting -= 1
+
+    def leave(self) -> None:
+        """Give the turn to the next one."""
+        self._running.release()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Hold the turn, for callers without a page (the REST endpoint)."""
+        with self._running:
+            yield

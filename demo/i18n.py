@@ -1,0 +1,143 @@
+"""The page's own words in English and Chinese; the model's words are not translated."""
+
+from __future__ import annotations
+
+LANGUAGES: tuple[str, ...] = ("en", "zh")
+
+WORDS: dict[str, tuple[str, str]] = {
+    "tagline": ("Upload an inspection photo, talk about it, get the defect’s mask.", "上传检测照片，边聊边得到缺陷掩码。"),
+    "language": ("中文", "English"),
+    "language_tip": ("切换到中文", "Switch to English"),
+    "help": ("How it works", "使用说明"),
+    "help_body": (
+        "Add a photo with + (or paste, or drop it), ask a question, press Enter. Drag across a picture to compare it with the "
+        "photo. Esc stops a reply. The sliders on the side move the mask of the selected reply at once.",
+        "用 + 添加照片（也可粘贴或拖入），输入问题后按 Enter。在图上拖动可与原图对比；Esc 停止回复；侧栏滑块即时调整所选回复的掩码。",
+    ),
+    "welcome": ("Is this part good, and if not, where?", "这个零件合格吗？缺陷在哪里？"),
+    "welcome_sub": (
+        "Add a photo and ask, or try one of these. One click runs the model.",
+        "添加一张照片并提问，或点击下面的示例，一键运行模型。",
+    ),
+    "chat": ("Conversation", "对话"),
+    "ask": ("Ask about the image, or: “segment only the scratch”", "就图像提问，或输入：“只分割划痕”"),
+    "message": ("Your message", "你的消息"),
+    "examples": ("Examples", "示例"),
+    "images": ("Images in this conversation", "本次对话中的图像"),
+    "image_n": ("Image {n}", "图像 {n}"),
+    "current": ("current", "当前"),
+    "panel": ("Settings and selected reply", "设置与所选回复"),
+    "engine": ("Engine", "引擎"),
+    "engine_tip": ("Which model answers.", "由哪个模型回答。"),
+    "card": ("About this engine", "关于此引擎"),
+    "mode": ("Mode", "模式"),
+    "auto": ("Auto", "自动"),
+    "direct": ("Direct", "直接分割"),
+    "describe": ("Describe then segment", "先描述再分割"),
+    "describe_plus": ("Describe-plus", "描述增强"),
+    "explain": ("Segment then explain", "先分割再解释"),
+    "chat_mode": ("Chat only", "仅对话"),
+    "about_auto": ("Chooses the way to answer from your words.", "根据你的话选择回答方式。"),
+    "about_direct": ("Only the mask, as fast as possible.", "只给掩码，速度最快。"),
+    "about_describe": ("Puts what it sees into words first, then draws the mask.", "先用文字描述所见，再画掩码。"),
+    "about_describe_plus": (
+        "As Describe, guided by your sentence about what normal looks like.",
+        "与“先描述”相同，并参考你对正常外观的描述。",
+    ),
+    "about_explain": ("Draws the mask at once, then explains it while you look.", "先画掩码，再边看边解释。"),
+    "about_chat": ("Words only, no mask.", "只有文字，没有掩码。"),
+    "normal": ("Normal looks like", "正常的样子"),
+    "normal_hint": ("e.g. an even, matte metal surface", "例如：均匀的哑光金属表面"),
+    "normal_tip": ("One sentence about a good part; used by Describe-plus.", "用一句话描述合格品；用于描述增强模式。"),
+    "selected": ("Selected reply", "所选回复"),
+    "threshold": ("Threshold", "阈值"),
+    "threshold_tip": ("How sure a pixel must be to count as anomalous.", "像素达到多大把握才算异常。"),
+    "alpha": ("Alpha", "Alpha 融合"),
+    "alpha_tip": (
+        "Balance of the two maps: 1 is the segmentation map, 0 the anomaly map.",
+        "两张图的权重：1 为分割图，0 为异常图。",
+    ),
+    "min_area": ("Smallest region (px)", "最小区域（像素）"),
+    "min_area_tip": ("Regions with fewer pixels are dropped.", "像素更少的区域会被忽略。"),
+    "no_selected": ("Masks will be listed here.", "掩码将列在这里。"),
+    "next_reply": ("Applies to the next reply.", "用于下一条回复。"),
+    "too_old": ("This reply is too old to be changed; use retry.", "此回复太旧，无法调整；请重试。"),
+    "overlay": ("Overlay", "叠加"),
+    "photo": ("Photo", "照片"),
+    "mask": ("Mask", "掩码"),
+    "heat": ("Heat map", "热力图"),
+    "view": ("View", "视图"),
+    "drag": ("Drag to reveal the photo underneath", "拖动以显示下方的原图"),
+    "scale": ("anomaly score", "异常得分"),
+    "verdict_anomaly": ("Anomaly", "异常"),
+    "verdict_normal": ("No anomaly found", "未发现异常"),
+    "region_1": ("1 region", "1 个区域"),
+    "region_n": ("{n} regions", "{n} 个区域"),
+    "of_image": ("{p} of the image", "占图像 {p}"),
+    "highest": ("highest suspicion {s}, below the threshold {t}", "最高可疑度 {s}，低于阈值 {t}"),
+    "highest_small": ("highest suspicion {s}, only in spots below {a} px", "最高可疑度 {s}，仅见于小于 {a} 像素的点"),
+    "mask_s": ("mask {s} s", "掩码 {s} 秒"),
+    "words_s": ("words {s} s", "文字 {s} 秒"),
+    "total_s": ("{s} s", "{s} 秒"),
+    "stopped": ("Stopped.", "已停止。"),
+    "thinking": ("Starting", "正在开始"),
+    "waiting": ("Waiting for {n} earlier question(s)", "前面还有 {n} 个问题"),
+    "table": ("Regions", "区域"),
+    "place": ("Place", "位置"),
+    "area": ("Area", "面积"),
+    "share": ("Share", "占比"),
+    "score": ("Score", "得分"),
+    "box": ("Box (px)", "边框（像素）"),
+    "download": ("Download", "下载"),
+    "copy": ("Copy", "复制"),
+    "copied": ("Copied", "已复制"),
+    "adjust": ("Adjust mask", "调整掩码"),
+    "adjust_tip": ("Move this reply’s mask with the sliders on the side", "用侧栏滑块调整此回复的掩码"),
+    "untrained": (
+        "UNTRAINED weights: this engine’s weights are random. Words and masks mean nothing, so no mask is drawn.",
+        "未训练的权重：此引擎的权重是随机的，文字和掩码没有意义，因此不绘制掩码。",
+    ),
+    "untrained_verdict": ("No verdict: untrained weights", "无结论：权重未训练"),
+    "upper left": ("upper left", "左上"), "top": ("top", "上方"), "upper right": ("upper right", "右上"),
+    "left": ("left", "左侧"), "center": ("center", "中央"), "right": ("right", "右侧"),
+    "lower left": ("lower left", "左下"), "bottom": ("bottom", "下方"), "lower right": ("lower right", "右下"),
+    "no_image": (
+        "There is no image yet. Add one with the + button below (or paste or drop it), or click an example.",
+        "还没有图像。请用下面的 + 按钮添加（也可粘贴或拖入），或点击一个示例。",
+    ),
+    "no_question": ("Please segment the anomalies in this image.", "请分割这张图像中的异常。"),
+    "engine_error": (
+        "The engine stopped with an error ({e}). Retry, or choose another mode or image.",
+        "引擎出错（{e}）。请重试，或换一种模式或图像。",
+    ),
+    "engine_missing": (
+        "The engine “{name}” could not be loaded ({e}). Choose another engine, or install its weights.",
+        "无法加载引擎“{name}”（{e}）。请选择其他引擎，或安装其权重。",
+    ),
+    "empty_reply": (
+        "The engine gave no words and no mask. Retry, or choose the mode Direct.",
+        "引擎没有给出文字或掩码。请重试，或选择“直接分割”模式。",
+    ),
+    "no_mask": ("This reply came without a mask.", "此回复没有掩码。"),
+    "busy": ("A reply is still running; stop it first.", "回复仍在进行；请先停止。"),
+    "no_examples": ("The example images are not installed.", "示例图像未安装。"),
+    "example_missing": ("The example image {name} could not be read.", "无法读取示例图像 {name}。"),
+    "about_image": ("About image {n}, {name}.", "关于图像 {n}：{name}。"),
+    "clear": ("New chat", "新对话"),
+    "clear_tip": ("Forget this conversation and its images", "清除本次对话及其图像"),
+    "you": ("You", "你"),
+}  # fmt: skip
+
+
+def say(key: str, lang: str = "en", **values: object) -> str:
+    """Return the page's words for `key`; an unknown key is returned as it is (e.g. a stage name of an engine)."""
+    pair = WORDS.get(key)
+    if pair is None:
+        return key
+    words = pair[1 if lang == "zh" else 0]
+    return words.format(**values) if values else words
+
+
+def mode_name(mode: str, lang: str = "en") -> str:
+    """Return a mode's name on the page."""
+    return say("chat_mode" if mode == "chat" else mode, lang)

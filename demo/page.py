@@ -1,0 +1,292 @@
+"""The page: its layout, and which handler answers which control. What happens is in handlers, what it looks like in cards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.utils import get_upload_folder
+
+import demo
+from agvas_core.structures import MODES
+from demo import cards, draw, handlers
+from demo.desk import EngineDesk
+from demo.gallery import read_examples, thumbnails
+from demo.handlers import Settings, file_url
+from demo.i18n import mode_name, say
+from demo.rest import build_segment
+from demo.session import FileStore, Session
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
+FILE_TYPES = ["image", ".tif", ".tiff", ".bmp", ".webp"]
+AT_ONCE = 16  # replies that may stream or wait at the same time; the desk lets one run
+LARGEST_MIN_AREA_PX = 2000
+# Browser events arrive here from page.js (examples, regions, images, Esc, finished uploads).
+BRIDGE_JS = """
+const kinds = ['example', 'image', 'region', 'reply', 'upload', 'halt'];
+window.agvSend = (kind, data) => { if (kinds.includes(kind)) trigger(kind, data); };
+"""
+PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+NOW: dict[str, Any] = {**PRIVATE, "queue": False}
+
+
+def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Blocks:
+    """Lay out the page; no engine is loaded here."""
+    examples_folder = EXAMPLES if examples_folder is None else examples_folder
+    files = FileStore()
+    examples = read_examples(examples_folder)
+    thumbs = [file_url(Path(p)) for p in thumbnails(examples, files)]
+
+    def example_strip(lang: str) -> str:
+        captions = [(e.caption_zh or e.caption) if lang == "zh" else e.caption for e in examples]
+        return cards.examples(list(zip(thumbs, captions, strict=True)), lang)
+
+    with gr.Blocks(
+        title="AG-VAS Chat", fill_width=True, delete_cache=(demo.CACHE_CHECK_S, demo.CACHE_AGE_S), analytics_enabled=False
+    ) as page:
+        page.temp_file_sets.append(files.created)
+        session = gr.State(Session(files), time_to_live=demo.CACHE_AGE_S, delete_callback=Session.close)
+        bridge = gr.HTML("", js_on_load=BRIDGE_JS, elem_classes="agv-bridge")
+        with gr.Row(elem_id="agv-top", equal_height=False):
+            header = gr.HTML(cards.header("en"))
+            new = gr.Button(say("clear"), size="sm", elem_id="agv-new", scale=0)
+            language = gr.Button(say("language"), size="sm", elem_id="agv-lang", scale=0)
+        banner = gr.HTML("")
+        with gr.Row(elem_id="agv-main"):
+            with gr.Column(scale=7, elem_id="agv-talk"):
+                chat = gr.Chatbot(
+                    elem_id="agv-chat",
+                    label=say("chat"),
+                    show_label=False,
+                    placeholder=cards.welcome("en"),
+                    layout="bubble",
+                    editable="user",
+                    buttons=[],
+                    height=None,
+                    feedback_options=None,
+                    allow_tags=False,
+                )
+                shots = gr.HTML("")
+                box = gr.MultimodalTextbox(
+                    elem_id="agv-box",
+                    label=say("message"),
+                    show_label=False,
+                    placeholder=say("ask"),
+                    file_types=FILE_TYPES,
+                    file_count="multiple",
+                    sources=["upload"],
+                    autofocus=True,
+                    max_lines=6,
+                )
+                strip = gr.HTML(example_strip("en"))
+            with (
+                gr.Column(scale=3, min_width=320, elem_id="agv-side"),
+                gr.Accordion(say("panel"), elem_id="agv-drawer") as drawer,
+            ):
+                mode = gr.Radio(_modes("en"), value="auto", label=say("mode"), elem_id="agv-mode")
+                about = gr.HTML(cards.about_mode("auto", "en"))
+                normal = gr.Textbox(
+                    label=say("normal"), placeholder=say("normal_hint"), info=say("normal_tip"), lines=1, max_lines=3
+                )
+                title = gr.HTML(cards.selected_title(None, "en"))
+                threshold = gr.Slider(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
+                alpha = gr.Slider(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
+                smallest = gr.Slider(
+                    0, LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip")
+                )
+                table = gr.HTML(cards.regions_table(None, "en"))
+                with gr.Accordion(say("card"), open=False) as about_engine:
+                    engine = gr.Dropdown(
+                        list(desk.engine_ids), value=desk.default, label=say("engine"), info=say("engine_tip"),
+                        visible=len(desk.engine_ids) > 1,
+                    )  # fmt: skip
+                    card = gr.HTML("")
+                    card_text = gr.Markdown("")
+
+        settings = [engine, mode, normal, threshold, alpha, smallest]
+        talk = [chat, box, shots, title, table]
+        knobs = [threshold, alpha, smallest]
+
+        # --- answering ---
+
+        def shown(current: Session) -> list[Any]:
+            return [draw.messages(current), cards.images(current), *draw.side(current)]
+
+        def stream(current: Session, replies: Iterator[Any], *, clear: bool) -> Iterator[list[Any]]:
+            try:
+                first = True
+                for _ in replies:
+                    messages, images, heading, rows = shown(current)
+                    waiting = draw.box_waiting(current.lang, clear=clear) if first else gr.skip()
+                    first = False
+                    yield [messages, waiting, images, heading, rows]
+            except RuntimeError as busy:
+                gr.Warning(str(busy))
+                yield [gr.skip()] * len(talk)
+                return
+            messages, images, heading, rows = shown(current)
+            yield [messages, draw.box_ready(current.lang), images, heading, rows]
+
+        def on_submit(current: Session, message: dict[str, Any] | None, *values: Any) -> Iterator[list[Any]]:
+            message = message or {}
+            paths = [f if isinstance(f, str) else f["path"] for f in message.get("files") or []]
+            replies = handlers.ask(current, desk, message.get("text") or "", paths, Settings(*values))
+            yield from stream(current, replies, clear=True)
+
+        def on_retry(current: Session, event: gr.RetryData, *values: Any) -> Iterator[list[Any]]:
+            index = _exchange_of(current, event.index)
+            yield from stream(current, handlers.ask_again(current, desk, index, Settings(*values)), clear=False)
+
+        def on_edit(current: Session, event: gr.EditData, *values: Any) -> Iterator[list[Any]]:
+            index = _exchange_of(current, event.index)
+            replies = handlers.ask_again(current, desk, index, Settings(*values), question=str(event.value))
+            yield from stream(current, replies, clear=False)
+
+        def on_example(current: Session, event: gr.EventData, *values: Any) -> Iterator[list[Any]]:
+            n = int(event._data["value"])
+            if not 0 <= n < len(examples):
+                return
+            chosen = Settings(values[0], examples[n].mode, *values[2:])
+            replies = handlers.ask(current, desk, examples[n].instruction, [str(examples[n].path)], chosen)
+            yield from stream(current, replies, clear=False)
+
+        answering: dict[str, Any] = {**PRIVATE, "concurrency_limit": AT_ONCE, "concurrency_id": "answer"}
+        box.submit(on_submit, [session, box, *settings], talk, **answering)
+        chat.retry(on_retry, [session, *settings], talk, **answering)
+        chat.edit(on_edit, [session, *settings], talk, **answering)
+        bridge.example(on_example, [session, *settings], talk, **answering)
+
+        def on_stop(current: Session) -> None:
+            current.stop.set()
+
+        box.stop(on_stop, session, None, **NOW)
+        bridge.halt(on_stop, session, None, **NOW)
+
+        def on_upload(current: Session, message: dict[str, Any] | None, engine_id: str) -> str:
+            files_now = [f if isinstance(f, str) else f["path"] for f in (message or {}).get("files") or []]
+            if not current.busy.locked():
+                handlers.encode_ahead(current, desk, engine_id, files_now)
+            return cards.images(current)
+
+        bridge.upload(on_upload, [session, box, engine], shots, **PRIVATE, concurrency_limit=AT_ONCE)
+
+        # --- the conversation ---
+
+        def on_undo(current: Session) -> list[Any]:
+            if current.busy.locked():
+                gr.Warning(say("busy", current.lang))
+                return [gr.skip()] * len(talk)
+            question = handlers.undo(current)
+            messages, images, heading, rows = shown(current)
+            return [messages, {"text": question, "files": []}, images, heading, rows]
+
+        def on_clear(current: Session) -> list[Any]:
+            current.stop.set()
+            with current.busy:
+                current.clear()
+            messages, images, heading, rows = shown(current)
+            return [messages, draw.box_ready(current.lang), images, heading, rows]
+
+        chat.undo(on_undo, session, talk, **PRIVATE)
+        new.click(on_clear, session, talk, **PRIVATE)
+
+        # --- the selected reply ---
+
+        def on_knob(current: Session, *values: float) -> list[Any]:
+            if handlers.adjust(current, float(values[0]), float(values[1]), int(values[2])) is None:
+                return [gr.skip()] * 3
+            return [draw.messages(current), *draw.side(current)]
+
+        gr.on(
+            [knob.input for knob in knobs] + [knob.release for knob in knobs],
+            on_knob, [session, *knobs], [chat, title, table], trigger_mode="always_last", concurrency_limit=4, **PRIVATE,
+        )  # fmt: skip
+
+        def on_region(current: Session, event: gr.EventData) -> list[Any]:
+            data = event._data
+            if handlers.pick_region(current, str(data["reply"]), int(data["value"])) is None:
+                return [gr.skip()] * 6
+            return [draw.messages(current), *draw.side(current), *draw.sliders(current)]
+
+        def on_reply(current: Session, event: gr.EventData) -> list[Any]:
+            if current.reply(event._data["value"]) is not None:
+                current.selected_reply_id = event._data["value"]
+            return [draw.messages(current), *draw.side(current), *draw.sliders(current)]
+
+        bridge.region(on_region, session, [chat, title, table, *knobs], **PRIVATE)
+        bridge.reply(on_reply, session, [chat, title, table, *knobs], **PRIVATE)
+
+        def on_image(current: Session, event: gr.EventData) -> str:
+            if event._data["value"] in current.images:
+                current.current_image_id = event._data["value"]
+            return cards.images(current)
+
+        bridge.image(on_image, session, shots, **NOW)
+
+        # --- words and cards ---
+
+        mode.change(lambda current, chosen: cards.about_mode(chosen, current.lang), [session, mode], about, **NOW)
+
+        def on_engine(current: Session, engine_id: str) -> list[Any]:
+            try:
+                found = desk.get(engine_id).card
+            except Exception as error:
+                sentence = say("engine_missing", current.lang, name=engine_id, e=error)
+                return ["", f'<p class="agv-error" role="alert">{cards.escape(sentence)}</p>', ""]
+            return [cards.banner(found, current.lang), cards.engine_card(found), found.markdown]
+
+        gr.on([page.load, engine.change], on_engine, [session, engine], [banner, card, card_text], **PRIVATE)
+
+        def on_language(current: Session, chosen: str, engine_id: str) -> list[Any]:
+            current.lang = lang = "en" if current.lang == "zh" else "zh"
+            heading, rows = draw.side(current)
+            found = desk.loaded(engine_id)
+            return [
+                cards.header(lang),
+                gr.update(value=say("clear", lang)),
+                gr.update(value=say("language", lang)),
+                cards.banner(found.card if found else None, lang),
+                gr.update(value=draw.messages(current), placeholder=cards.welcome(lang), label=say("chat", lang)),
+                cards.images(current),
+                gr.update(placeholder=say("ask", lang), label=say("message", lang)),
+                example_strip(lang),
+                gr.update(label=say("panel", lang)),
+                gr.update(choices=_modes(lang), label=say("mode", lang), value=chosen),
+                cards.about_mode(chosen, lang),
+                gr.update(label=say("normal", lang), placeholder=say("normal_hint", lang), info=say("normal_tip", lang)),
+                heading,
+                gr.update(label=say("threshold", lang), info=say("threshold_tip", lang)),
+                gr.update(label=say("alpha", lang), info=say("alpha_tip", lang)),
+                gr.update(label=say("min_area", lang), info=say("min_area_tip", lang)),
+                rows,
+                gr.update(label=say("card", lang)),
+                gr.update(label=say("engine", lang), info=say("engine_tip", lang)),
+            ]
+
+        language.click(
+            on_language,
+            [session, mode, engine],
+            [header, new, language, banner, chat, shots, box, strip, drawer, mode, about, normal, title, *knobs, table,
+             about_engine, engine],
+            **PRIVATE,
+        )  # fmt: skip
+
+        gr.api(
+            build_segment(desk, files, lambda: Path(get_upload_folder())),
+            api_name="segment",
+            concurrency_limit=AT_ONCE,
+            concurrency_id="answer",
+        )
+    return page
+
+
+def _modes(lang: str) -> list[tuple[str, str]]:
+    return [(mode_name(m, lang), m) for m in MODES]
+
+
+def _exchange_of(session: Session, index: Any) -> int:
+    """Return which exchange a message's index belongs to; gradio counts messages, two for each exchange."""
+    first = index[0] if isinstance(index, list | tuple) else index
+    return min(max(0, int(first) // 2), len(session.exchanges) - 1)

@@ -1,0 +1,206 @@
+"""From predictions to picture files: overlay, mask, heat map and the downloads."""
+
+# H, W: the photo's own size; h, w: the size at which the page shows it (at most SHOWN_PX on the longer side)
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+from scipy import ndimage
+
+from agvas_core.structures import EngineCard, InspectionImage, Mode, Prediction, Region
+
+SHOWN_PX = 1280  # longer side of the pictures in the chat
+CRISP_PX = 900  # smaller photos are enlarged for the overlay, so that outlines and numbers stay fine
+THUMB_PX = 320
+VERMILION = (213, 94, 0)  # Okabe-Ito: anomaly
+BLUE = (0, 114, 178)  # Okabe-Ito: selected region
+_SUFFIX = {"overlay": ".webp", "heat": ".webp", "mask": ".png", "map": ".png", "json": ".json"}
+KINDS: tuple[str, ...] = tuple(_SUFFIX)
+TINT = 0.38  # opacity of the anomaly tint
+
+# Eleven even steps of matplotlib's "inferno", a perceptually even colour map.
+_HEAT_STEPS = np.array(
+    [
+        (0, 0, 4), (22, 11, 57), (66, 10, 104), (106, 23, 110), (147, 38, 103), (188, 55, 84),
+        (221, 81, 58), (243, 120, 25), (252, 165, 10), (246, 215, 70), (252, 255, 164),
+    ],
+    dtype=np.float32,
+)  # fmt: skip
+
+
+def heat_lut() -> NDArray[np.uint8]:
+    """Return the heat map's 256 colours, uint8 (256, 3)."""
+    at = np.linspace(0, len(_HEAT_STEPS) - 1, 256)
+    columns = [np.interp(at, np.arange(len(_HEAT_STEPS)), _HEAT_STEPS[:, c]) for c in range(3)]
+    return np.stack(columns, axis=1).round().astype(np.uint8)  # (256, 3)
+
+
+def shown_size_hw(size_hw: tuple[int, int], longest_px: int = SHOWN_PX) -> tuple[int, int]:
+    """Return the size at which a picture of size_hw is shown; never larger than it is."""
+    scale = min(1.0, longest_px / max(size_hw))
+    return max(1, round(size_hw[0] * scale)), max(1, round(size_hw[1] * scale))
+
+
+def shrink(rgb: NDArray[np.uint8], longest_px: int = SHOWN_PX) -> Image.Image:
+    """Return the photo (H, W, 3) at the size at which it is shown."""
+    h, w = shown_size_hw((rgb.shape[0], rgb.shape[1]), longest_px)
+    image = Image.fromarray(rgb)
+    return image if image.size == (w, h) else image.resize((w, h), Image.Resampling.LANCZOS, reducing_gap=2.0)
+
+
+def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size=size_px)
+
+
+def enlarge(photo: Image.Image) -> Image.Image:
+    """Return a small photo enlarged by a whole factor to about CRISP_PX; a large one as it is."""
+    factor = min(8, CRISP_PX // max(photo.size))
+    size = photo.width * factor, photo.height * factor
+    return photo.resize(size, Image.Resampling.BICUBIC) if factor > 1 else photo
+
+
+def _shown_mask(mask: NDArray[np.bool_], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+    """Return the mask (H, W) at (h, w); a pixel is on when any of its source pixels is, so that specks stay visible."""
+    if mask.shape == size_hw:
+        return mask
+    if size_hw[0] > mask.shape[0]:
+        rows, columns = (np.arange(s) * m // s for s, m in zip(size_hw, mask.shape, strict=True))
+        return mask[rows[:, None], columns]
+    shown = np.zeros(size_hw, bool)
+    ys, xs = np.nonzero(mask)
+    shown[ys * size_hw[0] // mask.shape[0], xs * size_hw[1] // mask.shape[1]] = True
+    return shown
+
+
+def _region_mask(mask: NDArray[np.bool_], region: Region) -> NDArray[np.bool_]:
+    """Return the part of the mask (H, W) that belongs to the region."""
+    left, top, right, bottom = region.box_xyxy
+    labels, _ = ndimage.label(mask[top:bottom, left:right], structure=np.ones((3, 3)))
+    sizes = np.bincount(labels.ravel())[1:]
+    inside = np.zeros_like(mask)
+    if len(sizes):
+        inside[top:bottom, left:right] = labels == 1 + int(np.argmin(np.abs(sizes - region.area_px)))
+    return inside
+
+
+def _paint(canvas: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int]) -> None:
+    """Tint the mask on the canvas (h, w, 3) and outline it: a coloured line inside a thin dark and a light one."""
+    h, w = mask.shape
+    line_px = max(2, round(max(h, w) / 350))
+    canvas[mask] = (canvas[mask] * (1 - TINT) + np.array(colour) * TINT).astype(np.uint8)
+    grown = ndimage.binary_dilation(mask, iterations=line_px)
+    halo = ndimage.binary_dilation(grown, iterations=max(1, line_px // 2)) & ~grown
+    canvas[grown & ~mask] = colour
+    canvas[halo] = (255, 255, 255)
+
+
+def overlay(photo: Image.Image, prediction: Prediction, selected_region: int | None = None) -> Image.Image:
+    """Return the photo with the mask's tint and outline and the regions' numbers; the selected region is blue."""
+    canvas = np.array(enlarge(photo))  # (h, w, 3)
+    size_hw = canvas.shape[0], canvas.shape[1]
+    _paint(canvas, _shown_mask(prediction.pred_mask, size_hw), VERMILION)
+    for region in prediction.regions:
+        if region.index == selected_region:
+            part = _region_mask(prediction.pred_mask, region)
+            _paint(canvas, _shown_mask(part, size_hw), BLUE)
+    picture = Image.fromarray(canvas)
+    _number(picture, prediction, selected_region)
+    return picture
+
+
+def _number(picture: Image.Image, prediction: Prediction, selected_region: int | None) -> None:
+    """Write each region's number in a round badge at the upper left of its box."""
+    draw = ImageDraw.Draw(picture)
+    scale = picture.height / prediction.size_hw[0]
+    radius = max(9, round(max(picture.size) / 58))
+    font = _font(round(radius * 1.35))
+    for region in reversed(prediction.regions[:30]):
+        left, top, _, _ = region.box_xyxy
+        x = min(max(left * scale - radius * 0.6, radius + 1), picture.width - radius - 2)
+        y = min(max(top * scale - radius * 0.6, radius + 1), picture.height - radius - 2)
+        colour = BLUE if region.index == selected_region else VERMILION
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill="white", outline=colour, width=max(2, radius // 5))
+        draw.text((x, y), str(region.index), fill=(20, 20, 20), font=font, anchor="mm")
+
+
+def heat_map(prediction: Prediction, size_hw: tuple[int, int]) -> Image.Image:
+    """Return the anomaly map in colours, 0 to 1 on the whole scale."""
+    levels = Image.fromarray((prediction.anomaly_map * 255).round().astype(np.uint8))
+    levels = levels.resize((size_hw[1], size_hw[0]), Image.Resampling.BILINEAR)
+    return Image.fromarray(heat_lut()[np.asarray(levels)])  # (h, w, 3)
+
+
+def mask_png(prediction: Prediction, path: Path) -> None:
+    """Write the mask as an 8-bit PNG of the photo's size, 0 and 255."""
+    Image.fromarray(prediction.pred_mask.astype(np.uint8) * 255).save(path, format="PNG", compress_level=3)
+
+
+def map_png(prediction: Prediction, path: Path) -> None:
+    """Write the anomaly map as a 16-bit PNG of the photo's size, 65535 for a score of 1."""
+    levels = (prediction.anomaly_map.astype(np.float64) * 65535).round().astype(np.uint16)
+    Image.fromarray(levels).save(path, format="PNG", compress_level=1)
+
+
+def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
+    """Return what regions.json and the REST endpoint say about a prediction."""
+    return {
+        "image": name,
+        "size_hw": list(prediction.size_hw),
+        "verdict": prediction.verdict,
+        "score": round(prediction.pred_score, 4),
+        "threshold": prediction.threshold,
+        "alpha": prediction.alpha,
+        "min_area_px": prediction.min_area_px,
+        "area_percent": round(100 * float(prediction.pred_mask.mean()), 4),
+        "regions": [
+            {
+                "index": region.index,
+                "place": region.place,
+                "box_xyxy": list(region.box_xyxy),
+                "area_px": region.area_px,
+                "area_percent": round(region.area_percent, 4),
+                "centroid_yx": [round(v, 2) for v in region.centroid_yx],
+                "score": round(region.score, 4),
+            }
+            for region in prediction.regions
+        ],
+        "mode": mode,
+        "engine": card.engine_id,
+        "weights": card.weights,
+    }
+
+
+def facts_json(facts: dict[str, object], path: Path) -> None:
+    """Write verdict_facts as a file."""
+    path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def write_reply_files(
+    image: InspectionImage,
+    prediction: Prediction,
+    facts: dict[str, object],
+    selected_region: int | None,
+    new_file: Callable[[str, str], Path],
+    kinds: Sequence[str] = KINDS,
+) -> dict[str, Path]:
+    """Write a reply's pictures and downloads, each to new_file(kind, suffix); return the paths by kind."""
+    photo = shrink(image.rgb)
+    paths = {kind: new_file(kind, _SUFFIX[kind]) for kind in kinds}
+    if "overlay" in paths:
+        overlay(photo, prediction, selected_region).save(paths["overlay"], format="WEBP", quality=88, method=2)
+    if "heat" in paths:
+        heat = heat_map(prediction, (photo.height, photo.width))
+        heat.save(paths["heat"], format="WEBP", quality=85, method=2)
+    if "mask" in paths:
+        mask_png(prediction, paths["mask"])
+    if "map" in paths:
+        map_png(prediction, paths["map"])
+    if "json" in paths:
+        facts_json(facts, paths["json"])
+    return paths

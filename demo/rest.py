@@ -1,0 +1,89 @@
+"""The REST endpoint /segment: one photo in, verdict, regions, words and the mask file out.
+
+From Python::
+
+    from gradio_client import Client, handle_file
+
+    client = Client("http://127.0.0.1:7860")
+    answer = client.predict(
+        image=handle_file("part.png"),
+        instruction="Please segment the anomalies in this image.",
+        mode="direct",
+        normal_description="",
+        threshold=0.5,
+        alpha=0.5,
+        api_name="/segment",
+    )
+    answer["verdict"], answer["score"], answer["regions"], answer["mask"]  # the mask is a downloaded PNG's path
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from agvas_core.processing import open_image
+from agvas_core.structures import MODES, Conversation, Done, MaskReady, Mode, Notice, Prediction, Request, TextDelta
+from demo import render
+from demo.desk import EngineDesk
+from demo.session import FileStore
+
+
+def uploaded_path(file: object, root: Path) -> Path:
+    """Return the path of an uploaded file; raises ValueError for anything that was not uploaded to this page."""
+    path = file.get("path") if isinstance(file, dict) else file
+    if not isinstance(path, str) or not path:
+        raise ValueError("`image` must be an uploaded file: pass gradio_client.handle_file('part.png').")
+    resolved = Path(path).resolve()
+    if not resolved.is_relative_to(root.resolve()) or not resolved.is_file():
+        raise ValueError("`image` must be a file uploaded to this page; paths on the server are not read.")
+    return resolved
+
+
+def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], Path]) -> Callable[..., dict]:
+    """Return the endpoint's function."""
+
+    def segment(
+        image: dict,
+        instruction: str = "Please segment the anomalies in this image.",
+        mode: str = "direct",
+        normal_description: str = "",
+        threshold: float = 0.5,
+        alpha: float = 0.5,
+    ) -> dict:
+        """Segment the anomalies of one photo; returns verdict, score, regions, text and the mask as a PNG file."""
+        if mode not in MODES:
+            raise ValueError(f"`mode` must be one of {', '.join(MODES)}; it is {mode!r}.")
+        for name, value in (("threshold", threshold), ("alpha", alpha)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"`{name}` must lie between 0 and 1; it is {value}.")
+        photo = open_image(str(uploaded_path(image, upload_root())))
+        engine = desk.get()
+        request = Request(
+            instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha
+        )
+        words: list[str] = []
+        notices: list[str] = []
+        prediction: Prediction | None = None
+        used_mode = request.mode
+        with desk.turn():
+            for event in engine.respond(Conversation().with_image(photo), request):
+                if isinstance(event, TextDelta):
+                    words.append(event.text)
+                elif isinstance(event, Notice):
+                    notices.append(event.text)
+                elif isinstance(event, MaskReady):
+                    prediction = event.prediction
+                elif isinstance(event, Done):
+                    used_mode = event.mode
+        answer: dict[str, Any] = {"verdict": None, "score": None, "regions": [], "mask": None, "trained": engine.card.trained}
+        if prediction is not None:
+            answer |= render.verdict_facts(prediction, engine.card, used_mode, photo.name)
+            path = files.new_folder() / "mask.png"
+            files.created.add(str(path))
+            render.mask_png(prediction, path)
+            answer["mask"] = {"path": str(path), "orig_name": "mask.png", "meta": {"_type": "gradio.FileData"}}
+        return answer | {"text": "".join(words), "notices": notices, "mode": used_mode, "engine": engine.card.engine_id}
+
+    return segment

@@ -1,0 +1,231 @@
+"""What one visitor's page remembers: images, exchanges, stored predictions and files, all bounded, none shared."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import tempfile
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agvas_core.structures import (
+    Conversation,
+    EngineCard,
+    InspectionImage,
+    Mode,
+    Prediction,
+    Request,
+    Turn,
+)
+
+MAX_IMAGES = 12
+MAX_EXCHANGES = 60
+MAX_MAP_BYTES = 512 * 2**20  # of stored probability maps; older replies keep their picture but lose their sliders
+
+
+class FileStore:
+    """Where the sessions' files go: folders with unguessable names inside gradio's cache, which serves and deletes them."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        self._root = root
+        self.created: set[str] = set()  # gradio deletes these files by age (Blocks.delete_cache)
+
+    def new_folder(self) -> Path:
+        """Make a folder that only its session knows."""
+        root = self._root
+        if root is None:
+            from gradio.utils import get_upload_folder
+
+            root = Path(get_upload_folder())
+        root.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f"agvas-{secrets.token_urlsafe(18)}-", dir=root))
+
+
+@dataclass(eq=False)
+class Reply:
+    """One answer as it grows.
+
+    Attributes:
+        reply_id: unguessable name, used in the page and in file names.
+        card: who answers.
+        request: what was asked for.
+        stage: name and share of what is being computed, or None when nothing is.
+        text: the model's words so far.
+        notices: sentences from the engine or from the page itself.
+        errors: sentences about what went wrong and what to do.
+        prediction: the mask, while its maps are kept.
+        text_first: True when words arrived before the mask.
+        mask_s: wall seconds from the question to the mask, or None.
+        total_s: wall seconds of the whole reply, or None while it runs.
+        seconds: wall seconds per stage as the engine measured them.
+        mode: the mode that was used (never "auto" once done).
+        stopped: True when the user stopped it.
+        selected_region: number of the region drawn in blue, or None.
+        assets: relative URLs of the pictures and downloads, by kind.
+        version: counts re-renderings, so that browsers never show an old file.
+    """
+
+    reply_id: str
+    card: EngineCard
+    request: Request
+    stage: tuple[str, float] | None = None
+    text: str = ""
+    notices: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    prediction: Prediction | None = None
+    text_first: bool = False
+    mask_s: float | None = None
+    total_s: float | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    mode: Mode | None = None
+    stopped: bool = False
+    selected_region: int | None = None
+    assets: dict[str, str] = field(default_factory=dict)
+    facts: dict[str, object] = field(default_factory=dict)
+    version: int = 0
+
+    @property
+    def running(self) -> bool:
+        """True until the reply has ended."""
+        return self.total_s is None
+
+
+@dataclass(eq=False)
+class Exchange:
+    """A question with its answer; `shown_image_ids` are the photos that came along with the question."""
+
+    question: str
+    shown_image_ids: tuple[str, ...]
+    reply: Reply
+
+
+class Session:
+    """Everything of one visitor; gr.State copies the empty one for each of them."""
+
+    def __init__(self, files: FileStore | None = None) -> None:
+        self.files = files or FileStore()
+        self.lang = "en"
+        self.exchanges: list[Exchange] = []
+        self.images: dict[str, InspectionImage] = {}
+        self.photo_urls: dict[str, str] = {}
+        self.thumb_urls: dict[str, str] = {}
+        self.uploads: dict[str, str] = {}  # path of an uploaded file -> image_id, so that it is read once
+        self.current_image_id: str | None = None
+        self.selected_reply_id: str | None = None
+        self.stop = threading.Event()
+        self.busy = threading.Lock()
+        self._folder: Path | None = None
+
+    def __deepcopy__(self, memo: object) -> Session:
+        """Return a fresh session with a folder of its own: nothing is ever shared between visitors."""
+        return Session(self.files)
+
+    # --- files ---
+
+    @property
+    def folder(self) -> Path:
+        """The session's own folder, made when it is first needed."""
+        if self._folder is None or not self._folder.is_dir():
+            self._folder = self.files.new_folder()
+        return self._folder
+
+    def new_file(self, name: str) -> Path:
+        """Return the path of a file to be written, known to the cache's clean-up."""
+        path = self.folder / name
+        self.files.created.add(str(path))
+        return path
+
+    def drop_file(self, path: Path) -> None:
+        """Delete one of the session's own files."""
+        path.unlink(missing_ok=True)
+        self.files.created.discard(str(path))
+
+    def close(self) -> None:
+        """Delete the session's files."""
+        self.stop.set()
+        if self._folder is not None:
+            for path in self._folder.glob("*"):
+                self.files.created.discard(str(path))
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+    # --- images ---
+
+    def add_image(self, image: InspectionImage) -> None:
+        """Remember an image and make it the current one; the oldest ones that nothing shows are forgotten."""
+        self.images[image.image_id] = image
+        self.current_image_id = image.image_id
+        used = {e.reply.request.image_id for e in self.exchanges} | {image.image_id}
+        while len(self.images) > MAX_IMAGES:
+            unused = [i for i in self.images if i not in used]
+            victim = unused[0] if unused else next(iter(self.images))
+            del self.images[victim]
+
+    @property
+    def current_image(self) -> InspectionImage | None:
+        """The image that the next question is about."""
+        return self.images.get(self.current_image_id or "")
+
+    # --- exchanges ---
+
+    def start(self, question: str, shown_image_ids: tuple[str, ...], card: EngineCard, request: Request) -> Reply:
+        """Add a question and return its empty reply."""
+        reply = Reply(reply_id="r" + secrets.token_hex(8), card=card, request=request)
+        self.exchanges.append(Exchange(question, shown_image_ids, reply))
+        del self.exchanges[:-MAX_EXCHANGES]
+        return reply
+
+    def reply(self, reply_id: str | None) -> Reply | None:
+        """Return the reply of that id, or None."""
+        return next((e.reply for e in self.exchanges if e.reply.reply_id == reply_id), None)
+
+    @property
+    def selected(self) -> Reply | None:
+        """The reply that the side panel's sliders move."""
+        return self.reply(self.selected_reply_id)
+
+    def truncate(self, index: int) -> list[Exchange]:
+        """Forget the exchanges from `index` on and return them."""
+        index = max(0, index)
+        dropped = self.exchanges[index:]
+        del self.exchanges[index:]
+        if self.selected is None:
+            with_mask = [e.reply for e in self.exchanges if e.reply.prediction is not None]
+            self.selected_reply_id = with_mask[-1].reply_id if with_mask else None
+        return dropped
+
+    def clear(self) -> None:
+        """Forget everything but the language."""
+        self.close()
+        self.exchanges, self.images, self.photo_urls, self.thumb_urls = [], {}, {}, {}
+        self.uploads = {}
+        self.current_image_id = self.selected_reply_id = None
+        self.stop = threading.Event()
+
+    def conversation(self) -> Conversation:
+        """Return the finished turns as engines read them."""
+        conversation = Conversation(images=dict(self.images))
+        for exchange in self.exchanges:
+            reply = exchange.reply
+            image_id = reply.request.image_id
+            if reply.running or reply.errors:
+                continue
+            conversation = conversation.with_turn(Turn("user", exchange.question, image_id))
+            conversation = conversation.with_turn(
+                Turn("assistant", reply.text, image_id, reply.mode, reply.prediction)
+            )
+        return conversation
+
+    def bound_memory(self) -> None:
+        """Drop the oldest probability maps beyond the session's share of memory; their pictures stay."""
+        total = 0
+        for exchange in reversed(self.exchanges):
+            prediction = exchange.reply.prediction
+            if prediction is None:
+                continue
+            height, width = prediction.size_hw
+            total += 4 * height * width * 4  # four float32 maps
+            if total > MAX_MAP_BYTES:
+                exchange.reply.prediction = None
