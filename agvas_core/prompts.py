@@ -253,8 +253,8 @@ _SCENE = re.compile(
 )
 _FOLLOW_UP = re.compile(r"\bwhy\b|\bexplain(?: (?:it|this|that|them|please))*\W*$|为什么|为何")
 _KEYWORDS = (
-    "segment", "segmentation", "highlight", "outline", "localize", "localise", "circle", "detect", "describe", "description",
-    "explain", "inspect", "examine", "analyze", "analyse", "everything", "please",
+    "segment", "segmentation", "highlight", "outline", "localize", "localise", "circle", "detect", "describe",
+    "description", "explain", "inspect", "examine", "analyze", "analyse", "everything", "please",
 )  # fmt: skip
 _CLAUSES = re.compile(r"[.?!,;:\n。？！，；、]+|\b(?:and|then)\b")
 
