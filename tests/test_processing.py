@@ -114,12 +114,8 @@ def test_sixteen_bit_greys_are_stretched_without_clipping_a_small_defect():
     grey = rng.integers(2000, 2400, (200, 200)).astype(np.uint16)
     grey[50:53, 50:53] = 2600  # a small brighter defect: 0.02 % of the pixels
     grey[0, 0] = 65535  # a dead pixel
-    for source in (
-        Image.fromarray(grey),
-        grey,
-        _bytes(Image.fromarray(grey), "PNG"),
-        _bytes(Image.fromarray(grey), "TIFF"),
-    ):
+    picture = Image.fromarray(grey)
+    for source in (picture, grey, _bytes(picture, "PNG"), _bytes(picture, "TIFF")):
         rgb = open_image(source).rgb
         assert rgb[50, 50, 0] > rgb[60:, 60:, 0].max()
         assert np.ptp(rgb[60:, 60:, 0].astype(int)) > 100

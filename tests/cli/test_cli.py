@@ -1,0 +1,188 @@
+"""The command line: quick help, one reply through the engine's events, whole folders, mistakes in one sentence."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+import agvas_core
+from agvas_core.cli.app import app, main
+from agvas_core.regions import make_prediction
+from agvas_core.structures import Done, EngineCard, MaskReady, Notice, Stage, TextDelta
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+class BrightEngine:
+    """Takes the red channel for the anomaly map, and says so."""
+
+    card = EngineCard("Bright", "bright", "A test.", "Apache-2.0", "none needed", True, ("direct",), "cpu", 0.0)
+    asked = 0
+
+    def prepare(self, image):
+        """Nothing to prepare."""
+
+    def respond(self, conversation, request, *, stop=None):
+        """Answer."""
+        type(self).asked += 1
+        image = conversation.images[request.image_id]
+        p = image.rgb[..., 0].astype(np.float32) / 255
+        yield Stage("looking", 0.5)
+        if request.mode == "chat":
+            yield Notice("Nothing to segment.")
+            yield Done("chat", {"looking": 0.1})
+            return
+        yield MaskReady(
+            make_prediction(
+                image_id=image.image_id,
+                p_seg=p,
+                p_nor=1 - p,
+                p_ano=p,
+                threshold=request.threshold,
+                alpha=request.alpha,
+                min_area_px=request.min_area_px,
+                roi_xyxy=request.roi_xyxy,
+            )
+        )
+        yield TextDelta("It is ")
+        yield TextDelta("bright.")
+        yield Done("direct", {"looking": 0.1})
+
+
+@pytest.fixture
+def run(monkeypatch):
+    """Run the command line with the engine above."""
+    BrightEngine.asked = 0
+    monkeypatch.setitem(vars(agvas_core), "load_engine", lambda name: BrightEngine())
+    monkeypatch.setitem(vars(agvas_core), "list_engines", lambda: ("bright",))
+
+    def call(*words):
+        return CliRunner().invoke(app, [str(word) for word in words])
+
+    return call
+
+
+@pytest.fixture
+def photo(tmp_path):
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[5:15, 40:55] = 250
+    path = tmp_path / "part.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def test_help_is_quick():
+    best = 9.0
+    for _ in range(3):
+        start = time.perf_counter()
+        done = subprocess.run(
+            [sys.executable, "-m", "agvas_core.cli.app", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+        )
+        best = min(best, time.perf_counter() - start)
+    assert best < 1.0
+    for command in ("demo", "engines", "predict", "evaluate", "inspect", "synth", "train"):
+        assert command in done.stdout
+
+
+def test_version(run):
+    assert run("--version").output.strip() == f"agvas {agvas_core.__version__}"
+
+
+def test_predict_prints_words_verdict_and_regions_and_writes_the_files(run, photo, tmp_path):
+    result = run("predict", photo, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    assert "It is bright." in result.output and "1 anomalous region" in result.output
+    assert "upper right" in result.output
+    mask = np.asarray(Image.open(tmp_path / "out" / "mask.png"))
+    assert mask.shape == (40, 60) and (mask == 255).sum() == 150
+    assert np.asarray(Image.open(tmp_path / "out" / "map.png")).max() == round(65535 * 250 / 255)
+    width, height = Image.open(tmp_path / "out" / "overlay.png").size
+    assert width * 40 == height * 60
+    facts = json.loads((tmp_path / "out" / "regions.json").read_text())
+    assert facts["verdict"] == "anomaly" and facts["regions"][0]["box_xyxy"] == [40, 5, 55, 15]
+
+
+def test_predict_json_is_nothing_but_json(run, photo):
+    facts = json.loads(run("predict", photo, "--json", "--roi", "0,0,20,20").stdout)
+    assert facts["verdict"] == "normal" and facts["regions"] == [] and facts["text"] == "It is bright."
+
+
+def test_predict_without_a_mask_says_so(run, photo, tmp_path):
+    result = run("predict", photo, "--mode", "chat", "--out", tmp_path / "out")
+    assert result.exit_code == 0 and "Nothing to segment." in result.output
+    assert not (tmp_path / "out" / "mask.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["predict", "missing.png"], "There is no file missing.png."),
+        (["predict", "PHOTO", "--mode", "loud"], "mode must be one of auto, direct"),
+        (["predict", "PHOTO", "--roi", "1,2"], "--roi must be left,top,right,bottom"),
+        (["evaluate", "--data", "missing"], "There is no folder missing."),
+        (["inspect", "missing"], "There is no folder missing."),
+    ],
+)
+def test_mistakes_end_in_one_sentence(run, photo, monkeypatch, capsys, words, sentence):
+    monkeypatch.setattr(sys, "argv", ["agvas", *(str(photo) if word == "PHOTO" else word for word in words)])
+    monkeypatch.delenv("AGVAS_DEBUG", raising=False)
+    with pytest.raises(SystemExit) as stop:
+        main()
+    assert stop.value.code == 1
+    error = capsys.readouterr().err
+    assert error.startswith("agvas: ") and sentence in error and "Traceback" not in error
+
+
+def test_evaluate_prints_a_table_and_writes_json_and_maps(run, tmp_path):
+    spot = np.zeros((16, 16), np.uint8)
+    spot[4:8, 4:8] = 255
+    files = {"test/good": ("0.png", spot * 0), "test/hole": ("0.png", spot), "ground_truth/hole": ("0_mask.png", spot)}
+    for place, (name, array) in files.items():
+        (tmp_path / "nut" / place).mkdir(parents=True)
+        Image.fromarray(array).save(tmp_path / "nut" / place / name)
+    numbers = tmp_path / "numbers.json"
+    result = run("evaluate", "--data", tmp_path / "nut", "--save-maps", tmp_path / "maps", "--json", numbers)
+    assert result.exit_code == 0, result.output
+    assert "| nut | 1 | 1 | 100.0 |" in result.output
+    assert json.loads(numbers.read_text())["categories"][0]["ap"] == 1.0
+    assert (tmp_path / "maps" / "nut" / "test" / "good" / "0.npy").exists()
+
+
+def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, photo, tmp_path):
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    (folder / "deep").mkdir(parents=True)
+    photo.rename(folder / "deep" / "part.png")
+    Image.new("RGB", (8, 8)).save(folder / "dark.jpg")
+    (folder / "broken.png").write_bytes(b"%PDF-1.7")
+    result = run("inspect", folder, "--out", out, "--overlays")
+    assert result.exit_code == 0, result.output
+    assert "3 images: 1 with anomalies, 1 not answered" in result.output
+    with (out / "results.csv").open(newline="") as file:
+        rows = {row["image"]: row for row in csv.DictReader(file)}
+    assert rows["deep/part.png"]["verdict"] == "anomaly" and rows["deep/part.png"]["largest_place"] == "upper right"
+    assert rows["dark.jpg"]["verdict"] == "normal"
+    assert "is a PDF" in rows["broken.png"]["error"]
+    assert (out / "masks" / "deep" / "part.png.png").exists() and (out / "overlays" / "dark.jpg.png").exists()
+    assert BrightEngine.asked == 2
+
+    run("inspect", folder, "--out", out, "--overlays")
+    assert BrightEngine.asked == 2  # nothing is computed twice
+    Image.new("RGB", (9, 9)).save(folder / "new.png")
+    again = run("inspect", folder, "--out", out, "--overlays")
+    assert BrightEngine.asked == 3 and "4 images" in again.output
+    run("inspect", folder, "--out", out, "--overlays", "--threshold", "0.9")
+    assert BrightEngine.asked == 6  # other settings, other answers
+
+
+def test_demo_refuses_an_unknown_engine(run):
+    result = run("demo", "--engine", "nobody")
+    assert isinstance(result.exception, ValueError) and "choose one of: bright" in str(result.exception)
