@@ -56,7 +56,7 @@ def broad_highlight(images: Tensor, rng: Generator) -> Tensor:
     out = images
     for share in (1.0, 0.3):
         v, u = rotated(b, size, rng)
-        spread = each(rng, b, 0.1, 0.7, log=True)
+        spread = each(rng, b, 0.15, 0.7, log=True)
         stretch = each(rng, b, 1, 12, log=True)
         dv, du = v - each(rng, b, -1, 1), u - each(rng, b, -1, 1)
         glow = torch.exp(-((dv / spread) ** 2 + (du / (spread * stretch)) ** 2))
@@ -151,7 +151,7 @@ def reflection(images: Tensor, rng: Generator) -> Tensor:
     v, u = rotated(b, size, rng)
     v, u = v - each(rng, b, -0.9, 0.9), u - each(rng, b, -0.8, 0.8)
     soft = each(rng, b, 0.02, 0.3, log=True)
-    pane = step(each(rng, b, 0.03, 0.25) - v.abs(), soft) * step(each(rng, b, 0.2, 1.4) - u.abs(), soft)
+    pane = step(each(rng, b, 0.07, 0.3) - v.abs(), soft) * step(each(rng, b, 0.2, 1.4) - u.abs(), soft)
     return mix(images, torch.ones_like(images), pane * each(rng, b, 0.06, 0.5))
 
 

@@ -149,13 +149,13 @@ def blur(values: Tensor, sigma: Tensor | float, reach: int | None = None) -> Ten
         return (down @ planes @ across.mT).view(values.shape)
     taps = torch.arange(-reach, reach + 1, device=planes.device).view(1, 1, -1)
     weights = torch.exp(-0.5 * (taps / sigma) ** 2)
-    weights = (weights / weights.sum(2, keepdim=True))[..., None].unbind(2)  # 2 * reach + 1 of (b | 1, 1, 1)
+    tap = (weights / weights.sum(2, keepdim=True))[..., None, None].unbind(2)  # 2 * reach + 1 of (b | 1, 1, 1, 1)
     for dim, n in ((2, h), (3, w)):
         pad = (0, 0, reach, reach) if dim == 2 else (reach, reach, 0, 0)
         padded = F.pad(planes, pad, mode="replicate")
-        planes = padded.narrow(dim, 0, n) * weights[0][..., None]
+        planes = padded.narrow(dim, 0, n) * tap[0]
         for k in range(1, 2 * reach + 1):
-            planes = torch.addcmul(planes, padded.narrow(dim, k, n), weights[k][..., None])
+            planes = torch.addcmul(planes, padded.narrow(dim, k, n), tap[k])
     return planes.view(values.shape)
 
 

@@ -68,8 +68,8 @@ def _manifest(folder: Path) -> dict[str, str]:
 
 
 def _load(path: Path, long_side_px: int) -> Tensor:
-    with Image.open(path) as image:
-        image = image.convert("RGB")
+    with Image.open(path) as file:
+        image = file.convert("RGB")
         image.thumbnail((long_side_px, long_side_px))
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
