@@ -255,21 +255,9 @@ _SURFACES = (
     "textured", "gravel", "tiled",
 )  # fmt: skip
 _OBJECTS = (
-    "washer",
-    "capsule",
-    "nut",
-    "screw",
-    "bottle cap",
-    "gear",
-    "tray",
-    "pill",
-    "ring",
-    "box",
-    "connector",
-    "hex nut",
-    "coin",
-    "bottle",
-)
+    "washer", "hex nut", "bolt head", "screw", "gear", "capsule", "tablet", "bottle mouth", "carton", "biscuit",
+    "blister tray", "leaf", "connector", "cable end", "nut kernel", "plate", "part",
+)  # fmt: skip
 _COLORS = (
     "dark",
     "bright",
