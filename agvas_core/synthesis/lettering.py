@@ -69,13 +69,16 @@ def _atlas(device: str) -> Tensor:
     return torch.cat(fields, 1)[None, None].to(device)
 
 
-def text(v: Tensor, u: Tensor, height: Tensor, rng: Generator, lines: int = 1, columns: int = 8, digits: float = 0.5) -> Tensor:
+def text(
+    v: Tensor, u: Tensor, height: Tensor, rng: Generator, lines: int = 1, columns: int = 8, digits: float = 0.5
+) -> Tensor:
     """Return ink (b, H, W) in [0, 1] of random text around the origin of v (down) and u (along).
 
     Args:
         v: coordinates (b, H, W) across the lines, frame units.
         u: coordinates (b, H, W) along the lines.
         height: height of a line (b, 1, 1), frame units.
+        rng: the source of all draws.
         lines: number of lines.
         columns: glyphs in a line; some are blank.
         digits: share of the images with digits only.
@@ -95,7 +98,9 @@ def text(v: Tensor, u: Tensor, height: Tensor, rng: Generator, lines: int = 1, c
     glyph = torch.where(blank, -1.0, glyphs).flatten(1).gather(1, index).view(b, size, size)
     x = (glyph + at_u - col) / g * 2 - 1
     y = (at_v - row) * 2 - 1
-    field = F.grid_sample(_atlas(str(rng.device)).expand(b, -1, -1, -1), torch.stack((x, y), -1), align_corners=False)[:, 0]
+    field = F.grid_sample(_atlas(str(rng.device)).expand(b, -1, -1, -1), torch.stack((x, y), -1), align_corners=False)[
+        :, 0
+    ]
     stroke = each(rng, b, 0.03, 0.085)
     soft = 4 / (size * height)
     return step(stroke - field, soft) * (inside & (glyph >= 0))

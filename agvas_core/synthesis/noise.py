@@ -1,4 +1,4 @@
-"""Building blocks of all pictures: seeded draws, coordinates, fractal and smooth noise, warps, blurs, lattices, cells."""
+"""Building blocks of all pictures: seeded draws, coordinates, fractal and smooth noise, warps, blurs, cells."""
 # b images, H = W = size; a per-image parameter is (b, 1, 1); coordinates run from -1 to 1 over the frame
 
 from __future__ import annotations
@@ -43,8 +43,10 @@ def integer(rng: Generator, low: int, high: int) -> int:
 
 
 def angles(rng: Generator, b: int, upright: float = 0.6) -> Tensor:
-    """Return angles (b, 1, 1): a share `upright` near a multiple of 90 degrees, as cameras are mounted, the rest free."""
-    near = torch.randint(0, 2, (b, 1, 1), generator=rng, device=rng.device) * (math.pi / 2) + 0.02 * normal(rng, (b, 1, 1))
+    """Return angles (b, 1, 1): a share `upright` near 0 or 90 degrees, as cameras are mounted, the rest free."""
+    near = torch.randint(0, 2, (b, 1, 1), generator=rng, device=rng.device) * (math.pi / 2) + 0.02 * normal(
+        rng, (b, 1, 1)
+    )
     return torch.where(chance(rng, b, upright), near, each(rng, b, 0, math.pi))
 
 
@@ -86,6 +88,9 @@ def fractal_noise(
     """Return noise (b, H, W) of zero mean and unit deviation with the power spectrum f ** -exponent.
 
     Args:
+        b: number of images.
+        size: height and width in px.
+        rng: the source of all draws.
         exponent: range of the spectral slope; 0.6 is sandy, 3.2 cloudy.
         anisotropy: the grain is up to this many times longer than wide, along `angle`.
         angle: direction of the grain (b, 1, 1), or None for a random one.
@@ -113,7 +118,7 @@ def fractal_noise(
 
 
 def smooth_noise(b: int, size: int, rng: Generator, cells: int = 4) -> Tensor:
-    """Return low-frequency noise (b, H, W), about unit deviation: a cubic B-spline through a small grid of normal draws."""
+    """Return low-frequency noise (b, H, W), about unit deviation: a cubic B-spline over a grid of normal draws."""
     grid = normal(rng, (b, cells + 3, cells + 3))
     rows = _spline(size, cells, rng.device)  # (H, cells + 3)
     return 2.0 * (rows @ grid @ rows.T)  # (b, H, W)
@@ -138,6 +143,7 @@ def blur(values: Tensor, sigma: Tensor | float, reach: int | None = None) -> Ten
     """Return a gaussian blur of (b, H, W) or (b, C, H, W).
 
     Args:
+        values: maps or images.
         sigma: px; one number or b of them, in any shape.
         reach: cut the gaussian at so many px (cheaper while it is small); None keeps it whole.
     """
@@ -160,7 +166,7 @@ def blur(values: Tensor, sigma: Tensor | float, reach: int | None = None) -> Ten
 
 
 def gaussian_rows(n: int, sigma: Tensor, shift: Tensor | float = 0.0) -> Tensor:
-    """Return the matrices (b | 1, n, n) that blur n values and move them by `shift`; rows sum to one, also at the border."""
+    """Return the matrices (b | 1, n, n) that blur n values and move them by `shift`; rows sum to one."""
     at = torch.arange(n, device=sigma.device, dtype=sigma.dtype)
     weights = torch.exp(-0.5 * ((at.view(1, n, 1) - at.view(1, 1, n) - shift) / sigma) ** 2)
     return weights / weights.sum(2, keepdim=True).clamp(min=1e-9)
@@ -180,7 +186,7 @@ def seeds(rng: Generator, b: int) -> Tensor:
 
 
 def emboss(height: Tensor, angle: Tensor) -> Tensor:
-    """Return the shading (b, H, W) of a height map under light from `angle`: its slope along the light, unit deviation."""
+    """Return the shading (b, H, W) of a height map under light from `angle`: its slope, of unit deviation."""
     padded = F.pad(height[:, None], (1, 1, 1, 1), mode="replicate")[:, 0]
     dy = padded[:, 2:, 1:-1] - padded[:, :-2, 1:-1]
     dx = padded[:, 1:-1, 2:] - padded[:, 1:-1, :-2]
@@ -193,13 +199,15 @@ def step(values: Tensor, softness: Tensor | float) -> Tensor:
 
 
 def stretch(values: Tensor, low: float = 0.02, high: float = 0.98) -> Tensor:
-    """Return maps (b, H, W) scaled so that nearly all of the range lies in [0, 1]; quantiles are read on every fourth pixel."""
+    """Return maps (b, H, W) scaled so that nearly all of the range lies in [0, 1] (quantiles of every fourth pixel)."""
     probe = values[:, ::4, ::4].flatten(1)
     ends = torch.quantile(probe, torch.tensor([low, high], device=values.device), dim=1)[:, :, None, None]
     return ((values - ends[0]) / (ends[1] - ends[0]).clamp(min=1e-6)).clamp(0, 1)
 
 
-def cells(b: int, size: int, rng: Generator, count: tuple[float, float], jitter: float = 0.9) -> tuple[Tensor, Tensor, Tensor]:
+def cells(
+    b: int, size: int, rng: Generator, count: tuple[float, float], jitter: float = 0.9
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return a Voronoi mosaic: distance to the nearest centre and to the border (in cells), and a tone in [0, 1] per cell.
 
     Each is (b, H, W). Computed at half size, as the edges are blurred anyway.

@@ -1,4 +1,4 @@
-"""The bodies of objects: outline, normal structure and shading of round, toothed, threaded, boxed and repeated parts."""
+"""The bodies of objects: outline, normal structure and shading of round, toothed, boxed and repeated parts."""
 # a body lives in its own coordinates v, u: turned, shifted, and about 1 from the middle to the edge;
 # every function: (b, size, rng, surface (b, 3, H, W)) -> coverage (b, H, W), colour (b, 3, H, W)
 
@@ -153,11 +153,15 @@ def capsule(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor,
     distance = outlines.box(v, u, thick, 1.0, thick)
     half = step(u - each(rng, b, -0.2, 0.2), 2 * pose.pixel)
     flat = surface.mean((2, 3), keepdim=True)
-    body = mix(any_color(rng, b, 0.8, (0.5, 0.98)) * surface / flat.clamp(min=0.1), any_color(rng, b, 0.9, (0.2, 0.95)), half)
+    body = mix(
+        any_color(rng, b, 0.8, (0.5, 0.98)) * surface / flat.clamp(min=0.1), any_color(rng, b, 0.9, (0.2, 0.95)), half
+    )
     ink = text(v, u + each(rng, b, -0.3, 0.3), thick * each(rng, b, 0.3, 0.6), rng, 1, 5) * chance(rng, b, 0.6)
     body = mix(body, any_color(rng, b, 0.5, (0.0, 0.3)), ink)
     across = v / thick
-    light = each(rng, b, 0.2, 0.5) * (0.6 - across**2) + each(rng, b, 0.2, 0.9) * torch.exp(-(((across + 0.4) / 0.12) ** 2))
+    light = each(rng, b, 0.2, 0.5) * (0.6 - across**2) + each(rng, b, 0.2, 0.9) * torch.exp(
+        -(((across + 0.4) / 0.12) ** 2)
+    )
     seam = -0.25 * torch.exp(-((u / 0.015) ** 2))
     return pose.cover(distance), lit(body.clamp(0, 1), light + seam)
 
@@ -165,11 +169,19 @@ def capsule(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor,
 def tablet(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, Tensor]:
     """A round or oval pressed pill with a score line or an imprint."""
     pose = Pose(b, size, rng, 0.4)
-    v, u = pose.v * torch.where(chance(rng, b, 0.4), each(rng, b, 1.2, 2.0), torch.ones(b, 1, 1, device=rng.device)), pose.u
+    v, u = (
+        pose.v * torch.where(chance(rng, b, 0.4), each(rng, b, 1.2, 2.0), torch.ones(b, 1, 1, device=rng.device)),
+        pose.u,
+    )
     distance = torch.hypot(v, u) - 0.95
     score = torch.exp(-((u / each(rng, b, 0.02, 0.05)) ** 2)) * chance(rng, b, 0.5)
     mark = text(v, u, each(rng, b, 0.3, 0.6), rng, 1, 4) * chance(rng, b, 0.5)
-    light = 0.3 * pose.sheen() + each(rng, b, 0.1, 0.5) * pose.rim(distance, each(rng, b, 0.05, 0.2)) - 0.3 * score - 0.2 * mark
+    light = (
+        0.3 * pose.sheen()
+        + each(rng, b, 0.1, 0.5) * pose.rim(distance, each(rng, b, 0.05, 0.2))
+        - 0.3 * score
+        - 0.2 * mark
+    )
     grain = surface / surface.mean((2, 3), keepdim=True).clamp(min=0.1)
     return pose.cover(distance), lit(any_color(rng, b, 0.6, (0.5, 0.98)) * (0.7 + 0.3 * grain), light)
 
@@ -181,7 +193,9 @@ def bottle_mouth(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Te
     rings = torch.zeros_like(radius)
     for _ in range(4):
         place, width = each(rng, b, 0.3, 0.95), each(rng, b, 0.01, 0.08, log=True)
-        glare = 0.6 + 0.4 * torch.cos(angle * torch.randint(1, 4, (b, 1, 1), generator=rng, device=rng.device) + each(rng, b, 0, 6))
+        glare = 0.6 + 0.4 * torch.cos(
+            angle * torch.randint(1, 4, (b, 1, 1), generator=rng, device=rng.device) + each(rng, b, 0, 6)
+        )
         rings = rings + each(rng, b, -0.7, 1.2) * glare * torch.exp(-(((radius - place) / width) ** 2))
     inside = step(each(rng, b, 0.4, 0.75) - radius, 3 * pose.pixel)
     body = mix(surface, any_color(rng, b, 0.5, (0.02, 0.9)), inside)
@@ -195,13 +209,19 @@ def carton(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, 
     v, u = pose.v, pose.u
     half_v = each(rng, b, 0.5, 0.95)
     distance = outlines.box(v, u, half_v, 0.95, each(rng, b, 0.0, 0.12))
-    label = outlines.box(v - each(rng, b, -0.2, 0.2), u, half_v * each(rng, b, 0.4, 0.85), each(rng, b, 0.4, 0.85), 0.03)
+    label = outlines.box(
+        v - each(rng, b, -0.2, 0.2), u, half_v * each(rng, b, 0.4, 0.85), each(rng, b, 0.4, 0.85), 0.03
+    )
     body = mix(surface, any_color(rng, b, 0.7, (0.4, 1.0)), pose.cover(label) * chance(rng, b, 0.75))
     ink_color = any_color(rng, b, 0.8, (0.0, 0.35))
     up, left = each(rng, b, -0.3, 0.15), each(rng, b, -0.2, 0.2)
     ink = text(v - up, u - left, each(rng, b, 0.1, 0.26), rng, integer(rng, 1, 4), integer(rng, 5, 10), 0.3)
     bars_at = outlines.box(v - up - half_v * 0.55, u - left, half_v * 0.2, each(rng, b, 0.2, 0.4))
-    bars = (hash01((u * each(rng, b, 30, 60)).floor(), seed=seeds(rng, b)) < 0.5) * pose.cover(bars_at) * chance(rng, b, 0.5)
+    bars = (
+        (hash01((u * each(rng, b, 30, 60)).floor(), seed=seeds(rng, b)) < 0.5)
+        * pose.cover(bars_at)
+        * chance(rng, b, 0.5)
+    )
     stripe = pose.cover((v + half_v * 0.75).abs() - each(rng, b, 0.04, 0.15)) * chance(rng, b, 0.5)
     body = mix(body, any_color(rng, b, 0.9, (0.2, 0.9)), stripe)
     body = mix(body, ink_color, torch.maximum(ink, bars))
@@ -212,7 +232,9 @@ def biscuit(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor,
     """A biscuit: round or square with a rough edge, browned rim, sometimes docker holes."""
     pose = Pose(b, size, rng)
     v, u = pose.v, pose.u
-    rough = smooth_noise(b, size, rng, 14) * each(rng, b, 0.0, 0.03) + smooth_noise(b, size, rng, 5) * each(rng, b, 0.0, 0.06)
+    rough = smooth_noise(b, size, rng, 14) * each(rng, b, 0.0, 0.03) + smooth_noise(b, size, rng, 5) * each(
+        rng, b, 0.0, 0.06
+    )
     square = outlines.box(v, u, 0.85, each(rng, b, 0.7, 0.9), each(rng, b, 0.05, 0.4))
     distance = torch.where(chance(rng, b, 0.25), square, torch.hypot(v * each(rng, b, 0.9, 1.1), u) - 0.92) + rough
     pitch = each(rng, b, 0.25, 0.45)
@@ -237,14 +259,19 @@ def blister(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor,
     pitch_v, pitch_u = 1.84 * half_v / rows, 1.84 / columns
     dv, du = (cell_v - row - 0.5) * pitch_v, (cell_u - col - 0.5) * pitch_u
     reach = 0.5 * torch.minimum(pitch_v, pitch_u) * each(rng, b, 0.55, 0.85)
-    long_v, long_u = torch.where(chance(rng, b, 0.5), pitch_v * 0.4, reach), torch.where(chance(rng, b, 0.5), pitch_u * 0.4, reach)
+    long_v, long_u = (
+        torch.where(chance(rng, b, 0.5), pitch_v * 0.4, reach),
+        torch.where(chance(rng, b, 0.5), pitch_u * 0.4, reach),
+    )
     pocket = outlines.box(dv, du, long_v, long_u, reach * each(rng, b, 0.3, 1.0))
     pill = pocket + each(rng, b, 0.1, 0.3) * reach
     pocket = torch.where(present, pocket, 1.0)
     pill = torch.where(present, pill, 1.0)
     tone = 1 + 0.06 * (hash01(row, col, seed=seeds(rng, b)) - 0.5)
     pill_color = any_color(rng, b, 0.8, (0.3, 0.98))
-    shine = torch.exp(-(((dv - 0.4 * reach * pose.lit_v) ** 2 + (du - 0.4 * reach * pose.lit_u) ** 2) / (0.2 * reach) ** 2))
+    shine = torch.exp(
+        -(((dv - 0.4 * reach * pose.lit_v) ** 2 + (du - 0.4 * reach * pose.lit_u) ** 2) / (0.2 * reach) ** 2)
+    )
     body = mix(surface, surface * uniform(rng, (b, 1, 1, 1), 0.5, 1.1), pose.cover(pocket))
     body = mix(body, pill_color * tone[:, None], pose.cover(pill))
     relief = 0.4 * pose.rim(pocket, 0.15 * reach, dv, du) + 0.4 * pose.rim(pill, 0.2 * reach, dv, du)
@@ -255,14 +282,22 @@ def leaf(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, Te
     """A leaf with a midrib and side veins."""
     pose = Pose(b, size, rng, 0.2)
     v, u = pose.v + 0.2 * pose.u**2 * each(rng, b, -1, 1), pose.u
-    width = each(rng, b, 0.3, 0.62) * (1 - u.abs().clamp(max=1) ** each(rng, b, 1.6, 2.6)) * (1 - 0.35 * u * each(rng, b, 0, 1))
+    width = (
+        each(rng, b, 0.3, 0.62)
+        * (1 - u.abs().clamp(max=1) ** each(rng, b, 1.6, 2.6))
+        * (1 - 0.35 * u * each(rng, b, 0, 1))
+    )
     teeth = 0.02 * torch.sin(u * each(rng, b, 30, 80)) * chance(rng, b, 0.5)
     distance = torch.maximum(v.abs() - width - teeth, u.abs() - 1)
     midrib = torch.exp(-((v / each(rng, b, 0.01, 0.03)) ** 2))
     branch = torch.remainder((u + v.abs() * each(rng, b, 0.6, 1.3)) * each(rng, b, 4, 9), 1.0) - 0.5
     veins = torch.exp(-((branch / 0.07) ** 2)) * 0.6
     green = color(rng, b, (0.12, 0.25, 0.06), (0.45, 0.62, 0.25), 0.1)
-    light = torch.maximum(midrib, veins) * each(rng, b, 0.1, 0.6) + 0.2 * branch + 0.15 * torch.sign(v) * each(rng, b, -1, 1)
+    light = (
+        torch.maximum(midrib, veins) * each(rng, b, 0.1, 0.6)
+        + 0.2 * branch
+        + 0.15 * torch.sign(v) * each(rng, b, -1, 1)
+    )
     grain = surface / surface.mean((2, 3), keepdim=True).clamp(min=0.1)
     return pose.cover(distance), lit(green * (0.6 + 0.4 * grain), light)
 
@@ -308,7 +343,9 @@ def cable(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, T
     insulation = mix(any_color(rng, b, 0.9), any_color(rng, b, 0.9), tone)
     body = mix(surface, any_color(rng, b, 0.3, (0.05, 0.5)), step(0.88 * ring * 2 - radius, 3 * pose.pixel) * 0.9)
     body = mix(body, insulation, pose.cover(core))
-    body = mix(body, (copper * (1 + 0.5 * wires[:, None])).clamp(0, 1), pose.cover(core + core_radius * each(rng, b, 0.3, 0.5)))
+    body = mix(
+        body, (copper * (1 + 0.5 * wires[:, None])).clamp(0, 1), pose.cover(core + core_radius * each(rng, b, 0.3, 0.5))
+    )
     return pose.cover(radius - 1), lit(body, 0.3 * pose.rim(core, 0.05, dv, du) + 0.2 * pose.rim(radius - 1, 0.04))
 
 
@@ -339,7 +376,11 @@ def plate(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, T
     hole = torch.where(chance(rng, b, 0.75), hole, 1.0)
     distance = torch.maximum(outlines.box(v, u, half_v, 0.95, corner), -hole)
     sink = pose.cover(hole - each(rng, b, 0.02, 0.06)) * each(rng, b, -0.5, 0.3)
-    mark = text(v - each(rng, b, -0.3, 0.3), u, each(rng, b, 0.1, 0.3), rng, 1, 7) * chance(rng, b, 0.5) * each(rng, b, -0.6, 0.3)
+    mark = (
+        text(v - each(rng, b, -0.3, 0.3), u, each(rng, b, 0.1, 0.3), rng, 1, 7)
+        * chance(rng, b, 0.5)
+        * each(rng, b, -0.6, 0.3)
+    )
     light = sink + mark + each(rng, b, 0.1, 0.7) * pose.rim(distance, 0.03) + each(rng, b, 0, 0.2) * pose.sheen()
     return pose.cover(distance), lit(surface, light)
 

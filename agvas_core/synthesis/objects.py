@@ -70,7 +70,9 @@ def _layered(name: str, body: Body) -> Callable[[int, int, Generator, Tensor], O
     return make
 
 
-OBJECTS: dict[str, Callable[[int, int, Generator, Tensor], ObjectLayer]] = {n: _layered(n, e[0]) for n, e in TABLE.items()}
+OBJECTS: dict[str, Callable[[int, int, Generator, Tensor], ObjectLayer]] = {
+    n: _layered(n, e[0]) for n, e in TABLE.items()
+}
 
 
 def make_object_scene(
@@ -103,7 +105,9 @@ def make_object_scene(
 
 def _plain_ground(b: int, size: int, rng: Generator) -> Tensor:
     """A table, a belt or a lit screen: one tone with a soft change of light."""
-    tone = torch.where(chance(rng, b, 0.5)[:, None], any_color(rng, b, 0.4, (0.0, 0.2)), any_color(rng, b, 0.35, (0.2, 1.0)))
+    tone = torch.where(
+        chance(rng, b, 0.5)[:, None], any_color(rng, b, 0.4, (0.0, 0.2)), any_color(rng, b, 0.35, (0.2, 1.0))
+    )
     light = smooth_noise(b, size, rng, 3) * each(rng, b, 0, 0.1)
     grain = normal(rng, (b, size, size)) * each(rng, b, 0, 0.03)
     return (tone * (1 + light + grain)[:, None]).clamp(0, 1)

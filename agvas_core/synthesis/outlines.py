@@ -1,4 +1,4 @@
-"""Outlines as signed distances (negative inside): poses, boxes, polygons, and the part that ends at the picture's border."""
+"""Outlines as signed distances (negative inside): boxes, polygons, and the part that ends at the picture's border."""
 # distances are in the units of the coordinates given
 
 from __future__ import annotations
@@ -48,5 +48,5 @@ def part_border(b: int, size: int, rng: Generator) -> tuple[Tensor, Tensor, Tens
     amount = each(rng, b, -0.5, 0.8)
     rim = amount * torch.exp(-(((distance + 1.2 * width) / width) ** 2)) * chance(rng, b, 0.6)
     slope = each(rng, b, 0, 0.6) * chance(rng, b, 0.4)  # a chamfer darkens towards the edge
-    rim = rim - slope * torch.exp(-(distance.clamp(max=0) / each(rng, b, 0.03, 0.2)) ** 2)
+    rim = rim - slope * torch.exp(-((distance.clamp(max=0) / each(rng, b, 0.03, 0.2)) ** 2))
     return step(-distance, soft), rim.clamp(min=-0.9), distance.clamp(0, 1)

@@ -14,7 +14,7 @@ from agvas_core.synthesis.textures import TextureBank
 
 Surface = Callable[[int, int, Generator], Tensor]
 
-# How often each family is drawn. Patterns with single-element faults (dots, grids, weaves) are rare in nature but need practice.
+# How often each family is drawn. Patterns whose faults are single elements (dots, grids, weaves) need much practice.
 WEIGHTS: dict[Surface, float] = {
     grain.stone: 1.5,
     grain.brushed_metal: 1.2,

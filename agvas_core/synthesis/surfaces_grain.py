@@ -61,7 +61,9 @@ def rolled_steel(b: int, size: int, rng: Generator) -> Tensor:
     bands = smooth_noise(b, size, rng, 5)
     base = color(rng, b, (0.2, 0.2, 0.2), (0.62, 0.62, 0.63), 0.0)
     amount = each(rng, b, 0.03, 0.25, log=True)
-    return shade(base, amount * streaks + each(rng, b, 0.01, 0.14, log=True) * sand + each(rng, b, 0, 0.12) * bands, 1.0)
+    return shade(
+        base, amount * streaks + each(rng, b, 0.01, 0.14, log=True) * sand + each(rng, b, 0, 0.12) * bands, 1.0
+    )
 
 
 def machined_metal(b: int, size: int, rng: Generator) -> Tensor:
@@ -97,7 +99,11 @@ def wood(b: int, size: int, rng: Generator) -> Tensor:
     saw = torch.frac(phase + 100)  # early wood fades into late wood, then starts anew
     late = saw * saw * step(1 - saw - 0.06, 0.12)
     light = color(rng, b, (0.45, 0.28, 0.15), (0.86, 0.68, 0.45), 0.06)
-    dark = light * uniform(rng, (b, 1, 1, 1), 0.45, 0.85) * torch.tensor((1.0, 0.9, 0.8), device=rng.device).view(1, 3, 1, 1)
+    dark = (
+        light
+        * uniform(rng, (b, 1, 1, 1), 0.45, 0.85)
+        * torch.tensor((1.0, 0.9, 0.8), device=rng.device).view(1, 3, 1, 1)
+    )
     images = mix(light, dark, (late * each(rng, b, 0.2, 1.0) + 0.9 * knots**3).clamp(0, 1))
     return shade(images, fibre, each(rng, b, 0.03, 0.12))
 
@@ -242,7 +248,11 @@ def biscuit(b: int, size: int, rng: Generator) -> Tensor:
     brown = base * torch.tensor((0.72, 0.58, 0.45), device=rng.device).view(1, 3, 1, 1)
     images = mix(base, brown, step(dough - each(rng, b, 0, 1), 2.5) * each(rng, b, 0.2, 0.9))
     near, _, tone = cells(b, size, rng, (4, 9))
-    chips = step(each(rng, b, 0.18, 0.34) - near - 0.04 * dough, 0.06) * (tone < each(rng, b, 0.1, 0.5)) * chance(rng, b, 0.5)
+    chips = (
+        step(each(rng, b, 0.18, 0.34) - near - 0.04 * dough, 0.06)
+        * (tone < each(rng, b, 0.1, 0.5))
+        * chance(rng, b, 0.5)
+    )
     images = mix(images, color(rng, b, (0.12, 0.07, 0.05), (0.3, 0.18, 0.12), 0.0), chips)
     return shade(images, relief, each(rng, b, 0.05, 0.2))
 

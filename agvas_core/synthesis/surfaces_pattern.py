@@ -53,7 +53,9 @@ def woven_fabric(b: int, size: int, rng: Generator) -> Tensor:
     weft = (1 - 3.2 * fv * fv) * (1 - 0.9 * fu * fu) + each(rng, b, 0, 0.4) * (hash01(row, seed=seeds(rng, b)) - 0.5)
     warp = (1 - 3.2 * fu * fu) * (1 - 0.9 * fv * fv) + each(rng, b, 0, 0.4) * (hash01(col, seed=seeds(rng, b)) - 0.5)
     one = any_color(rng, b, 0.9)
-    other = torch.where(chance(rng, b, 0.5)[:, None], one * uniform(rng, (b, 1, 1, 1), 0.6, 1.1), any_color(rng, b, 0.9))
+    other = torch.where(
+        chance(rng, b, 0.5)[:, None], one * uniform(rng, (b, 1, 1, 1), 0.6, 1.1), any_color(rng, b, 0.9)
+    )
     thread = mix(one, other, over.float())
     light = torch.where(over, warp, weft) - 0.7 + 0.08 * normal(rng, (b, size, size))
     return shade(thread, light, each(rng, b, 0.2, 0.9)).clamp(0, 1)
@@ -87,7 +89,9 @@ def metal_grid(b: int, size: int, rng: Generator) -> Tensor:
     bars = torch.maximum(bars_v, bars_u)
     crest = torch.maximum(bars_v - from_center(v * n), bars_u - from_center(u * n))
     metal = color(rng, b, (0.35, 0.35, 0.36), (0.85, 0.85, 0.84), 0.15)
-    ground = torch.where(chance(rng, b, 0.65)[:, None], any_color(rng, b, 0.4, (0.02, 0.25)), any_color(rng, b, 0.4, (0.6, 0.95)))
+    ground = torch.where(
+        chance(rng, b, 0.65)[:, None], any_color(rng, b, 0.4, (0.02, 0.25)), any_color(rng, b, 0.4, (0.6, 0.95))
+    )
     grain = fractal_noise(b, size, rng, (0.6, 2))
     return mix(ground, shade(metal, 0.3 * crest + 0.05 * grain, 1.0), bars)
 
@@ -106,7 +110,10 @@ def wire_mesh(b: int, size: int, rng: Generator) -> Tensor:
     wire_v, wire_u = step(width - fv, soft), step(width - fu, soft)
     over = torch.remainder(row + col, 2) < 1
     light_v, light_u = (1 - (fv / width).square()).clamp(min=0), (1 - (fu / width).square()).clamp(min=0)
-    first, second = torch.where(over, wire_v * light_v, wire_u * light_u), torch.where(over, wire_u * light_u, wire_v * light_v)
+    first, second = (
+        torch.where(over, wire_v * light_v, wire_u * light_u),
+        torch.where(over, wire_u * light_u, wire_v * light_v),
+    )
     light = torch.maximum(first, second * (1 - torch.where(over, wire_v, wire_u)))
     cover = torch.maximum(wire_v, wire_u)
     wire = color(rng, b, (0.35, 0.35, 0.36), (0.9, 0.88, 0.84), 0.2)
@@ -132,7 +139,9 @@ def dot_plate(b: int, size: int, rng: Generator) -> Tensor:
     radius = radius.clamp(min=2.2 / size)  # at least a dot of about two pixels
     distance = torch.hypot(dy, dx)
     soft = step(radius - distance, each(rng, b, 2.5, 6) / size)
-    ring = torch.where(chance(rng, b, 0.12), step(distance - radius * 0.5, 4 / size), torch.ones(b, 1, 1, device=rng.device))
+    ring = torch.where(
+        chance(rng, b, 0.12), step(distance - radius * 0.5, 4 / size), torch.ones(b, 1, 1, device=rng.device)
+    )
     strength = 1 - each(rng, b, 0, 0.3) * hash01(row, u.floor(), seed=seed + 9)
     dots = soft * ring * strength * (1 + 0.15 * smooth_noise(b, size, rng, 3)).clamp(0, 1.2)
     dark = any_color(rng, b, 0.3, (0.0, 0.12))
@@ -159,7 +168,9 @@ def perforated_sheet(b: int, size: int, rng: Generator) -> Tensor:
     grain = fractal_noise(b, size, rng, (0.4, 1.6), 10.0)
     sheet = color(rng, b, (0.4, 0.4, 0.41), (0.82, 0.82, 0.8), 0.2)
     images = shade(sheet, 0.06 * grain + each(rng, b, 0.1, 0.5) * rim, 1.0)
-    ground = torch.where(chance(rng, b, 0.8)[:, None], any_color(rng, b, 0.4, (0.01, 0.2)), any_color(rng, b, 0.4, (0.5, 0.95)))
+    ground = torch.where(
+        chance(rng, b, 0.8)[:, None], any_color(rng, b, 0.4, (0.01, 0.2)), any_color(rng, b, 0.4, (0.5, 0.95))
+    )
     return mix(images.clamp(0, 1), ground, hole)
 
 
@@ -179,12 +190,16 @@ def checker_plate(b: int, size: int, rng: Generator) -> Tensor:
 
 def ceramic_tile(b: int, size: int, rng: Generator) -> Tensor:
     """Glazed tiles between joints; each tile has its own tone, some a cloudy glaze."""
-    return _laid(b, size, rng, count=(0.8, 8), aspect=(0.5, 2.0), bond=0.35, joint=(0.006, 0.02), rough=0.05, brick_colors=False)
+    return _laid(
+        b, size, rng, count=(0.8, 8), aspect=(0.5, 2.0), bond=0.35, joint=(0.006, 0.02), rough=0.05, brick_colors=False
+    )
 
 
 def brick(b: int, size: int, rng: Generator) -> Tensor:
     """Rough bricks in mortar, in running bond."""
-    return _laid(b, size, rng, count=(2, 7), aspect=(0.3, 0.55), bond=0.95, joint=(0.012, 0.04), rough=0.22, brick_colors=True)
+    return _laid(
+        b, size, rng, count=(2, 7), aspect=(0.3, 0.55), bond=0.95, joint=(0.012, 0.04), rough=0.22, brick_colors=True
+    )
 
 
 def _laid(

@@ -75,7 +75,7 @@ def _load(path: Path, long_side_px: int) -> Tensor:
 
 
 def _crop(photo: Tensor, size: int, rng: Generator, device: torch.device | str) -> Tensor:
-    """Return one square crop (3, size, size): 0.35 to 1 of the short side, enlarged at most 1.6 times, turned and flipped."""
+    """Return one square crop (3, size, size): 0.35 to 1 of the short side, enlarged at most 1.6 times, turned."""
     short = min(photo.shape[1:])
     smallest = min(short, max(int(0.35 * short), int(size / 1.6)))
     side = integer(rng, smallest, short)
