@@ -14,15 +14,15 @@ from agvas_core.synthesis.generator import SceneGenerator
 RESULTS = Path(__file__).parent / "results"
 
 
-def images_per_second(size: int, device: str, batch: int, seconds: float) -> float:
-    """Return the rate over at least `seconds`, after one batch that does not count."""
+def measure_rate(size: int, device: str, batch: int, seconds: float) -> tuple[float, float]:
+    """Return images per second over at least `seconds`, and processor ms per image, after one batch that does not count."""
     generator = SceneGenerator(size)
     generator.batch(batch, 0, device)
-    made, start = 0, time.perf_counter()
+    made, start, busy = 0, time.perf_counter(), time.process_time()
     while (spent := time.perf_counter() - start) < seconds:
         generator.batch(batch, 1 + made, device).images.cpu()
         made += batch
-    return made / spent
+    return made / spent, 1000 * (time.process_time() - busy) / made
 
 
 def main() -> None:
@@ -35,14 +35,17 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
 
-    rates = {}
-    print(f"{'size px':>8} {'images/s':>9} {'ms/image':>9}   {args.device}, {args.threads} threads, batch {args.batch}")
+    results = {}
+    print(
+        f"{'size px':>8} {'images/s':>9} {'CPU ms/image':>13}   {args.device}, {args.threads} threads, batch {args.batch}"
+    )
     for size in args.sizes:
-        rates[size] = images_per_second(size, args.device, args.batch, args.seconds)
-        print(f"{size:8d} {rates[size]:9.1f} {1000 / rates[size]:9.2f}")
+        rate, busy_ms = measure_rate(size, args.device, args.batch, args.seconds)
+        results[size] = {"images_per_second": round(rate, 1), "cpu_ms_per_image": round(busy_ms, 2)}
+        print(f"{size:8d} {rate:9.1f} {busy_ms:13.2f}")
     RESULTS.mkdir(parents=True, exist_ok=True)
     name = torch.cuda.get_device_name() if args.device.startswith("cuda") else "cpu"
-    record = {"device": name, "threads": args.threads, "batch": args.batch, "images_per_second": rates}
+    record = {"device": name, "threads": args.threads, "batch": args.batch, "sizes": results}
     (RESULTS / f"synthesis_{args.device.replace(':', '')}.json").write_text(json.dumps(record, indent=2) + "\n")
 
 

@@ -4,12 +4,34 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from agvas_core.synthesis.defect_shapes import REFERENCE_SIZE
 from agvas_core.synthesis.noise import chance, each, uniform
+
+
+def unit(images: Tensor) -> float:
+    """Return the px at this size that make one px at 256 px."""
+    return images.shape[-1] / REFERENCE_SIZE
+
+
+def coin(rng: Generator, p: float) -> bool:
+    """Return one yes or no for the whole call."""
+    return bool(torch.rand((), generator=rng, device=rng.device) < p)
+
+
+def either(a: Tensor, b: Tensor, rng: Generator, p: float = 0.5) -> Tensor:
+    """Return the maps a (b, H, W) for a share p of the images, b for the others."""
+    return torch.where(chance(rng, len(a), p), a, b)
+
+
+def mix_rows(a: Tensor, b: Tensor, rng: Generator, p: float = 0.5) -> Tensor:
+    """Return the pictures a (b, 3, H, W) for a share p of the images, b for the others."""
+    return torch.where(chance(rng, len(a), p)[:, None], a, b)
 
 
 def blend(images: Tensor, fill: Tensor, alpha: Tensor) -> Tensor:
@@ -18,7 +40,7 @@ def blend(images: Tensor, fill: Tensor, alpha: Tensor) -> Tensor:
 
 
 def tone(images: Tensor, alpha: Tensor, rng: Generator, low: float, high: float, dark: float = 0.65) -> Tensor:
-    """Darken (share `dark` of the images) or brighten by a share of what is left, low to high; texture stays visible."""
+    """Darken (share `dark` of the images) or brighten by a share of what is left, low to high; texture stays."""
     b = len(images)
     k = each(rng, b, low, high)[:, None]
     down = images * (1 - k)
@@ -99,13 +121,13 @@ def moved(images: Tensor, dy: Tensor, dx: Tensor) -> Tensor:
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
-def grain(b: int, size_hw: tuple[int, int], rng: Generator, cells: int = 16, octaves: int = 3) -> Tensor:
+def grain(b: int, size_hw: Sequence[int], rng: Generator, cells: int = 16, octaves: int = 3) -> Tensor:
     """Return fractal noise (b, H, W), about unit variance, with `cells` lumps across at the coarsest."""
     out = torch.zeros(b, 1, *size_hw, device=rng.device)
     for i in range(octaves):
         n = min(cells * 2**i, min(size_hw))
         noise = torch.randn(b, 1, n, n, generator=rng, device=rng.device)
-        out += F.interpolate(noise, size_hw, mode="bilinear", align_corners=False) * 0.75**i
+        out += F.interpolate(noise, tuple(size_hw), mode="bilinear", align_corners=False) * 0.75**i
     return out[:, 0] / out[:, 0].std().clamp(min=1e-6)
 
 

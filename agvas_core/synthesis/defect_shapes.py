@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -49,7 +50,7 @@ def pick_pixels(where: Tensor, rng: Generator, n: int = 1) -> Tensor:
 def make_site(
     where: Tensor, rng: Generator, area: tuple[float, float], skew: float = 1.3, angle: Tensor | None = None
 ) -> Site:
-    """Choose a centre in `where` and a size: area shares of the image between the two bounds, log-uniform (skewed small)."""
+    """Choose a centre in `where` and a size: a share of the image's area between two bounds, mostly small."""
     b, h, w = where.shape
     yx = pick_pixels(where, rng)[:, 0]  # (b, 2)
     if angle is None:
@@ -107,7 +108,7 @@ def polygon(site: Site, rng: Generator, sides: int = 5, jitter: float = 0.35) ->
     return distance
 
 
-def paint(points_yx: Tensor, half_width: Tensor, strength: Tensor, size_hw: tuple[int, int]) -> Tensor:
+def paint(points_yx: Tensor, half_width: Tensor, strength: Tensor, size_hw: Sequence[int]) -> Tensor:
     """Return antialiased coverage (b, H, W) in [0, 1] of discs along points (b, P, 2) of radius half_width (b, P)."""
     h, w = size_hw
     reach = 1 + math.ceil(3.2 * max(h, w) / REFERENCE_SIZE)
@@ -126,10 +127,12 @@ def paint(points_yx: Tensor, half_width: Tensor, strength: Tensor, size_hw: tupl
 
 
 def walk(start_yx: Tensor, angle: Tensor, length: Tensor, bend: Tensor, jag: Tensor, n: int, rng: Generator) -> Tensor:
-    """Return points (b, n, 2) of a walk: heading `angle` plus a steady `bend` plus a random `jag` (all (b, 1) or (b,))."""
+    """Return points (b, n, 2) of a walk: heading `angle` plus a steady `bend` plus a random `jag`, all (b,)."""
     b = len(start_yx)
     kinks = torch.randn(b, max(4, n // 6), generator=rng, device=start_yx.device)
-    drift = F.interpolate(kinks[:, None], n, mode="nearest")[:, 0] * jag.view(b, 1)  # jagged: piecewise constant heading
+    drift = F.interpolate(kinks[:, None], n, mode="nearest")[:, 0] * jag.view(
+        b, 1
+    )  # jagged: piecewise constant heading
     slow = F.interpolate(kinks[:, None, : max(3, n // 40)], n, mode="linear")[:, 0]
     t = torch.linspace(0, 1, n, device=start_yx.device)
     heading = angle.view(b, 1) + bend.view(b, 1) * (t - 0.5 + 0.6 * slow) + drift

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from agvas_core.synthesis.defect_fills import smooth
 from agvas_core.synthesis.defects import DEFECTS
-from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
+from agvas_core.synthesis.facts import DefectFacts, SceneFacts, SyntheticBatch
 from agvas_core.synthesis.lighting import apply_camera, apply_scene
 from agvas_core.synthesis.measure import measure
 from agvas_core.synthesis.objects import make_object_scene
@@ -25,7 +25,9 @@ KIND_WEIGHTS: dict[str, float] = {
     "contamination": 1.0, "fiber": 0.9, "missing part": 0.9, "chipped edge": 0.8, "deformation": 0.7, "misprint": 0.6,
     "weave fault": 0.6, "corrosion": 0.8, "burn": 0.8, "blur": 0.7, "foreign patch": 1.0,
 }  # fmt: skip
-REGULAR_WORDS = ("dot", "grid", "mesh", "woven", "knit", "fabric", "perforat", "checker", "tile", "brick", "corrugated", "striped")
+REGULAR_WORDS = (
+    "dot", "grid", "mesh", "woven", "knit", "fabric", "perforat", "checker", "tile", "brick", "corrugated", "striped",
+)  # fmt: skip
 REGULAR_FACTOR = {"weave fault": 7.0, "missing part": 4.0, "deformation": 1.5, "foreign patch": 1.3}
 IRREGULAR_FACTOR = {"weave fault": 0.4, "deformation": 0.6}  # on random texture they can hardly be seen
 TEXTURAL = {"blur", "foreign patch", "weave fault", "missing part", "deformation"}  # judged by their texture, too
@@ -105,7 +107,7 @@ class SceneGenerator:
         facts: list[SceneFacts] = []
         host_labels, with_defects, without = (x.cpu().numpy() for x in (labels, images, clean))
         for i in range(n):
-            defects = ()
+            defects: tuple[DefectFacts, ...] = ()
             if kinds[i]:
                 host_labels[i], defects = measure(with_defects[i], host_labels[i], kinds[i], without[i], min_area_px=8)
             nuisances = (*scene_names[i], *camera_names[i])
@@ -140,7 +142,13 @@ class SceneGenerator:
         return torch.cat(images), torch.cat(allowed), surfaces, objects
 
     def _plant(
-        self, images: Tensor, allowed: Tensor, wanted: list[int], surfaces: list[str], rng: Generator, dice: random.Random
+        self,
+        images: Tensor,
+        allowed: Tensor,
+        wanted: list[int],
+        surfaces: list[str],
+        rng: Generator,
+        dice: random.Random,
     ) -> tuple[Tensor, Tensor, list[list[str]]]:
         """Return the images with their defects, the label map uint8 (n, H, W), and the kinds by label."""
         labels = torch.zeros(allowed.shape, dtype=torch.uint8, device=images.device)
@@ -198,8 +206,9 @@ def stands_out(before: Tensor, after: Tensor, mask: Tensor) -> Tensor:
 
     old, new = grain(before), grain(after)
     tone = (inside(after) - inside(before)).abs().amax(1)
-    ratio = ((new + 0.004) / (old + 0.004)).log().abs().amax(1)
-    return (tone > 0.03 + 0.3 * old.amax(1)) | (ratio > 0.55)
+    ratio = ((new + 0.004) / (old + 0.004)).log().abs()
+    rougher = (ratio > 0.55) & ((new - old).abs() > 0.015)
+    return (tone > 0.03 + 0.3 * old.amax(1)) | rougher.any(1)
 
 
 def nearby(where: Tensor, cell: int) -> Tensor:
@@ -212,7 +221,7 @@ def nearby(where: Tensor, cell: int) -> Tensor:
 def visible(before: Tensor, after: Tensor, soft: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
     """Return the tight mask of what can be seen (b, H, W) and whether the defect may stay (b,).
 
-    The mask is the soft mask above one half, where the picture really changed in the neighbourhood. A defect stays when its mean
+    The mask is the soft mask above one half, where the picture really changed nearby. A defect stays when its mean
     change clears a floor and the local texture, when it is large enough, and when it does not cover an older one.
     """
     b, h, w = soft.shape

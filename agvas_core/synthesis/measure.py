@@ -13,7 +13,8 @@ from agvas_core.regions import place_of
 from agvas_core.synthesis.facts import DefectFacts
 
 COLOR_WORDS: tuple[str, ...] = (
-    "dark", "bright", "black", "white", "gray", "brown", "reddish", "yellowish", "greenish", "bluish", "purplish", "mixed",
+    "dark", "bright", "black", "white", "gray", "brown",
+    "reddish", "yellowish", "greenish", "bluish", "purplish", "mixed",
 )  # fmt: skip
 SHAPE_WORDS: tuple[str, ...] = ("thin", "curved", "branching", "scattered", "elongated", "round", "irregular")
 

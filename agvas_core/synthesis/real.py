@@ -127,7 +127,7 @@ def _crop(photo: _Photo, size: int, dice: np.random.Generator) -> tuple[NDArray,
         int(dice.integers(max(0, at - side + 1), min(length - side, at) + 1))
         for at, length in zip(anchor, image.size, strict=True)
     ]
-    box = (*corner, corner[0] + side, corner[1] + side)
+    box = (corner[0], corner[1], corner[0] + side, corner[1] + side)
     rgb = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box, reducing_gap=2.0))
     mask = np.zeros((size, size), bool)
     if drawn is not None:

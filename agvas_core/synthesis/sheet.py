@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -29,27 +28,34 @@ Tile = tuple[str, Tensor, Tensor | None]  # caption, image (3, H, W) in [0, 1], 
 def contact_sheet(path: str | Path, seed: int = 0, size: int = 256) -> Path:
     """Draw the sheet and save it as an optimised PNG of 256 colours; returns the path."""
     rng = Generator("cpu").manual_seed(seed)
-    sections = [
-        ("Surfaces", [(name, make(1, size, rng)[0], None) for name, make in SURFACES.items()]),
-        ("Objects", _named(lambda: make_object_scene(1, size, rng, None), 3, len(OBJECTS))),
+    sections: list[tuple[str, list[Tile]]] = [
+        ("Surfaces", [(name, _clearest(make(4, size, rng)), None) for name, make in SURFACES.items()]),
+        ("Objects", _objects(size, rng)),
         ("Defects, outlined", [_defect_tile(kind, size, rng) for kind in DEFECTS for _ in range(2)]),
         ("Normal disturbances", _nuisances(size, rng)),
     ]
     image = _arrange(sections)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
+    colors = image.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=1)
+    image.quantize(palette=colors, dither=Image.Dither.FLOYDSTEINBERG).save(path, optimize=True)
     return path
 
 
-def _named(make: Callable[[], tuple], name_at: int, count: int) -> list[Tile]:
-    """Draw until `count` names have been seen once, or patience ends."""
+def _clearest(images: Tensor) -> Tensor:
+    """Return the image (3, H, W) of a batch that is neither dark, pale nor flat."""
+    means, spread = images.mean((1, 2, 3)), images.std((1, 2, 3)).clamp(max=0.12)
+    return images[int((spread - 0.5 * (means - 0.5).abs()).argmax())]
+
+
+def _objects(size: int, rng: Generator) -> list[Tile]:
+    """Draw scenes until each object has been seen once, or patience ends."""
     tiles: dict[str, Tile] = {}
     for _ in range(MAX_TRIES * 4):
-        if len(tiles) == count:
+        if len(tiles) == len(OBJECTS):
             break
-        out = make()
-        tiles.setdefault(out[name_at], (out[name_at], out[0][0], None))
+        images, _, _, name = make_object_scene(1, size, rng, None)
+        tiles.setdefault(name, (name, images[0], None))
     return [tiles[name] for name in sorted(tiles)]
 
 
@@ -71,8 +77,8 @@ def _defect_tile(kind: str, size: int, rng: Generator) -> Tile:
 def _nuisances(size: int, rng: Generator) -> list[Tile]:
     """Return one tile for each disturbance that came up, where it came up most alone."""
     best: dict[str, tuple[int, Tensor]] = {}
-    for _ in range(8):
-        clean, _ = make_surface(4, size, rng, None)
+    for _ in range(16):
+        clean = _clearest(make_surface(4, size, rng, None)[0])[None].expand(4, -1, -1, -1)
         for apply in (apply_scene, apply_camera):
             images, names = apply(clean, rng)
             for image, found in zip(images, names, strict=True):
