@@ -60,7 +60,7 @@ def broad_highlight(images: Tensor, rng: Generator) -> Tensor:
 
 
 def grain_angle(images: Tensor, rng: Generator) -> Tensor:
-    """Return the direction (b, 1, 1) along which the picture changes least (structure tensor); a free one if there is none."""
+    """Return the angle (b, 1, 1) of least change (structure tensor); a free one if there is none."""
     gray = F.avg_pool2d(luminance(images)[:, 0], 2)
     # Central differences: one-sided ones share a pixel, which makes noise look diagonal.
     dy, dx = gray[:, 2:, 1:-1] - gray[:, :-2, 1:-1], gray[:, 1:-1, 2:] - gray[:, 1:-1, :-2]

@@ -208,7 +208,7 @@ def stretch(values: Tensor, low: float = 0.02, high: float = 0.98) -> Tensor:
 def cells(
     b: int, size: int, rng: Generator, count: tuple[float, float], jitter: float = 0.9
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return a Voronoi mosaic: distance to the nearest centre and to the border (in cells), and a tone in [0, 1] per cell.
+    """Return a Voronoi mosaic: distance to the nearest centre, to the border (in cells), and a tone per cell.
 
     Each is (b, H, W). Computed at half size, as the edges are blurred anyway.
     """
