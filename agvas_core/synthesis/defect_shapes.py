@@ -48,7 +48,7 @@ def pick_pixels(where: Tensor, rng: Generator, n: int = 1) -> Tensor:
 
 
 def make_site(
-    where: Tensor, rng: Generator, area: tuple[float, float], skew: float = 1.3, angle: Tensor | None = None
+    where: Tensor, rng: Generator, area: tuple[float, float], skew: float = 1.1, angle: Tensor | None = None
 ) -> Site:
     """Choose a centre in `where` and a size: a share of the image's area between two bounds, mostly small."""
     b, h, w = where.shape
