@@ -48,7 +48,7 @@ def finish(images: Tensor, rng: Generator, gray: float = 0.33) -> Tensor:
     images = torch.where(is_gray, luminance(images), images)
     # A picture keeps its typical tone most of the time, else it is exposed anew.
     mean = images.mean((1, 2, 3), keepdim=True)
-    aim = torch.where(chance(rng, b, 0.45)[:, None], uniform(rng, (b, 1, 1, 1), 0.08, 0.88), mean.clamp(0.06, 0.88))
+    aim = torch.where(chance(rng, b, 0.3)[:, None], uniform(rng, (b, 1, 1, 1), 0.08, 0.88), mean.clamp(0.03, 0.88))
     gain = log_uniform(rng, (b, 1, 1, 1), 0.5, 1.7)
     dark = (aim / mean.clamp(min=1e-3)).clamp(max=1.0)  # darker: less light, so less contrast
     return (aim + (images - mean) * gain * dark.clamp(min=0.35)).clamp(0, 1)
