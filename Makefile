@@ -3,7 +3,9 @@
 # make train-nano  train the bundled model         make bench     speed and scale
 # Each of them makes .venv by itself the first time; afterwards .venv/bin/agvas is the command line.
 
-PYTHON ?= python3
+# the first Python that is new enough; python3 where none is, for the sentence about it
+PYTHON ?= $(or $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done),python3)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.agvas-runtime

@@ -154,11 +154,11 @@ def restore(canvas_map: Tensor | ArrayLike, letterbox: Letterbox) -> NDArray[np.
     values = values.float()  # (..., h, w)
     if values.ndim < 2:
         raise ValueError(f"canvas_map must have the shape (..., h, w); got {tuple(values.shape)}.")
-    rows, cols = (
-        torch.from_numpy(_kernel_rows(size, content / letterbox.canvas, cells)).to(values.device)
-        for size, content, cells in zip(letterbox.size_hw, letterbox.content_hw, values.shape[-2:], strict=True)
-    )  # (H, h), (W, w)
-    return (rows @ values @ cols.T).cpu().numpy()
+    (height, width), (content_h, content_w) = letterbox.size_hw, letterbox.content_hw
+    h, w = values.shape[-2:]
+    cols = _kernel(width, content_w * w / letterbox.canvas, w)  # (W, w)
+    values = values @ torch.from_numpy(cols).to(values.device).T  # (..., h, W)
+    return _read_rows(values, height, content_h * h / letterbox.canvas).cpu().numpy()
 
 
 def limit_canvas(size_hw: tuple[int, int], serving_px: int, multiple: int = 32) -> int:
@@ -175,12 +175,35 @@ def limit_canvas(size_hw: tuple[int, int], serving_px: int, multiple: int = 32) 
     return min(serving_px, max(multiple, twice))
 
 
-def _kernel_rows(size: int, share: float, cells: int) -> NDArray[np.float32]:
-    """Return (size, cells) weights, rows summing to 1, that read `size` pixels from the first share of `cells`."""
-    content = share * cells  # length of the content in cells
-    centers = (np.arange(size) + 0.5) * content / size - 0.5  # (size,), in cell indices
+def _centers(size: int, content: float) -> NDArray[np.float64]:
+    """Return where the centres of `size` pixels lie in the first `content` cells, in cell indices."""
+    return (np.arange(size) + 0.5) * content / size - 0.5
+
+
+def _valid_cells(content: float, cells: int) -> int:
+    """Return how many cells hold content, at least in part."""
+    return min(cells, max(1, math.ceil(content - 1e-6)))
+
+
+def _read_rows(values: Tensor, size: int, content: float) -> Tensor:
+    """Return (..., size, W) from the first `content` rows of (..., h, W)."""
+    cells = values.shape[-2]
+    if content > size:
+        return torch.from_numpy(_kernel(size, content, cells)).to(values.device) @ values
+    # Two taps, the same numbers as the kernel's: a product with a matrix of zeros would take seconds on large images.
+    last = _valid_cells(content, cells) - 1
+    centers = np.clip(_centers(size, content), 0, last)
+    upper = torch.from_numpy(np.floor(centers).astype(np.int64)).to(values.device)  # (size,)
+    weight = torch.from_numpy((centers % 1.0).astype(np.float32)).to(values.device)[:, None]  # (size, 1)
+    above, below = values.index_select(-2, upper), values.index_select(-2, (upper + 1).clamp(max=last))
+    return above.lerp_(below, weight)
+
+
+def _kernel(size: int, content: float, cells: int) -> NDArray[np.float32]:
+    """Return (size, cells) weights, rows summing to 1, that read `size` pixels from the first `content` cells."""
+    centers = _centers(size, content)  # (size,)
     reach = max(1.0, content / size)  # half width of the triangle
-    valid = min(cells, max(1, math.ceil(content - 1e-6)))
+    valid = _valid_cells(content, cells)
     distance = np.abs(centers[:, None] - np.arange(valid)[None, :]) / reach
     weights = np.zeros((size, cells))
     weights[:, :valid] = np.maximum(0.0, 1.0 - distance)

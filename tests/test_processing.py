@@ -288,3 +288,10 @@ def test_small_images_get_a_small_canvas(size, serving, expected):
 def test_canvas_must_fit_the_model():
     with pytest.raises(ValueError, match="multiple of 32"):
         limit_canvas((10, 10), 500)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (1, 90), (90, 1), (333, 517)])
+def test_rows_and_columns_are_read_alike(size):
+    cells = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    upright = restore(cells, Letterbox(size, 256))
+    np.testing.assert_allclose(restore(cells.T, Letterbox(size[::-1], 256)).T, upright, atol=1e-5)
