@@ -15,9 +15,9 @@ from transformers import PreTrainedTokenizerFast
 from agvas_core.anchors import ANCHOR_TOKENS
 from agvas_core.config import AGVASConfig
 from agvas_core.modeling.agvas import AGVAS, TokenIds, build_agvas
+from agvas_core.prompts import IMAGE_TOKEN, REGION_TOKEN
 
 CONFIG_FILE, INDEX_FILE, CARD_FILE = "agvas_config.json", "weights.json", "README.md"
-IMAGE_TOKEN, REGION_TOKEN = "<image>", "<region>"  # noqa: S105 (token as in tokenizer)
 SHARD_BYTES = 9_000_000  # files above 10 MB need git-lfs on the hub
 
 

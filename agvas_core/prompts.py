@@ -13,10 +13,10 @@ from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.structures import Mode
 
 END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
-IMAGE_TOKEN = "<image>"
+IMAGE_TOKEN, REGION_TOKEN = "<image>", "<region>"
 MEASURED_OPEN, MEASURED_CLOSE = "<measured>", "</measured>"
 CONTROL_TOKENS: tuple[str, ...] = (
-    END_OF_TEXT, IM_START, IM_END, IMAGE_TOKEN, MEASURED_OPEN, MEASURED_CLOSE, *ANCHOR_TOKENS,
+    END_OF_TEXT, IM_START, IM_END, IMAGE_TOKEN, REGION_TOKEN, MEASURED_OPEN, MEASURED_CLOSE, *ANCHOR_TOKENS,
 )  # fmt: skip
 
 MAX_INSTRUCTION_CHARS = 2000
@@ -142,7 +142,12 @@ def _answer_pieces(turn: ChatTurn) -> Iterator[Piece]:
 
 def _measured_pieces(line: str) -> Iterator[Piece]:
     yield Piece(MEASURED_OPEN, True, False)
-    yield Piece(_defuse(line.removeprefix(MEASURED_OPEN).removesuffix(MEASURED_CLOSE)), False, False)
+    inner = line.removeprefix(MEASURED_OPEN).removesuffix(MEASURED_CLOSE)
+    for n, part in enumerate(inner.split(REGION_TOKEN)):
+        if n:
+            yield Piece(REGION_TOKEN, True, False)
+        if part:
+            yield Piece(_defuse(part), False, False)
     yield Piece(MEASURED_CLOSE, True, False)
 
 
@@ -163,21 +168,28 @@ def format_percent(area_percent: float) -> str:
     return f"{area_percent:.1f}" if area_percent < 9.95 else f"{area_percent:.0f}"
 
 
+def listed_regions(count: int) -> int:
+    """Return how many of so many regions a measured line lists, and so how many region placeholders it has."""
+    return min(count, MAX_MEASURED_REGIONS)
+
+
 def measured_line(regions: Sequence[tuple[str, float]], total: int | None = None) -> str:
     """Return what a mask measured, from (place, area in per cent of the image), largest first.
 
+    Each listed region ends in a region placeholder, which the model's region token replaces: what lies under its mask.
     At most MAX_MEASURED_REGIONS are listed; the count in front is the true one (total, when the list is already cut).
     """
     count = len(regions) if total is None else total
     if not count:
         return f"{MEASURED_OPEN} none {MEASURED_CLOSE}"
-    listed = " ; ".join(f"{place} {format_percent(area)} %" for place, area in regions[:MAX_MEASURED_REGIONS])
+    shown = regions[: listed_regions(count)]
+    listed = " ; ".join(f"{place} {format_percent(area)} % {REGION_TOKEN}" for place, area in shown)
     return f"{MEASURED_OPEN} {count} : {listed} {MEASURED_CLOSE}"
 
 
 # --- what users type -------------------------------------------------------------------------------------------------
 
-_HARMFUL = re.compile(r"\[(?:nor|ano|seg)\]|</?(?:image|video|measured|pad|unk|s)>|<\|[^<>|]{0,40}\|>")
+_HARMFUL = re.compile(r"\[(?:nor|ano|seg)\]|</?(?:image|region|video|measured|pad|unk|s)>|<\|[^<>|]{0,40}\|>")
 _INVISIBLE = frozenset("\u00ad\u200b\u2060\ufeff\u180e")  # zero width; joiners stay, emoji and Indic scripts need them
 _BIDI = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 

@@ -49,7 +49,7 @@ def corpus(talks: int = CORPUS_TALKS, seed: int = CORPUS_SEED) -> Iterator[str]:
                 yield piece.text
 
 
-def build_tokenizer(vocab_size: int = 2048, talks: int = CORPUS_TALKS) -> PreTrainedTokenizerFast:
+def build_tokenizer(vocab_size: int = 1280, talks: int = CORPUS_TALKS) -> PreTrainedTokenizerFast:
     """Train the tokenizer, always the same: control tokens first (ids in their order), digits one by one.
 
     Every byte is an entry, so that any Unicode can be encoded and decoded.

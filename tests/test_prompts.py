@@ -143,7 +143,7 @@ def test_a_picked_mode_is_asked_for_in_words():
 def test_measured_line():
     assert measured_line([]) == "<measured> none </measured>"
     two = measured_line([("upper left", 0.61), ("center", 12.4)])
-    assert two == "<measured> 2 : upper left 0.6 % ; center 12 % </measured>"
+    assert two == "<measured> 2 : upper left 0.6 % <region> ; center 12 % <region> </measured>"
     many = measured_line([("top", 1.0)] * 7)
     assert many.startswith("<measured> 7 :") and many.count("%") == 5
     assert measured_line([("top", 1.0)], total=9).startswith("<measured> 9 :")

@@ -10,7 +10,7 @@ import typer
 
 def train(
     preset: Annotated[str, typer.Option(help="Name of the model's sizes: nano.")] = "nano",
-    stage: Annotated[str, typer.Option(help="dense or joint.")] = "dense",
+    stage: Annotated[str, typer.Option(help="dense, joint, or export (write the checkpoint).")] = "dense",
     run_dir: Annotated[Path, typer.Option(help="Where states and logs go; an unfinished run there is resumed.")] = Path(
         "runs/nano"
     ),
@@ -25,12 +25,15 @@ def train(
     precision: Annotated[str, typer.Option(help="bf16 or no.")] = "bf16",
     eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
     eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 192,
+    freeze_pixel: Annotated[bool, typer.Option(help="Joint stage: keep the pixel encoder as it is.")] = False,
+    out: Annotated[Path, typer.Option(help="Export: the checkpoint's folder.")] = Path("checkpoints/agvas-nano"),
+    card: Annotated[Path | None, typer.Option(help="Export: the model card to put beside the weights.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
 ) -> None:
     """Train a stage of a preset."""
     import torch
 
-    from agvas_core.training.run import RunOptions, train_dense
+    from agvas_core.training.run import RunOptions, export, train_dense, train_joint
     from agvas_core.training.sources import SourceOptions
     from agvas_core.training.trainer import TrainOptions
 
@@ -45,6 +48,11 @@ def train(
             steps=steps, lr=lr, minutes=minutes, mixed_precision=precision, eval_steps=eval_steps, workers=workers
         ),
     )
-    if stage != "dense":
-        raise typer.BadParameter("stage is dense or joint.")
-    train_dense(options, eval_images)
+    if stage == "dense":
+        train_dense(options, eval_images)
+    elif stage == "joint":
+        train_joint(options, freeze_pixel=freeze_pixel, eval_images=eval_images)
+    elif stage == "export":
+        export(options, out, card=Path(card).read_text() if card else "")
+    else:
+        raise typer.BadParameter(f"--stage is dense, joint or export; got {stage!r}.")

@@ -18,12 +18,13 @@ from agvas_core.modeling.agvas import AGVAS, TokenIds
 from agvas_core.modeling.pixel_encoder import PixelFeatures
 from agvas_core.prompts import MEASURED_SLOT, ChatTurn, Exchange, exchange_turns, listed_regions, measured_line
 from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
-from agvas_core.synthesis.words import area_percent, talk
+from agvas_core.synthesis.words import measured_regions, talk
 from agvas_core.tokenizer import encode_chat
 from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank
 from agvas_core.training.losses import SegLossWeights, seg_losses
 
 UNKNOWN_QUERY = -1
+MAX_TALK_TOKENS = 200  # a step is as long as its longest talk
 BLIND_SHARE = 0.1  # talks without measured lines, so that the words also learn to rest on the pixels alone
 
 
@@ -69,8 +70,7 @@ def query_of(scene: SceneFacts, target: tuple[int, ...]) -> int:
 
 def measured_of(scene: SceneFacts, shown: tuple[int, ...]) -> tuple[str, list[int]]:
     """Return the measured line of defects, and the numbers of those that it lists, as serving makes it from a mask."""
-    regions = [(scene.defects[i].place, area_percent(scene.defects[i], scene)) for i in shown]
-    return measured_line(regions), [i + 1 for i in shown][: listed_regions(len(shown))]
+    return measured_line(measured_regions(scene, shown)), [i + 1 for i in shown][: listed_regions(len(shown))]
 
 
 def render_talk(
@@ -106,9 +106,14 @@ class JointMaker:
         regions: list[tuple[int, int]] = []
         defects: list[tuple[int, int, int]] = []
         for b, scene in enumerate(batch.facts):
-            exchanges = talk(scene, draw)
-            turns, numbers, targets = render_talk(scene, exchanges, blind=draw.random() < BLIND_SHARE)
-            rows.append(self._encode(turns))
+            exchanges, blind = talk(scene, draw), draw.random() < BLIND_SHARE
+            while True:  # a talk that is too long loses its last exchanges
+                turns, numbers, targets = render_talk(scene, exchanges, blind=blind)
+                row = self.encode(turns)
+                if len(row[0]) <= self.config.image_tokens + MAX_TALK_TOKENS or len(exchanges) == 1:
+                    break
+                exchanges = exchanges[:-1]
+            rows.append(row)
             regions += [(b, n) for n in numbers]
             defects += [(b, i + 1, DEFECT_KINDS.index(d.kind)) for i, d in enumerate(scene.defects)]
             for target, query in targets:
@@ -137,18 +142,15 @@ class JointMaker:
             defect_kind=defect_rows[:, 2],
         )
 
-    def _encode(self, turns: list[ChatTurn]) -> tuple[list[int], list[int]]:
-        ids, said = encode_chat(self.tokenizer, turns)
-        out: list[int] = []
-        target: list[int] = []
-        for token, answer in zip(ids, said, strict=True):
-            if token == self.token_ids.image:
-                out += [token] * self.config.image_tokens
-                target += [-100] * self.config.image_tokens
-            else:
-                out.append(token)
-                target.append(token if answer else -100)
-        return out, target
+    def encode(self, turns: list[ChatTurn]) -> tuple[list[int], list[int]]:
+        """Return ids with the image placeholders expanded, and labels."""
+        chat = encode_chat(self.tokenizer, turns)
+        ids, labels = [], []
+        for token, label in zip(chat.input_ids, chat.labels(), strict=True):
+            repeats = self.config.image_tokens if token == self.token_ids.image else 1
+            ids += [token] * repeats
+            labels += [label] * repeats
+        return ids, labels
 
     def _pad(self, rows: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
         length = max(len(ids) for ids, _ in rows)
@@ -224,3 +226,15 @@ class JointTask(nn.Module):
         if kind_logits is None:
             return regions, nothing
         return regions, self.kind_weight * cross_entropy(kind_logits.float(), batch.defect_kind)
+
+    @torch.no_grad()
+    def predict(self, images: Tensor, direct_ids: list[int]) -> Tensor:
+        """Return the direct mode's fused map (B, H / 2, W / 2) at alpha 0.5 of uint8 images (B, 3, H, W)."""
+        model = self.model
+        pixel_values = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        features = model.encode_image(semantic_input(images, model.config.semantic.image_px), pixel_values)
+        ids = torch.tensor([direct_ids] * len(images), device=images.device)
+        anchors = find_anchors(ids, model.token_ids.anchors)
+        _, logits = model(ids, torch.ones_like(ids), features, anchors, anchors[:, 0])
+        p_seg, _, p_ano = logits.probabilities()
+        return 0.5 * p_seg + 0.5 * p_ano

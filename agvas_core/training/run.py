@@ -11,16 +11,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from transformers import PreTrainedTokenizerFast
+
+from agvas_core.checkpoint import save_checkpoint, token_ids_of
 from agvas_core.config import AGVASConfig, get_preset
 from agvas_core.evaluation.metrics import PixelCurve
 from agvas_core.modeling.agvas import TokenIds, build_agvas
+from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
-from agvas_core.training.dense import DenseTask, make_dense_batch
+from agvas_core.tokenizer import build_tokenizer
+from agvas_core.training.dense import AnchorBank, DenseTask, make_dense_batch
+from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
 from agvas_core.training.sources import ImageSource, SourceOptions
-from agvas_core.training.trainer import Trainer, TrainOptions
+from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions
 
+DENSE, JOINT = "dense", "joint"
 HELD_OUT_SEED = 2_000_000_000  # training never reaches it
 
 
@@ -106,22 +113,97 @@ def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
     return evaluate
 
 
-class DenseMaker:
-    """Makes the dense batch of a step; a class, so that worker processes can receive it."""
+def dense_task(options: RunOptions) -> DenseTask:
+    """Make the dense stage's task with random weights."""
+    torch.manual_seed(options.seed)
+    model = build_agvas(training_config(options.preset), TokenIds(0, 0, (0, 0, 0)))
+    return DenseTask(model, SegLossWeights()).to(memory_format=torch.channels_last)
 
-    def __init__(self, source: ImageSource, batch: int) -> None:
-        self.source, self.batch = source, batch
+
+class BatchMaker:
+    """Makes the batch of a step; a class, so that worker processes can receive it."""
+
+    def __init__(self, source: ImageSource, count: int, prepare: Callable[[SyntheticBatch, random.Random], Any]) -> None:
+        self.source, self.count, self.prepare = source, count, prepare
 
     def __call__(self, step: int) -> Any:
-        return make_dense_batch(self.source.batch(step, self.batch), random.Random(step))
+        """Return the prepared batch of a step."""
+        return self.prepare(self.source.batch(step, self.count), random.Random(step))
 
 
 def train_dense(options: RunOptions, eval_images: int = 192) -> Trainer:
     """Run (or resume) the dense stage."""
-    torch.manual_seed(options.seed)
-    model = build_agvas(training_config(options.preset), TokenIds(0, 0, (0, 0, 0)))
-    task = DenseTask(model, SegLossWeights()).to(memory_format=torch.channels_last)
-    maker = DenseMaker(ImageSource(options.source, seed=options.seed), options.batch)
-    trainer = Trainer(task, maker, options.train, options.run_dir / "dense", dense_evaluation(eval_images))
+    maker = BatchMaker(ImageSource(options.source, seed=options.seed), options.batch, make_dense_batch)
+    evaluation = dense_evaluation(eval_images)
+    trainer = Trainer(dense_task(options), maker, options.train, options.run_dir / DENSE, evaluation)
     trainer.run()
     return trainer
+
+
+def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
+    """Make the joint stage's task; the dense stage's averaged weights are taken when its state is there."""
+    torch.manual_seed(options.seed + 1)
+    tokenizer = build_tokenizer()
+    model = build_agvas(training_config(options.preset), token_ids_of(tokenizer))
+    model.lmm.set_attn_implementation({"text_config": "eager", "vision_config": "eager"})  # faster backwards on CPUs
+    bank = AnchorBank(model.config.decoder.width)
+    state_path = options.run_dir / DENSE / STATE_FILE
+    if state_path.is_file():
+        average = torch.load(state_path, map_location="cpu", weights_only=True)["average"]
+        for part, module in (
+            ("pixel_encoder", model.pixel_encoder),
+            ("agmd", model.agmd),
+            ("region_reader", model.region_reader),
+            ("bank", bank),
+        ):
+            if module is not None:
+                module.load_state_dict({k.removeprefix(f"{part}."): v for k, v in average.items() if k.startswith(f"{part}.")})
+    task = JointTask(model, bank, SegLossWeights(), freeze_pixel=freeze_pixel)
+    return task.to(memory_format=torch.channels_last), tokenizer
+
+
+def joint_evaluation(maker: JointMaker, count: int) -> Callable[[nn.Module], dict[str, float]]:
+    """Return a function that scores a JointTask on held-out synthesis: the direct mode's masks, and the words' loss."""
+    batches = held_out(count)
+    prepared = [maker(batch, random.Random(i)) for i, batch in enumerate(batches)]
+    direct = maker.encode([ChatTurn("user", DEFAULT_INSTRUCTIONS["direct"]), ChatTurn("assistant", DIRECT_ANSWER)])[0]
+
+    @torch.inference_mode()
+    def evaluate(task: nn.Module) -> dict[str, float]:
+        assert isinstance(task, JointTask)
+        maps, masks, losses = [], [], []
+        for batch, joint in zip(batches, prepared, strict=True):
+            losses.append(task(joint)["text"])
+            fused = task.predict(batch.images, direct)[:, None]
+            size = tuple(batch.images.shape[-2:])
+            maps += list(nn.functional.interpolate(fused, size, mode="bilinear", align_corners=False)[:, 0])
+            masks += list(batch.gt_mask)
+        return score_maps(maps, masks) | {"text": round(float(torch.stack(losses).mean()), 4)}
+
+    return evaluate
+
+
+def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 64) -> Trainer:
+    """Run (or resume) the joint stage; freeze_pixel keeps the pixel encoder as the dense stage left it."""
+    task, tokenizer = joint_task(options, freeze_pixel=freeze_pixel)
+    prepare = JointMaker(tokenizer, task.model.config, task.model.token_ids)
+    maker = BatchMaker(ImageSource(options.source, seed=options.seed + 1), options.batch, prepare)
+    trainer = Trainer(task, maker, options.train, options.run_dir / JOINT, joint_evaluation(prepare, eval_images))
+    trainer.run()
+    return trainer
+
+
+def export(options: RunOptions, folder: Path, card: str) -> None:
+    """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of what they were trained on."""
+    task, tokenizer = joint_task(options, freeze_pixel=True)
+    state = torch.load(options.run_dir / JOINT / STATE_FILE, map_location="cpu", weights_only=True)
+    task.load_state_dict(state["average"])
+    stages = {}
+    for stage in (DENSE, JOINT):
+        path = options.run_dir / stage / STATE_FILE
+        if path.is_file():
+            s = torch.load(path, map_location="cpu", weights_only=True)
+            stages[stage] = {"steps": s["step"], "images": s["images_seen"], "hours": round(s["seconds"] / 3600, 2)}
+    images = sum(s["images"] for s in stages.values())
+    training = {"summary": f"trained from scratch on {images:,} synthetic inspection images", "stages": stages}
+    save_checkpoint(task.model, tokenizer, folder, card=card, training=training, dtype=torch.float16)

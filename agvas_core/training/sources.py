@@ -5,13 +5,15 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from agvas_core.synthesis.facts import SyntheticBatch
+from agvas_core.regions import place_of
+from agvas_core.synthesis.facts import DefectFacts, SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
+from agvas_core.synthesis.real import RealDefects
 from agvas_core.synthesis.textures import TextureBank
 
 _SEED_STRIDE = 1_000_003  # keeps the streams of different run seeds apart
@@ -28,6 +30,8 @@ class SourceOptions:
         real: folder of real labelled defects in MVTec layout, or None.
         real_share: share of batches that come from `real`.
         normal_share: share of synthetic images without a defect.
+        passes: how often an image is used, each time turned and mirrored anew: making one costs as much as learning from it.
+        block: batches between two uses of the same one.
     """
 
     sizes_px: tuple[int, ...] = (192, 256, 320)
@@ -36,6 +40,8 @@ class SourceOptions:
     real: Path | None = None
     real_share: float = 0.12
     normal_share: float = 0.42
+    passes: int = 3
+    block: int = 12
 
 
 class ImageSource:
@@ -43,24 +49,54 @@ class ImageSource:
 
     def __init__(self, options: SourceOptions, *, seed: int) -> None:
         self.options, self.seed = options, seed
+        self._made: dict[int, SyntheticBatch] = {}
         textures = TextureBank(options.textures) if options.textures else None
-        self.real = None
-        if options.real:
-            from agvas_core.synthesis.real import RealDefects
-
-            self.real = RealDefects(options.real)
+        self.real = RealDefects(options.real) if options.real else None
         self.generators = {
             size: SceneGenerator(size=size, textures=textures, normal_share=options.normal_share)
             for size in options.sizes_px
         }
 
     def batch(self, step: int, count: int, device: str = "cpu") -> SyntheticBatch:
-        """Return the batch of a step, the same on every call."""
-        seed = self.seed * _SEED_STRIDE + step
+        """Return the batch of a step, the same on every call: fresh in the first pass of a block, then turned."""
+        o = self.options
+        block, within = divmod(step, o.block * o.passes)
+        number = block * o.block + within % o.block
+        if number not in self._made:
+            if within % o.block == 0:
+                self._made.clear()
+            self._made[number] = self._make(number, count, device)
+        return turned(self._made[number], random.Random(self.seed * _SEED_STRIDE + step)) if o.passes > 1 else self._made[number]
+
+    def _make(self, number: int, count: int, device: str) -> SyntheticBatch:
+        seed = self.seed * _SEED_STRIDE + number
         draw = random.Random(seed)
         size = draw.choices(self.options.sizes_px, self.options.size_weights)[0]
         # a larger picture counts as more pixels, so fewer of them keep a step's cost alike
-        count = max(2, round(count * (min(self.options.sizes_px[-1], 256) / size) ** 2 / 2) * 2)
+        count = max(2, round(count * (256 / size) ** 2 / 2) * 2)
         if self.real is not None and draw.random() < self.options.real_share:
             return self.real.batch(count, size, torch.Generator().manual_seed(seed))
         return self.generators[size].batch(count, seed, device)
+
+
+def turned(batch: SyntheticBatch, draw: random.Random) -> SyntheticBatch:
+    """Return the batch turned by quarter turns and mirrored, all its images alike, with the facts of the new places."""
+    quarters, mirror = draw.randrange(4), draw.random() < 0.5
+    images, labels = batch.images.rot90(quarters, (2, 3)), batch.labels.rot90(quarters, (1, 2))
+    if mirror:
+        images, labels = images.flip(3), labels.flip(2)
+    facts = [replace(f, defects=tuple(_turn(d, f.size_hw, quarters, mirror) for d in f.defects)) for f in batch.facts]
+    return SyntheticBatch(images.contiguous(), labels.contiguous(), facts)
+
+
+def _turn(defect: DefectFacts, size_hw: tuple[int, int], quarters: int, mirror: bool) -> DefectFacts:
+    """Return a defect's facts after quarter turns against the clock and a mirror left to right; images are square."""
+    (y, x), (left, top, right, bottom) = defect.centroid_yx, defect.box_xyxy
+    side = size_hw[0]
+    for _ in range(quarters):  # a pixel (y, x) goes to (side - 1 - x, y)
+        y, x = side - 1 - x, y
+        left, top, right, bottom = top, side - right, bottom, side - left
+    if mirror:
+        x, left, right = side - 1 - x, side - right, side - left
+    place = place_of(y, x, *size_hw)
+    return replace(defect, centroid_yx=(y, x), box_xyxy=(left, top, right, bottom), place=place)

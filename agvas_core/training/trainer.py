@@ -17,6 +17,8 @@ from tqdm import tqdm
 
 from agvas_core.training.losses import check_finite
 
+STATE_FILE = "state.pt"
+
 
 @dataclass(frozen=True)
 class TrainOptions:
@@ -137,7 +139,7 @@ class Trainer:
     @property
     def state_path(self) -> Path:
         """Where the run's state lies."""
-        return self.run_dir / "state.pt"
+        return self.run_dir / STATE_FILE
 
     def run(self) -> None:
         """Train until the steps are done or the minutes are over."""
