@@ -12,10 +12,16 @@ DEFAULT_ENGINE = "agvas-nano"
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description="AG-VAS Chat: talk about an inspection photo and get the defect's mask.")
-    parser.add_argument("--host", default=None, help="address to listen on (default 127.0.0.1; 0.0.0.0 for the network)")
+    parser = argparse.ArgumentParser(
+        description="AG-VAS Chat: talk about an inspection photo and get the defect's mask."
+    )
+    parser.add_argument(
+        "--host", default=None, help="address to listen on (default 127.0.0.1; 0.0.0.0 for the network)"
+    )
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
-    parser.add_argument("--engine", default=DEFAULT_ENGINE, help=f"which engine answers first (default {DEFAULT_ENGINE})")
+    parser.add_argument(
+        "--engine", default=DEFAULT_ENGINE, help=f"which engine answers first (default {DEFAULT_ENGINE})"
+    )
     return parser
 
 

@@ -7,7 +7,7 @@ from html import escape
 
 from agvas_core.structures import EngineCard, InspectionImage
 from demo.i18n import mode_name, say
-from demo.session import Reply, Session
+from demo.session import Exchange, Reply, Session
 
 VIEWS = ("overlay", "photo", "mask", "heat")
 
@@ -92,12 +92,22 @@ def engine_card(card: EngineCard) -> str:
 # --- one exchange ---
 
 
-def question_photo(session: Session, image_id: str) -> str:
-    """The photo that came with a question."""
-    image = session.images.get(image_id)
-    name = escape(image.name if image else "image")
-    url = escape(session.photo_urls.get(image_id, ""))
-    return f'<div class="agv-asked"><img src="{url}" alt="{name}"><small>{name}</small></div>'
+def question(session: Session, exchange: Exchange) -> str:
+    """The user's side: photos that came along, the words, and a way to ask with other words."""
+    lang = session.lang
+    photos = ""
+    for image_id in exchange.shown_image_ids:
+        image = session.images.get(image_id)
+        name = escape(image.name if image else "image")
+        url = escape(session.photo_urls.get(image_id, ""))
+        photos += f'<div class="agv-asked"><img src="{url}" alt="{name}"><small>{name}</small></div>'
+    words = exchange.question
+    edit = (
+        f'<details class="agv-edit"><summary>{say("edit", lang)}</summary><textarea rows="2" aria-label="{say("edit", lang)}">'
+        f'{escape(words)}</textarea><button type="button" data-agv-edit="{exchange.reply.reply_id}">{say("ask_again", lang)}'
+        f"</button></details>"
+    )
+    return f'<div class="agv-question">{photos}<p class="agv-said">{escape(words)}</p>{edit}</div>'
 
 
 def reply_head(reply: Reply, lang: str) -> str:
@@ -107,7 +117,9 @@ def reply_head(reply: Reply, lang: str) -> str:
     if reply.mask_s is not None:
         times.append(say("mask_s", lang, s=_s(reply.mask_s)))
         if reply.total_s is not None and reply.text:
-            times.append(say("words_s", lang, s=_s(max(0.0, reply.total_s - (0 if reply.text_first else reply.mask_s)))))
+            times.append(
+                say("words_s", lang, s=_s(max(0.0, reply.total_s - (0 if reply.text_first else reply.mask_s))))
+            )
     elif reply.total_s is not None:
         times.append(say("total_s", lang, s=_s(reply.total_s)))
     tip = ", ".join(f"{name} {value:.2f} s" for name, value in reply.seconds.items())
@@ -137,9 +149,7 @@ def verdict(reply: Reply, lang: str) -> str:
         detail = say("highest_small", lang, s=f"{score:.2f}", a=reply.facts["min_area_px"])
     else:
         detail = say("highest", lang, s=f"{score:.2f}", t=f"{threshold:.2f}")
-    return (
-        f'<div class="agv-verdict" data-verdict="normal"><b>{say("verdict_normal", lang)}</b><span>{detail}</span></div>'
-    )
+    return f'<div class="agv-verdict" data-verdict="normal"><b>{say("verdict_normal", lang)}</b><span>{detail}</span></div>'
 
 
 def skeleton(reply: Reply, image: InspectionImage | None, photo_url: str, lang: str) -> str:
@@ -273,5 +283,3 @@ def selected_title(reply: Reply | None, lang: str) -> str:
     """The side panel's heading of the selected reply, with its verdict."""
     title = f'<h2 class="agv-h2">{say("selected", lang)}</h2>'
     return title + (verdict(reply, lang) if reply is not None else "")
-
-

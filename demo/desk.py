@@ -18,9 +18,7 @@ POLL_S = 0.1
 class EngineDesk:
     """Engines by name, loaded at first use, and the queue in front of them."""
 
-    def __init__(
-        self, engine_ids: Sequence[str], load: Callable[[str], Engine], *, default: str | None = None
-    ) -> None:
+    def __init__(self, engine_ids: Sequence[str], load: Callable[[str], Engine], *, default: str | None = None) -> None:
         """Nothing is loaded here; `load` is called once per engine, at its first use."""
         assert engine_ids
         self.engine_ids = tuple(engine_ids)
@@ -58,7 +56,7 @@ class EngineDesk:
         threading.Thread(target=encode, name="agvas-prepare", daemon=True).start()
 
     def wait(self, stop: threading.Event) -> Iterator[int]:
-        """Wait for one's turn; yield how many are ahead, and end when the turn has come or `stop` is set."""
+        """Wait for one's turn: yield how many are ahead, at last 0 for the turn itself; end without it when stopped."""
         with self._count:
             self._waiting += 1
         try:
@@ -66,11 +64,10 @@ class EngineDesk:
                 if stop.is_set():
                     return
                 yield max(1, self._waiting - 1)
-            if stop.is_set():
-                self._running.release()
         finally:
             with self._count:
                 self._waiting -= 1
+        yield 0
 
     def leave(self) -> None:
         """Give the turn to the next one."""

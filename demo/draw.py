@@ -8,15 +8,9 @@ import gradio as gr
 
 from demo import cards
 from demo.i18n import say
-from demo.session import Exchange, Reply, Session
+from demo.session import Reply, Session
 
 Part = tuple[str, str]  # ("html" | "text", content)
-
-
-def question_parts(session: Session, exchange: Exchange) -> list[Part]:
-    """The user's side of an exchange: the photos that came along, then the words."""
-    parts: list[Part] = [("html", cards.question_photo(session, i)) for i in exchange.shown_image_ids]
-    return [*parts, ("text", exchange.question)]
 
 
 def reply_parts(session: Session, reply: Reply) -> list[Part]:
@@ -45,7 +39,7 @@ def messages(session: Session) -> list[dict[str, Any]]:
     """The whole conversation as gradio's Chatbot takes it: one message per side of an exchange."""
     shown: list[dict[str, Any]] = []
     for exchange in session.exchanges:
-        shown.append({"role": "user", "content": [_content(p) for p in question_parts(session, exchange)]})
+        shown.append({"role": "user", "content": [_content(("html", cards.question(session, exchange)))]})
         shown.append({"role": "assistant", "content": [_content(p) for p in reply_parts(session, exchange.reply)]})
     return shown
 
@@ -74,7 +68,9 @@ def sliders(session: Session) -> tuple[Any, Any, Any]:
 
 def box_waiting(lang: str, *, clear: bool) -> Any:
     """The message box while a reply runs: empty, with a stop button."""
-    return gr.update(value=None, submit_btn=False, stop_btn=True) if clear else gr.update(submit_btn=False, stop_btn=True)
+    return (
+        gr.update(value=None, submit_btn=False, stop_btn=True) if clear else gr.update(submit_btn=False, stop_btn=True)
+    )
 
 
 def box_ready(lang: str) -> Any:

@@ -44,7 +44,9 @@ def read_examples(folder: Path) -> list[Example]:
             continue
         caption = str(entry.get("caption") or path.stem)
         found.append(
-            Example(path, cast(Mode, mode), str(entry.get("instruction", "")), caption, str(entry.get("caption_zh", "")))
+            Example(
+                path, cast(Mode, mode), str(entry.get("instruction", "")), caption, str(entry.get("caption_zh", ""))
+            )
         )
     return found
 

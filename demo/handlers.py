@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from agvas_core.processing import open_image
 from agvas_core.regions import rethreshold
 from agvas_core.structures import (
     Done,
+    EngineCard,
     InspectionImage,
     MaskReady,
     Mode,
@@ -83,7 +85,18 @@ def encode_ahead(session: Session, desk: EngineDesk, engine_id: str | None, path
         desk.prepare(engine_id, image)
 
 
-_ORDINALS = {"first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4, "fifth": 5, "5th": 5}
+_ORDINALS = {
+    "first": 1,
+    "1st": 1,
+    "second": 2,
+    "2nd": 2,
+    "third": 3,
+    "3rd": 3,
+    "fourth": 4,
+    "4th": 4,
+    "fifth": 5,
+    "5th": 5,
+}
 _CHINESE = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5}
 _BY_WORD = re.compile(rf"\b({'|'.join(_ORDINALS)}|last|latest|previous)\s+(?:image|picture|photo)\b", re.I)
 _BY_NUMBER = re.compile(r"\b(?:image|picture|photo)\s*#?\s*(\d{1,2})\b", re.I)
@@ -195,7 +208,9 @@ def _answer(
     except Exception as error:
         log.exception("engine could not be loaded")
         name = settings.engine_id or desk.default
-        session.exchanges.append(_failed(question, shown, request, name, say("engine_missing", lang, name=name, e=_sentence(error))))
+        session.exchanges.append(
+            _failed(question, shown, request, name, say("engine_missing", lang, name=name, e=_sentence(error)))
+        )
         yield session.exchanges[-1].reply
         return
     conversation = session.conversation()
@@ -211,10 +226,14 @@ def _answer(
         yield reply
         return
     yield reply
+    has_turn = False
     for ahead in desk.wait(session.stop):
+        if ahead == 0:
+            has_turn = True
+            break
         reply.stage = say("waiting", lang, n=ahead), 0.0
         yield reply
-    if session.stop.is_set():
+    if not has_turn:
         reply.stopped, reply.total_s = True, time.perf_counter() - begun
         yield reply
         return
@@ -245,10 +264,8 @@ def _answer(
 
 
 def _failed(question: str, shown: tuple[str, ...], request: Request, name: str, sentence: str) -> Exchange:
-    from agvas_core.structures import EngineCard
-
     card = EngineCard(name, name, "", "", "", True, (), "", 0.0)
-    reply = Reply("r-failed", card, request, errors=[sentence], total_s=0.0)
+    reply = Reply("r" + secrets.token_hex(8), card, request, errors=[sentence], total_s=0.0)
     return Exchange(question, shown, reply)
 
 
@@ -321,7 +338,7 @@ def _delete_files(session: Session, exchanges: Sequence[Exchange]) -> None:
 def adjust(session: Session, threshold: float, alpha: float, min_area_px: int) -> Reply | None:
     """Move the selected reply's mask from its stored maps, without the model; return the reply if it changed."""
     reply = session.selected
-    if reply is None or reply.prediction is None or reply.running:
+    if reply is None or reply.prediction is None or reply.running or reply.request.image_id not in session.images:
         return None
     before = reply.prediction
     if (before.threshold, before.alpha, before.min_area_px) == (threshold, alpha, min_area_px):

@@ -89,6 +89,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "score": ("Score", "得分"),
     "box": ("Box (px)", "边框（像素）"),
     "download": ("Download", "下载"),
+    "edit": ("Edit", "编辑"),
+    "ask_again": ("Ask again", "重新提问"),
     "copy": ("Copy", "复制"),
     "copied": ("Copied", "已复制"),
     "adjust": ("Adjust mask", "调整掩码"),

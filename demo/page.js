@@ -27,6 +27,11 @@
     field.remove();
   };
 
+  const askAgain = (button) => {
+    const words = button.closest(".agv-edit").querySelector("textarea").value.trim();
+    if (words) window.agvSend?.("edit", { value: words, reply: button.dataset.agvEdit });
+  };
+
   document.addEventListener("click", (event) => {
     const view = event.target.closest("[data-agv-view]");
     if (view) {
@@ -35,6 +40,8 @@
       apply(figure);
       return;
     }
+    const edit = event.target.closest("[data-agv-edit]");
+    if (edit) return askAgain(edit);
     const copy = event.target.closest("[data-agv-copy]");
     if (copy) {
       const said = copy.textContent;
@@ -66,6 +73,12 @@
   });
 
   document.addEventListener("keydown", (event) => {
+    const edit = event.target.closest?.(".agv-edit");
+    if (edit && event.key === "Enter" && !event.shiftKey && event.target.tagName === "TEXTAREA") {
+      event.preventDefault();
+      return askAgain(edit.querySelector("button"));
+    }
+    if (edit && event.key === "Escape") return void (edit.open = false);
     if (event.key === "Escape" && !event.defaultPrevented) window.agvSend?.("halt", {});
   });
 

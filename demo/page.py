@@ -25,7 +25,7 @@ AT_ONCE = 16  # replies that may stream or wait at the same time; the desk lets 
 LARGEST_MIN_AREA_PX = 2000
 # Browser events arrive here from page.js (examples, regions, images, Esc, finished uploads).
 BRIDGE_JS = """
-const kinds = ['example', 'image', 'region', 'reply', 'upload', 'halt'];
+const kinds = ['example', 'edit', 'image', 'region', 'reply', 'upload', 'halt'];
 window.agvSend = (kind, data) => { if (kinds.includes(kind)) trigger(kind, data); };
 """
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -44,7 +44,10 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         return cards.examples(list(zip(thumbs, captions, strict=True)), lang)
 
     with gr.Blocks(
-        title="AG-VAS Chat", fill_width=True, delete_cache=(demo.CACHE_CHECK_S, demo.CACHE_AGE_S), analytics_enabled=False
+        title="AG-VAS Chat",
+        fill_width=True,
+        delete_cache=(demo.CACHE_CHECK_S, demo.CACHE_AGE_S),
+        analytics_enabled=False,
     ) as page:
         page.temp_file_sets.append(files.created)
         session = gr.State(Session(files), time_to_live=demo.CACHE_AGE_S, delete_callback=Session.close)
@@ -62,7 +65,6 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                     show_label=False,
                     placeholder=cards.welcome("en"),
                     layout="bubble",
-                    editable="user",
                     buttons=[],
                     height=None,
                     feedback_options=None,
@@ -93,9 +95,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 title = gr.HTML(cards.selected_title(None, "en"))
                 threshold = gr.Slider(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
                 alpha = gr.Slider(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
-                smallest = gr.Slider(
-                    0, LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip")
-                )
+                smallest = gr.Slider(0, LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip"))
                 table = gr.HTML(cards.regions_table(None, "en"))
                 with gr.Accordion(say("card"), open=False) as about_engine:
                     engine = gr.Dropdown(
@@ -135,14 +135,16 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             replies = handlers.ask(current, desk, message.get("text") or "", paths, Settings(*values))
             yield from stream(current, replies, clear=True)
 
-        def on_retry(current: Session, event: gr.RetryData, *values: Any) -> Iterator[list[Any]]:
-            index = _exchange_of(current, event.index)
+        def on_retry(current: Session, *values: Any) -> Iterator[list[Any]]:
+            index = len(current.exchanges) - 1  # gradio offers retry on the last reply only
             yield from stream(current, handlers.ask_again(current, desk, index, Settings(*values)), clear=False)
 
-        def on_edit(current: Session, event: gr.EditData, *values: Any) -> Iterator[list[Any]]:
-            index = _exchange_of(current, event.index)
-            replies = handlers.ask_again(current, desk, index, Settings(*values), question=str(event.value))
-            yield from stream(current, replies, clear=False)
+        def on_edit(current: Session, event: gr.EventData, *values: Any) -> Iterator[list[Any]]:
+            ids = [exchange.reply.reply_id for exchange in current.exchanges]
+            if event._data["reply"] in ids:
+                index, words = ids.index(event._data["reply"]), str(event._data["value"])
+                replies = handlers.ask_again(current, desk, index, Settings(*values), question=words)
+                yield from stream(current, replies, clear=False)
 
         def on_example(current: Session, event: gr.EventData, *values: Any) -> Iterator[list[Any]]:
             n = int(event._data["value"])
@@ -155,7 +157,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         answering: dict[str, Any] = {**PRIVATE, "concurrency_limit": AT_ONCE, "concurrency_id": "answer"}
         box.submit(on_submit, [session, box, *settings], talk, **answering)
         chat.retry(on_retry, [session, *settings], talk, **answering)
-        chat.edit(on_edit, [session, *settings], talk, **answering)
+        bridge.edit(on_edit, [session, *settings], talk, **answering)
         bridge.example(on_example, [session, *settings], talk, **answering)
 
         def on_stop(current: Session) -> None:
@@ -255,7 +257,9 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 gr.update(label=say("panel", lang)),
                 gr.update(choices=_modes(lang), label=say("mode", lang), value=chosen),
                 cards.about_mode(chosen, lang),
-                gr.update(label=say("normal", lang), placeholder=say("normal_hint", lang), info=say("normal_tip", lang)),
+                gr.update(
+                    label=say("normal", lang), placeholder=say("normal_hint", lang), info=say("normal_tip", lang)
+                ),
                 heading,
                 gr.update(label=say("threshold", lang), info=say("threshold_tip", lang)),
                 gr.update(label=say("alpha", lang), info=say("alpha_tip", lang)),
@@ -284,9 +288,3 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
 def _modes(lang: str) -> list[tuple[str, str]]:
     return [(mode_name(m, lang), m) for m in MODES]
-
-
-def _exchange_of(session: Session, index: Any) -> int:
-    """Return which exchange a message's index belongs to; gradio counts messages, two for each exchange."""
-    first = index[0] if isinstance(index, list | tuple) else index
-    return min(max(0, int(first) // 2), len(session.exchanges) - 1)

@@ -125,7 +125,9 @@ def _number(picture: Image.Image, prediction: Prediction, selected_region: int |
         x = min(max(left * scale - radius * 0.6, radius + 1), picture.width - radius - 2)
         y = min(max(top * scale - radius * 0.6, radius + 1), picture.height - radius - 2)
         colour = BLUE if region.index == selected_region else VERMILION
-        draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill="white", outline=colour, width=max(2, radius // 5))
+        draw.ellipse(
+            (x - radius, y - radius, x + radius, y + radius), fill="white", outline=colour, width=max(2, radius // 5)
+        )
         draw.text((x, y), str(region.index), fill=(20, 20, 20), font=font, anchor="mm")
 
 

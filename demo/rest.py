@@ -77,7 +77,13 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
                     prediction = event.prediction
                 elif isinstance(event, Done):
                     used_mode = event.mode
-        answer: dict[str, Any] = {"verdict": None, "score": None, "regions": [], "mask": None, "trained": engine.card.trained}
+        answer: dict[str, Any] = {
+            "verdict": None,
+            "score": None,
+            "regions": [],
+            "mask": None,
+            "trained": engine.card.trained,
+        }
         if prediction is not None:
             answer |= render.verdict_facts(prediction, engine.card, used_mode, photo.name)
             path = files.new_folder() / "mask.png"

@@ -162,6 +162,9 @@ class Session:
             unused = [i for i in self.images if i not in used]
             victim = unused[0] if unused else next(iter(self.images))
             del self.images[victim]
+            for exchange in self.exchanges:
+                if exchange.reply.request.image_id == victim:
+                    exchange.reply.prediction = None
 
     @property
     def current_image(self) -> InspectionImage | None:
@@ -213,9 +216,7 @@ class Session:
             if reply.running or reply.errors:
                 continue
             conversation = conversation.with_turn(Turn("user", exchange.question, image_id))
-            conversation = conversation.with_turn(
-                Turn("assistant", reply.text, image_id, reply.mode, reply.prediction)
-            )
+            conversation = conversation.with_turn(Turn("assistant", reply.text, image_id, reply.mode, reply.prediction))
         return conversation
 
     def bound_memory(self) -> None:

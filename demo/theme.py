@@ -18,10 +18,25 @@ def build_theme() -> Base:
     from gradio import themes
 
     blue = themes.Color(
-        "#eef6fb", "#d8eaf5", "#b0d4ea", "#7fb8db", "#3f97c9", "#0072b2", "#00639b", "#00527f", "#004166", "#00314d", "#002236"
+        "#eef6fb",
+        "#d8eaf5",
+        "#b0d4ea",
+        "#7fb8db",
+        "#3f97c9",
+        "#0072b2",
+        "#00639b",
+        "#00527f",
+        "#004166",
+        "#00314d",
+        "#002236",
     )
     theme = themes.Base(
-        primary_hue=blue, secondary_hue=blue, neutral_hue="zinc", font=list(FONTS), font_mono=list(MONO), radius_size="md"
+        primary_hue=blue,
+        secondary_hue=blue,
+        neutral_hue="zinc",
+        font=list(FONTS),
+        font_mono=list(MONO),
+        radius_size="md",
     )
     return theme.set(
         body_background_fill="#f6f7f8",

@@ -17,9 +17,18 @@ def write_examples(folder: Path) -> Path:
 
     folder.mkdir(parents=True, exist_ok=True)
     entries = []
-    for n, (mode, caption) in enumerate([("explain", "Dark spot on sheet metal"), ("describe", "Two stains"), ("direct", "Clean sheet")]):
+    for n, (mode, caption) in enumerate(
+        [("explain", "Dark spot on sheet metal"), ("describe", "Two stains"), ("direct", "Clean sheet")]
+    ):
         spotted(spots=(1, 2, 0)[n], seed=n).save(folder / f"example{n}.png")
-        entries.append({"file": f"example{n}.png", "mode": mode, "instruction": "Please segment the anomalies.", "caption": caption})
+        entries.append(
+            {
+                "file": f"example{n}.png",
+                "mode": mode,
+                "instruction": "Please segment the anomalies.",
+                "caption": caption,
+            }
+        )
     (folder / "examples.json").write_text(json.dumps(entries), encoding="utf-8")
     return folder
 

@@ -1,4 +1,4 @@
-"""An engine without a model: finds the pixels that differ most from the image's median colour. For tests of the page."""
+"""An engine without a model: it marks what differs most from the median colour. For tests of the page."""
 
 from __future__ import annotations
 
@@ -118,5 +118,7 @@ class FakeEngine:
 
 def untrained_engine() -> FakeEngine:
     """An engine that says that its weights are random."""
-    card = replace(CARD, name="Untrained fake", engine_id="untrained", weights="UNTRAINED (random weights)", trained=False)
+    card = replace(
+        CARD, name="Untrained fake", engine_id="untrained", weights="UNTRAINED (random weights)", trained=False
+    )
     return FakeEngine(card=card)

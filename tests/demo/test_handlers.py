@@ -1,0 +1,277 @@
+"""What the page does, without a browser and without gradio."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from demo import draw, handlers
+from demo.desk import EngineDesk
+from demo.handlers import Settings, adjust, ask, ask_again, image_in_words, pick_region
+from demo.session import MAX_IMAGES, Session
+from tests.demo.pictures import spotted
+from tests.fakes import FakeEngine, untrained_engine
+
+
+def finish(replies) -> None:
+    """Run a reply to its end."""
+    for _ in replies:
+        pass
+
+
+def last(session: Session):
+    return session.exchanges[-1].reply
+
+
+def asset(reply, kind: str) -> Path:
+    return Path(reply.assets[kind].removeprefix("gradio_api/file="))
+
+
+@pytest.mark.parametrize("mode", ["auto", "direct", "describe", "describe_plus", "explain", "chat"])
+def test_a_reply_has_the_words_and_the_mask_of_its_mode(session, desk, photo, mode):
+    finish(ask(session, desk, "segment", [photo], Settings(mode=mode)))
+    reply = last(session)
+    assert not reply.running and not reply.errors and reply.stage is None
+    assert (reply.prediction is not None) == (mode != "chat")
+    assert bool(reply.text) == (mode != "direct")
+    assert reply.text_first == (mode in ("describe", "describe_plus", "chat"))
+    assert reply.mode == ("explain" if mode == "auto" else mode)
+
+
+def test_explain_shows_the_picture_before_the_words(session, desk, photo):
+    states = []
+    for reply in ask(session, desk, "segment", [photo], Settings(mode="explain")):
+        if reply is not None:
+            states.append((bool(reply.facts), bool(reply.text)))
+    assert (True, False) in states and (False, True) not in states
+
+
+def test_the_downloads_have_the_photos_size_and_depth(session, desk, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    reply = last(session)
+    mask = np.asarray(Image.open(asset(reply, "mask")))
+    deep = np.asarray(Image.open(asset(reply, "map")))
+    assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 255}
+    assert deep.dtype == np.uint16
+    assert np.array_equal(mask > 0, reply.prediction.pred_mask)
+    np.testing.assert_allclose(deep / 65535, reply.prediction.anomaly_map, atol=1e-5)
+
+
+def test_without_an_image_the_chat_says_what_to_do(session, desk, engine):
+    finish(ask(session, desk, "segment it", [], Settings(mode="direct")))
+    assert "no image yet" in last(session).errors[0]
+    assert engine.seen == []
+    finish(ask(session, desk, "hello", [], Settings(mode="chat")))
+    assert not last(session).errors and last(session).text
+
+
+def test_a_file_that_is_no_image_is_answered_with_a_sentence(session, desk, tmp_path):
+    bad = tmp_path / "paper.png"
+    bad.write_bytes(b"%PDF-1.4 nothing to see")
+    finish(ask(session, desk, "segment", [str(bad)], Settings()))
+    assert "upload a PNG" in last(session).errors[0]
+    assert session.images == {}
+
+
+def test_an_engine_that_fails_ends_in_a_sentence_and_frees_the_desk(session, desk, photo):
+    finish(ask(session, desk, "please crash", [photo], Settings(mode="direct")))
+    assert "told to crash" in last(session).errors[0] and not last(session).running
+    finish(ask(session, desk, "segment", [], Settings(mode="direct")))
+    assert last(session).prediction is not None
+
+
+def test_an_engine_that_cannot_be_loaded_is_named(session, photo):
+    def load(name: str):
+        raise FileNotFoundError("no weights here")
+
+    finish(ask(session, EngineDesk(["absent"], load), "segment", [photo], Settings()))
+    assert "absent" in last(session).errors[0] and "no weights here" in last(session).errors[0]
+
+
+def test_the_threshold_moves_the_mask_without_the_model(session, desk, engine, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    reply, asked = last(session), len(engine.seen)
+    before, mask_before = reply.prediction, asset(reply, "mask")
+    assert adjust(session, 0.2, 0.5, 0) is reply
+    assert reply.prediction.pred_mask.sum() > before.pred_mask.sum()
+    assert asset(reply, "mask") != mask_before and reply.facts["threshold"] == 0.2
+    assert adjust(session, 1.0, 0.5, 0) is reply and reply.prediction.verdict == "normal"
+    assert len(engine.seen) == asked
+    assert adjust(session, 1.0, 0.5, 0) is None  # nothing moved
+
+
+def test_old_versions_of_the_pictures_are_deleted(session, desk, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    for n in range(1, 10):
+        adjust(session, n / 20, n / 20, 0)
+    assert len(list(session.folder.glob("r*-mask-*"))) <= 3
+    assert all(asset(last(session), kind).is_file() for kind in last(session).assets)
+
+
+def test_a_picked_region_is_blue_and_picked_again_it_is_not(session, desk, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    reply = last(session)
+    plain = asset(reply, "overlay").read_bytes()
+    pick_region(session, reply.reply_id, 1)
+    assert reply.selected_region == 1 and asset(reply, "overlay").read_bytes() != plain
+    pick_region(session, reply.reply_id, 1)
+    assert reply.selected_region is None and asset(reply, "overlay").read_bytes() == plain
+
+
+def test_stop_keeps_what_is_there(session, photo):
+    desk = EngineDesk(["fake"], lambda _: FakeEngine(pause_s=0.02))
+    for reply in ask(session, desk, "a long one", [photo], Settings(mode="explain")):
+        if reply is not None and reply.text:
+            session.stop.set()
+    assert last(session).stopped and last(session).prediction is not None
+    assert not session.busy.locked()
+
+
+def test_a_visitor_who_leaves_frees_the_desk(session, desk, photo):
+    running = ask(session, desk, "segment", [photo], Settings(mode="explain"))
+    for _ in range(3):
+        next(running)
+    running.close()
+    assert not session.busy.locked() and session.stop.is_set()
+    finish(ask(session, desk, "segment", [], Settings(mode="direct")))
+    assert last(session).prediction is not None
+
+
+def test_one_visitor_asks_one_thing_at_a_time(session, desk, photo):
+    running = ask(session, desk, "segment", [photo], Settings())
+    next(running)
+    with pytest.raises(RuntimeError, match="still running"):
+        finish(ask(session, desk, "and now", [], Settings()))
+    finish(running)
+
+
+def test_two_visitors_wait_for_each_other_and_share_nothing(session, photo):
+    desk = EngineDesk(["fake"], lambda _: FakeEngine(pause_s=0.02))
+    other = copy.deepcopy(session)
+    waited = []
+
+    def visit() -> None:
+        waited.extend(
+            r.stage for r in ask(other, desk, "segment", [photo], Settings()) if r is not None and r.stage is not None
+        )
+
+    running = ask(session, desk, "segment", [photo], Settings())
+    next(running), next(running), next(running)
+    thread = threading.Thread(target=visit)
+    thread.start()
+    time.sleep(0.3)
+    finish(running)
+    thread.join(10)
+    assert any("Waiting" in name for name, _ in waited)
+    assert last(other).prediction is not None and last(other) is not last(session)
+    assert other.folder != session.folder and len(other.folder.name) > 24
+
+
+def test_retry_and_edit_forget_what_came_after(session, desk, engine, photo):
+    for words in ("one", "two", "three"):
+        finish(ask(session, desk, words, [photo] if words == "one" else [], Settings(mode="direct")))
+    finish(ask_again(session, desk, 1, Settings(mode="direct"), question="other words"))
+    assert [e.question for e in session.exchanges] == ["one", "other words"]
+    conversation, request = engine.seen[-1]
+    assert [t.text for t in conversation.turns if t.role == "user"] == ["one"] and request.instruction == "other words"
+    finish(ask_again(session, desk, 0, Settings(mode="direct")))
+    assert session.exchanges[0].shown_image_ids and len(session.exchanges) == 1
+    assert handlers.undo(session) == "one" and session.exchanges == [] and session.selected is None
+
+
+def test_the_engine_reads_the_conversation_so_far(session, desk, engine, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="explain")))
+    finish(ask(session, desk, "and the other one?", [], Settings(mode="chat")))
+    turns = engine.seen[-1][0].turns
+    assert [t.role for t in turns] == ["user", "assistant"]
+    assert turns[1].prediction is not None and turns[1].text.startswith("I see 2")
+
+
+def test_encoding_starts_on_upload_and_the_file_is_read_once(session, desk, engine, photo):
+    handlers.encode_ahead(session, desk, None, [photo])
+    for _ in range(100):
+        if engine.prepared:
+            break
+        time.sleep(0.02)
+    assert engine.prepared == list(session.images)
+    Path(photo).write_bytes(b"gone")
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    assert not last(session).errors
+
+
+def test_words_name_an_earlier_image(session, desk, photo, clean):
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    first, second = session.images
+    assert image_in_words(session, "segment the first image") == first
+    assert image_in_words(session, "look at image 2") == second
+    assert image_in_words(session, "the previous photo please") == first
+    assert image_in_words(session, "看第一张图") == first
+    assert image_in_words(session, "compare with the first image") is None
+    assert image_in_words(session, "segment the first scratch") is None
+    assert image_in_words(session, "image 7") is None
+    finish(ask(session, desk, "segment the first image", [], Settings(mode="direct")))
+    assert last(session).request.image_id == first == session.current_image_id
+
+
+def test_images_are_bounded(session, desk, tmp_path):
+    for n in range(MAX_IMAGES + 3):
+        path = tmp_path / f"{n}.png"
+        spotted(1, size_hw=(40, 40), seed=n).save(path)
+        handlers.read_upload(session, str(path))
+    assert len(session.images) == MAX_IMAGES
+
+
+def test_a_reply_whose_image_was_forgotten_is_still_drawn(session, desk, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    session.images.clear()
+    assert draw.reply_parts(session, last(session))
+    assert adjust(session, 0.2, 0.5, 0) is None
+    assert pick_region(session, last(session).reply_id, 1) is not None
+
+
+def test_maps_are_bounded_and_old_replies_keep_their_pictures(session, desk, photo, monkeypatch):
+    monkeypatch.setattr("demo.session.MAX_MAP_BYTES", 480 * 360 * 16)
+    for _ in range(2):
+        finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    first, second = (e.reply for e in session.exchanges)
+    assert first.prediction is None and second.prediction is not None
+    assert asset(first, "overlay").is_file()
+    session.selected_reply_id = first.reply_id
+    assert adjust(session, 0.1, 0.5, 0) is None
+    assert "too old" in draw.side(session)[1]
+
+
+def test_untrained_weights_draw_no_mask(session, photo):
+    finish(ask(session, EngineDesk(["u"], lambda _: untrained_engine()), "segment", [photo], Settings(mode="direct")))
+    assert last(session).assets == {}
+    html = "".join(content for _, content in draw.reply_parts(session, last(session)))
+    assert "untrained weights" in html and "agv-layer" not in html
+
+
+def test_no_anomaly_is_a_calm_verdict_with_the_highest_suspicion(session, desk, clean):
+    finish(ask(session, desk, "segment", [clean], Settings(mode="direct")))
+    html = "".join(content for _, content in draw.reply_parts(session, last(session)))
+    assert 'data-verdict="normal"' in html and "highest suspicion" in html and "agv-photo" in html
+
+
+def test_words_and_names_are_escaped(session, desk, tmp_path):
+    path = tmp_path / "<img src=x onerror=alert(1)>.png"
+    spotted(1).save(path)
+    finish(ask(session, desk, "<script>alert(1)</script>", [str(path)], Settings(mode="direct")))
+    parts = [m["content"][0].value for m in draw.messages(session)]
+    parts += [content for kind, content in draw.reply_parts(session, last(session)) if kind == "html"]
+    assert all("<script" not in part and "<img src=x" not in part for part in parts)
+
+
+def test_clearing_deletes_the_sessions_files(session, desk, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    folder = session.folder
+    session.clear()
+    assert not folder.exists() and session.files.created == set() and session.exchanges == []

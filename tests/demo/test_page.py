@@ -1,0 +1,98 @@
+"""The served page without a browser: what it exposes, its endpoint, and which files it gives out."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import demo
+from demo.desk import EngineDesk
+from demo.gallery import read_examples
+from demo.i18n import WORDS, say
+from demo.page import build_page
+from demo.rest import uploaded_path
+from tests.fake_app import write_examples
+from tests.fakes import FakeEngine
+
+gradio_client = pytest.importorskip("gradio_client")
+
+
+@pytest.fixture(scope="module")
+def url(tmp_path_factory) -> str:
+    """The page, served in this process."""
+    examples = write_examples(tmp_path_factory.mktemp("examples"))
+    desk = EngineDesk(["fake"], lambda _: FakeEngine(pause_s=0.0))
+    return demo.launch(desk, host="127.0.0.1", quiet=True, block=False, examples_folder=examples)
+
+
+@pytest.fixture(scope="module")
+def client(url):
+    """A visitor without a browser."""
+    return gradio_client.Client(url, verbose=False)
+
+
+def test_building_the_page_loads_no_engine():
+    def load(name: str):
+        raise AssertionError("loaded at build time")
+
+    build_page(EngineDesk(["fake"], load), Path("/nonexistent"))
+
+
+def test_only_the_segment_endpoint_is_public(client):
+    assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/segment"]
+
+
+def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):
+    answer = client.predict(
+        image=gradio_client.handle_file(photo),
+        instruction="segment",
+        mode="explain",
+        normal_description="",
+        threshold=0.5,
+        alpha=0.5,
+        api_name="/segment",
+    )
+    assert answer["verdict"] == "anomaly" and len(answer["regions"]) == 2 and "unusual" in answer["text"]
+    mask = np.asarray(Image.open(answer["mask"]))
+    assert mask.shape == (360, 480) and set(np.unique(mask)) == {0, 255}
+
+
+def test_segment_reads_no_file_of_the_server(tmp_path):
+    (tmp_path / "up").mkdir()
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(b"x")
+    for path in (str(secret), str(tmp_path / "up" / ".." / "secret.png"), "", None):
+        with pytest.raises(ValueError, match="image"):
+            uploaded_path({"path": path}, tmp_path / "up")
+
+
+def test_the_page_gives_out_no_other_file(url):
+    for path in ("/etc/passwd", str(Path(__file__))):
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(f"{url}gradio_api/file={path}")
+        assert refused.value.code == 403
+
+
+def test_the_page_sends_no_statistics(url):
+    config = json.loads(urllib.request.urlopen(f"{url}config").read())
+    assert config["analytics_enabled"] is False
+
+
+def test_missing_or_faulty_examples_are_left_out(tmp_path):
+    assert read_examples(tmp_path / "absent") == []
+    folder = write_examples(tmp_path)
+    entries = json.loads((folder / "examples.json").read_text())
+    entries += [{"file": "../secret.png", "mode": "direct"}, {"file": entries[0]["file"], "mode": "nonsense"}]
+    (folder / "examples.json").write_text(json.dumps(entries))
+    assert len(read_examples(folder)) == 3
+
+
+def test_every_word_is_there_in_both_languages():
+    assert all(english and chinese for english, chinese in WORDS.values())
+    assert say("region_n", "zh", n=2) == "2 个区域" and say("Encoding image") == "Encoding image"
