@@ -1,4 +1,4 @@
-"""The page's pieces of HTML: header, reply, picture, verdict, regions, images, examples. Every foreign word is escaped."""
+"""The page's pieces of HTML: header, reply, picture, verdict, regions, images, examples; foreign words are escaped."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ VIEWS = ("overlay", "photo", "mask", "heat")
 def percent(share: float) -> str:
     """Return a percentage with as many digits as it needs."""
     return "<0.1 %" if 0 < share < 0.095 else f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
+
+
+def _flag(value: bool) -> str:
+    return str(value).lower()
 
 
 def _s(seconds: float) -> str:
@@ -103,8 +107,9 @@ def question(session: Session, exchange: Exchange) -> str:
         photos += f'<div class="agv-asked"><img src="{url}" alt="{name}"><small>{name}</small></div>'
     words = exchange.question
     edit = (
-        f'<details class="agv-edit"><summary>{say("edit", lang)}</summary><textarea rows="2" aria-label="{say("edit", lang)}">'
-        f'{escape(words)}</textarea><button type="button" data-agv-edit="{exchange.reply.reply_id}">{say("ask_again", lang)}'
+        f'<details class="agv-edit"><summary>{say("edit", lang)}</summary>'
+        f'<textarea rows="2" aria-label="{say("edit", lang)}">{escape(words)}</textarea>'
+        f'<button type="button" data-agv-edit="{exchange.reply.reply_id}">{say("ask_again", lang)}'
         f"</button></details>"
     )
     return f'<div class="agv-question">{photos}<p class="agv-said">{escape(words)}</p>{edit}</div>'
@@ -142,14 +147,16 @@ def verdict(reply: Reply, lang: str) -> str:
         share = say("of_image", lang, p=percent(float(str(reply.facts["area_percent"]))))
         return (
             f'<div class="agv-verdict" data-verdict="anomaly"><b>{say("verdict_anomaly", lang)}</b>'
-            f'<b class="agv-score" title="{say("scale", lang)}">{score:.2f}</b><span>{count}</span><span>{share}</span></div>'
+            f'<b class="agv-score" title="{say("scale", lang)}">{score:.2f}</b>'
+            f"<span>{count}</span><span>{share}</span></div>"
         )
     threshold = float(str(reply.facts["threshold"]))
     if score > threshold:
         detail = say("highest_small", lang, s=f"{score:.2f}", a=reply.facts["min_area_px"])
     else:
         detail = say("highest", lang, s=f"{score:.2f}", t=f"{threshold:.2f}")
-    return f'<div class="agv-verdict" data-verdict="normal"><b>{say("verdict_normal", lang)}</b><span>{detail}</span></div>'
+    calm = say("verdict_normal", lang)
+    return f'<div class="agv-verdict" data-verdict="normal"><b>{calm}</b><span>{detail}</span></div>'
 
 
 def skeleton(reply: Reply, image: InspectionImage | None, photo_url: str, lang: str) -> str:
@@ -180,16 +187,19 @@ def picture(reply: Reply, photo_url: str, name: str, lang: str) -> str:
         for view in ("overlay", "mask", "heat")
     )
     views = "".join(
-        f'<button type="button" data-agv-view="{view}" aria-pressed="{str(view == "overlay").lower()}">{say(view, lang)}</button>'
+        f'<button type="button" data-agv-view="{view}" aria-pressed="{_flag(view == "overlay")}">'
+        f"{say(view, lang)}</button>"
         for view in VIEWS
     )
     drag = say("drag", lang)
     threshold = float(str(reply.facts["threshold"]))
-    return f"""<figure class="agv-pic" data-reply="{reply.reply_id}" data-view="overlay" style="--w:{w};--h:{h};--cut:100%">
+    style = f"--w:{w};--h:{h};--cut:100%"
+    return f"""<figure class="agv-pic" data-reply="{reply.reply_id}" data-view="overlay" style="{style}">
 <div class="agv-views" role="group" aria-label="{say("view", lang)}">{views}</div>
 <div class="agv-canvas">{photo}<div class="agv-top">{layers}</div><i class="agv-handle" aria-hidden="true"></i>
 <input class="agv-slide" type="range" min="0" max="100" step="0.5" value="100" aria-label="{drag}" title="{drag}"></div>
-<div class="agv-scale"><span>0</span><i><b style="left:{100 * threshold:.0f}%" title="{say("threshold", lang)}"></b></i><span>1</span>
+<div class="agv-scale"><span>0</span>
+<i><b style="left:{100 * threshold:.0f}%" title="{say("threshold", lang)}"></b></i><span>1</span>
 <em>{say("scale", lang)}</em></div>{chips(reply, lang)}</figure>"""
 
 
@@ -198,7 +208,8 @@ def chips(reply: Reply, lang: str) -> str:
     regions = reply.facts["regions"]
     assert isinstance(regions, list)
     buttons = "".join(
-        f'<button type="button" class="agv-chip" data-agv="region" data-reply="{reply.reply_id}" data-value="{r["index"]}" '
+        f'<button type="button" class="agv-chip" data-agv="region" data-reply="{reply.reply_id}" '
+        f'data-value="{r["index"]}" '
         f'aria-pressed="{str(r["index"] == reply.selected_region).lower()}"><b>{r["index"]}</b>'
         f"{say(r['place'], lang)}<span>{percent(r['area_percent'])}</span></button>"
         for r in regions[:8]
@@ -240,12 +251,13 @@ def foot(reply: Reply, name: str, selected: bool, lang: str) -> str:
             for kind, file in files.items()
         )
         adjust = (
-            f'<button type="button" data-agv="reply" data-value="{reply.reply_id}" aria-pressed="{str(selected).lower()}" '
+            f'<button type="button" data-agv="reply" data-value="{reply.reply_id}" aria-pressed="{_flag(selected)}" '
             f'title="{say("adjust_tip", lang)}">{say("adjust", lang)}</button>'
         )
     words = plain_text(reply, lang)
     copy = (
-        f'<button type="button" data-agv-copy="{escape(words)}" data-done="{say("copied", lang)}">{say("copy", lang)}</button>'
+        f'<button type="button" data-agv-copy="{escape(words)}" data-done="{say("copied", lang)}">'
+        f"{say('copy', lang)}</button>"
         if words
         else ""
     )
@@ -267,7 +279,8 @@ def regions_table(reply: Reply | None, lang: str) -> str:
     head = "".join(f'<th scope="col">{say(k, lang)}</th>' for k in ("place", "share", "area", "score"))
     rows = "".join(
         f'<tr aria-selected="{str(r["index"] == reply.selected_region).lower()}" title="{say("box", lang)}: '
-        f'{", ".join(map(str, r["box_xyxy"]))}"><td><button type="button" data-agv="region" data-reply="{reply.reply_id}" '
+        f'{", ".join(map(str, r["box_xyxy"]))}"><td>'
+        f'<button type="button" data-agv="region" data-reply="{reply.reply_id}" '
         f'data-value="{r["index"]}" aria-pressed="{str(r["index"] == reply.selected_region).lower()}" '
         f'aria-label="{say("region_1", lang)}: {r["index"]}">{r["index"]}</button></td><td>{say(r["place"], lang)}</td>'
         f"<td>{percent(r['area_percent'])}</td><td>{r['area_px']:,} px</td><td>{r['score']:.2f}</td></tr>"

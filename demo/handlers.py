@@ -1,4 +1,4 @@
-"""What the page does, as plain functions on a Session: no gradio in here. Generators yield when the page should redraw."""
+"""What the page does, as plain functions on a Session: no gradio. Generators yield when the page should redraw."""
 
 from __future__ import annotations
 
@@ -256,6 +256,8 @@ def _answer(
     finally:
         desk.leave()
         reply.stage = None
+        if reply.prediction is not None:
+            _write_downloads(session, reply)
         reply.total_s = time.perf_counter() - begun if reply.total_s is None else reply.total_s
     if not (reply.text or reply.facts or reply.notices or reply.errors or reply.stopped):
         reply.errors.append(say("empty_reply", lang))
@@ -280,23 +282,23 @@ def _take(session: Session, reply: Reply, event: object, elapsed_s: float) -> bo
         return False
     if isinstance(event, MaskReady):
         reply.mask_s = elapsed_s
-        show_prediction(session, reply, event.prediction)
+        show_prediction(session, reply, event.prediction, render.SHOWN_KINDS)
         session.selected_reply_id = reply.reply_id
     elif isinstance(event, Notice):
         reply.notices.append(event.text)
     elif isinstance(event, Done):
         reply.mode, reply.seconds, reply.stopped = event.mode, dict(event.seconds), event.stopped
         reply.stage, reply.total_s = None, elapsed_s
-        if reply.facts and reply.assets:
-            reply.facts["mode"] = event.mode
     return True
 
 
 # --- the picture of a reply ---
 
 
-def show_prediction(session: Session, reply: Reply, prediction: Prediction, *, same_map: bool = False) -> None:
-    """Store a prediction in its reply and write its pictures and downloads; nothing is drawn from random weights."""
+def show_prediction(
+    session: Session, reply: Reply, prediction: Prediction, kinds: Sequence[str] = render.KINDS
+) -> None:
+    """Store a prediction in its reply and write pictures and downloads; nothing is drawn from random weights."""
     reply.prediction = prediction
     image = session.images[prediction.image_id]
     mode = reply.mode or reply.request.mode
@@ -306,7 +308,6 @@ def show_prediction(session: Session, reply: Reply, prediction: Prediction, *, s
     reply.version += 1
     if not reply.card.trained:
         return
-    kinds = ("overlay", "mask", "json") if same_map and "map" in reply.assets else render.KINDS
     paths = render.write_reply_files(
         image, prediction, reply.facts, reply.selected_region, _new_file(session, reply), kinds
     )
@@ -323,6 +324,26 @@ def _new_file(session: Session, reply: Reply) -> Callable[[str, str], Path]:
         return session.new_file(f"{reply.reply_id}-{kind}-{reply.version}{suffix}")
 
     return new_file
+
+
+def _write_downloads(session: Session, reply: Reply) -> None:
+    """Write what the picture did not need: the exact map, and the facts with the mode that was used at last."""
+    image = session.images.get(reply.request.image_id or "")
+    if reply.prediction is None or image is None or not reply.card.trained:
+        return
+    reply.facts["mode"] = reply.mode or reply.request.mode
+    new_file = _new_file(session, reply)
+    _keep(
+        reply,
+        render.write_reply_files(
+            image,
+            reply.prediction,
+            reply.facts,
+            None,
+            new_file,
+            [k for k in render.KINDS if k not in render.SHOWN_KINDS],
+        ),
+    )
 
 
 def _keep(reply: Reply, paths: dict[str, Path]) -> None:
@@ -344,7 +365,7 @@ def adjust(session: Session, threshold: float, alpha: float, min_area_px: int) -
     if (before.threshold, before.alpha, before.min_area_px) == (threshold, alpha, min_area_px):
         return None
     after = rethreshold(before, threshold=threshold, alpha=alpha, min_area_px=int(min_area_px))
-    show_prediction(session, reply, after, same_map=before.alpha == alpha)
+    show_prediction(session, reply, after, ("overlay", "mask", "json") if before.alpha == alpha else render.KINDS)
     return reply
 
 

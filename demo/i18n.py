@@ -1,5 +1,6 @@
 """The page's own words in English and Chinese; the model's words are not translated."""
 
+# ruff: noqa: E501 - one phrase with its translation a line
 from __future__ import annotations
 
 LANGUAGES: tuple[str, ...] = ("en", "zh")

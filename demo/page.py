@@ -1,4 +1,4 @@
-"""The page: its layout, and which handler answers which control. What happens is in handlers, what it looks like in cards."""
+"""The page: its layout, and which handler answers which control; handlers say what happens, cards how it looks."""
 
 from __future__ import annotations
 
@@ -203,7 +203,8 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
         gr.on(
             [knob.input for knob in knobs] + [knob.release for knob in knobs],
-            on_knob, [session, *knobs], [chat, title, table], trigger_mode="always_last", concurrency_limit=4, **PRIVATE,
+            on_knob, [session, *knobs], [chat, title, table],
+            trigger_mode="always_last", concurrency_limit=4, **PRIVATE,
         )  # fmt: skip
 
         def on_region(current: Session, event: gr.EventData) -> list[Any]:

@@ -22,6 +22,7 @@ VERMILION = (213, 94, 0)  # Okabe-Ito: anomaly
 BLUE = (0, 114, 178)  # Okabe-Ito: selected region
 _SUFFIX = {"overlay": ".webp", "heat": ".webp", "mask": ".png", "map": ".png", "json": ".json"}
 KINDS: tuple[str, ...] = tuple(_SUFFIX)
+SHOWN_KINDS: tuple[str, ...] = ("overlay", "heat", "mask")  # what the picture needs at once
 TINT = 0.38  # opacity of the anomaly tint
 
 # Eleven even steps of matplotlib's "inferno", a perceptually even colour map.
@@ -133,9 +134,9 @@ def _number(picture: Image.Image, prediction: Prediction, selected_region: int |
 
 def heat_map(prediction: Prediction, size_hw: tuple[int, int]) -> Image.Image:
     """Return the anomaly map in colours, 0 to 1 on the whole scale."""
-    levels = Image.fromarray((prediction.anomaly_map * 255).round().astype(np.uint8))
-    levels = levels.resize((size_hw[1], size_hw[0]), Image.Resampling.BILINEAR)
-    return Image.fromarray(heat_lut()[np.asarray(levels)])  # (h, w, 3)
+    levels = Image.fromarray(prediction.anomaly_map)
+    shown = np.asarray(levels.resize((size_hw[1], size_hw[0]), Image.Resampling.BILINEAR, reducing_gap=2.0))
+    return Image.fromarray(heat_lut()[(shown * 255).round().clip(0, 255).astype(np.uint8)])  # (h, w, 3)
 
 
 def mask_png(prediction: Prediction, path: Path) -> None:
@@ -145,7 +146,7 @@ def mask_png(prediction: Prediction, path: Path) -> None:
 
 def map_png(prediction: Prediction, path: Path) -> None:
     """Write the anomaly map as a 16-bit PNG of the photo's size, 65535 for a score of 1."""
-    levels = (prediction.anomaly_map.astype(np.float64) * 65535).round().astype(np.uint16)
+    levels = (prediction.anomaly_map * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
     Image.fromarray(levels).save(path, format="PNG", compress_level=1)
 
 
@@ -192,12 +193,12 @@ def write_reply_files(
     kinds: Sequence[str] = KINDS,
 ) -> dict[str, Path]:
     """Write a reply's pictures and downloads, each to new_file(kind, suffix); return the paths by kind."""
-    photo = shrink(image.rgb)
+    photo = shrink(image.rgb) if "overlay" in kinds else None
     paths = {kind: new_file(kind, _SUFFIX[kind]) for kind in kinds}
-    if "overlay" in paths:
+    if photo is not None:
         overlay(photo, prediction, selected_region).save(paths["overlay"], format="WEBP", quality=88, method=2)
     if "heat" in paths:
-        heat = heat_map(prediction, (photo.height, photo.width))
+        heat = heat_map(prediction, shown_size_hw(prediction.size_hw))
         heat.save(paths["heat"], format="WEBP", quality=85, method=2)
     if "mask" in paths:
         mask_png(prediction, paths["mask"])

@@ -26,7 +26,7 @@ MAX_MAP_BYTES = 512 * 2**20  # of stored probability maps; older replies keep th
 
 
 class FileStore:
-    """Where the sessions' files go: folders with unguessable names inside gradio's cache, which serves and deletes them."""
+    """Where the sessions' files go: unguessable folders inside gradio's cache, which serves and deletes them."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root

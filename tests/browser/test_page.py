@@ -330,7 +330,8 @@ def test_a_phone_has_no_sideways_scrolling_and_every_button_has_a_name(url, open
     canvas = page.locator(".agv-canvas").bounding_box()
     assert canvas["x"] >= 0 and canvas["x"] + canvas["width"] <= 390
     unnamed = page.evaluate(
-        "[...document.querySelectorAll('button')].filter(b => b.offsetParent && !(b.textContent.trim() || b.ariaLabel || b.title))"
+        "[...document.querySelectorAll('button')].filter(b => b.offsetParent)"
+        ".filter(b => !(b.textContent.trim() || b.ariaLabel || b.title))"
         ".map(b => b.outerHTML.slice(0, 120))"
     )
     assert unnamed == []
