@@ -53,7 +53,7 @@ class Prefix:
     cache: DynamicCache
     hidden: Tensor
     image_id: str
-    region_key: tuple[object, ...]
+    region_key: tuple[int, ...]
 
 
 class AnomalyPredictor:
@@ -65,7 +65,7 @@ class AnomalyPredictor:
         self.end_id = int(tokenizer.convert_tokens_to_ids("<|im_end|>"))
         self._images: OrderedDict[str, EncodedImage] = OrderedDict()
         self._glances: OrderedDict[str, Prediction] = OrderedDict()
-        self._prefixes: OrderedDict[int, Prefix] = OrderedDict()
+        self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
         self._lock = threading.RLock()
 
     # --- images --------------------------------------------------------------------------------------------------------
@@ -97,27 +97,31 @@ class AnomalyPredictor:
 
     @torch.inference_mode()
     def read(
-        self, ids: list[int], encoded: EncodedImage, region_masks: Tensor | None = None, *, keep: bool = True
+        self, ids: list[int], encoded: EncodedImage, region_masks: Tensor | None = None, *, anchors: bool = False
     ) -> Prefix:
         """Return a prefix that has read exactly ids (with image placeholders expanded), reusing the longest kept one.
 
         region_masks: bool (R, H, W) of the image, for the region placeholders in ids, in reading order.
-        The states of all newly read tokens are in the prefix's hidden.
+        The states of all newly read tokens are in the prefix's hidden; with `anchors`, those of the last triple too.
         """
         region_key = () if region_masks is None else tuple(int(m.sum()) for m in region_masks)
+        limit = len(ids) - 1  # at least one token is left to read
+        if anchors:
+            limit = len(ids) - 1 - ids[::-1].index(self.ids.anchors[0])
         with self._lock:
-            start, cache = self._reuse(ids, encoded.image_id, region_key)
+            start, cache = self._reuse(ids, limit, encoded.image_id, region_key)
         fresh = ids[start:]
         hidden = self.model.language(self._embed(ids, start, encoded, region_masks), cache=cache)
         prefix = Prefix(list(ids), cache, hidden, encoded.image_id, region_key)
         assert hidden.shape[1] == len(fresh)
-        if keep:
-            with self._lock:
-                _keep(self._prefixes, id(prefix), prefix, PREFIXES_KEPT)
+        with self._lock:
+            _keep(self._prefixes, tuple(prefix.ids), prefix, PREFIXES_KEPT)
         return prefix
 
-    def _reuse(self, ids: list[int], image_id: str, region_key: tuple[object, ...]) -> tuple[int, DynamicCache]:
-        """Return how many tokens a kept prefix saves, and a copy of its cache cut to them (at least one is left to read)."""
+    def _reuse(
+        self, ids: list[int], limit: int, image_id: str, region_key: tuple[int, ...]
+    ) -> tuple[int, DynamicCache]:
+        """Return how many tokens a kept prefix saves, at most limit, and a copy of its cache cut to them."""
         best, found = 0, None
         first_region = ids.index(self.ids.region) if self.ids.region in ids else len(ids)
         for prefix in self._prefixes.values():
@@ -128,7 +132,7 @@ class AnomalyPredictor:
                 same = min(same, first_region)
             if same > best:
                 best, found = same, prefix
-        best = min(best, len(ids) - 1)
+        best = min(best, limit)
         cache = DynamicCache(config=self.model.lmm.config.text_config)
         if found is None or best <= self.model.config.image_tokens:
             return 0, cache
@@ -201,7 +205,7 @@ class AnomalyPredictor:
         if known is not None:
             return known
         encoded = self.set_image(image)
-        prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"]), encoded)
+        prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"]), encoded, anchors=True)
         prediction = self.decode(prefix, encoded)
         with self._lock:
             _keep(self._glances, image.image_id, prediction, IMAGES_KEPT)

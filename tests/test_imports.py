@@ -26,7 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "synthesis": _LANGUAGE | {"processing"},
     "data": _PICTURES | {"synthesis"},
     "modeling": _VALUES | {"anchors"},
-    "checkpoint": _VALUES | {"anchors", "tokenizer", "modeling"},
+    "checkpoint": _VALUES | {"anchors", "prompts", "tokenizer", "modeling"},
     "predictor": _MODEL,
     "engines": _MODEL | {"predictor"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},

@@ -103,7 +103,7 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
     """Ask about one image; print the words as they come, then the verdict and the regions."""
-    from agvas_core.cli.reply import ask
+    from agvas_core.engines.ask import ask
     from agvas_core.processing import open_image
     from demo.render import verdict_facts
 
@@ -141,7 +141,7 @@ def evaluate(
     """Measure an engine on labelled images: AP, F1-max, IoU_ano, IoU_nor and more."""
     from tqdm import tqdm
 
-    from agvas_core.cli.reply import predictor
+    from agvas_core.engines.ask import predictor
     from agvas_core.data.mvtec_folder import find_samples
     from agvas_core.evaluation.protocol import evaluate_folder
     from agvas_core.evaluation.report import markdown_table, to_json
@@ -171,6 +171,37 @@ def evaluate(
         }
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(to_json(results, about | settings), indent=1) + "\n", encoding="utf-8")
+
+
+@app.command("evaluate-synthesis")
+def evaluate_synthesis(
+    engine: EngineOption = DEFAULT_ENGINE,
+    images: Annotated[int, typer.Option(help="Held-out images to segment.", min=1)] = 1000,
+    words: Annotated[int, typer.Option(help="Of so many of them a question is asked too.", min=0)] = 300,
+    threshold: ThresholdOption = 0.5,
+    json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file too.")] = None,
+) -> None:
+    """Measure an engine on held-out synthetic images: masks, and whether its words are true."""
+    from tqdm import tqdm
+
+    from agvas_core.evaluation.held_out import evaluate_held_out
+    from agvas_core.evaluation.protocol import CategoryResult
+    from agvas_core.evaluation.report import markdown_table, to_json
+
+    answering = _load(engine)
+    with tqdm(unit="image", total=images) as bar:
+        result = evaluate_held_out(answering, images, words, lambda done: bar.update(done - bar.n), threshold)
+        seconds = bar.format_dict["elapsed"] / images
+    table = [CategoryResult("held-out synthesis", result.masks, seconds)]
+    typer.echo(markdown_table(table))
+    rates = {name: round(100 * rate, 1) for name, rate in result.words.rates().items()}
+    agrees = round(100 * result.verdict_agrees, 1)
+    typer.echo(f"words, % right: {rates}; 'no anomaly' said exactly when the mask is empty: {agrees} %")
+    if json_path is not None:
+        about = {"engine": answering.card.engine_id, "weights": answering.card.weights, "words": words}
+        values = to_json(table, about) | {"words": rates, "asked": dict(result.words.asked), "verdict_agrees": agrees}
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command()

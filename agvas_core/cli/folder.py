@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agvas_core.cli.reply import Reply, ask
+from agvas_core.engines.ask import Reply, ask
 from agvas_core.data.mvtec_folder import SUFFIXES
 from agvas_core.engines.base import Engine
 from agvas_core.processing import open_image

@@ -16,6 +16,7 @@ def train(
     ),
     steps: Annotated[int, typer.Option(help="Length of the stage in optimiser steps.")] = 4000,
     batch: Annotated[int, typer.Option(help="Images of a step (at 256 px).")] = 16,
+    sizes: Annotated[str, typer.Option(help="Sizes of the training images in px, with commas.")] = "192,256,320",
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
     minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
     textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
@@ -43,7 +44,11 @@ def train(
         run_dir=run_dir,
         batch=batch,
         seed=seed,
-        source=SourceOptions(textures=textures, real=real),
+        source=SourceOptions(
+            sizes_px=tuple(int(s) for s in sizes.split(",")),
+            textures=textures,
+            real=real,
+        ),
         train=TrainOptions(
             steps=steps, lr=lr, minutes=minutes, mixed_precision=precision, eval_steps=eval_steps, workers=workers
         ),

@@ -147,7 +147,7 @@ class _Reply:
     def _direct(self) -> Iterator[Event]:
         """One forward pass over prompt and fixed answer: no token loop."""
         yield Stage("segmenting", 0.5)
-        prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)])
+        prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
         prediction = self._decode(prefix)
         self.clock.lap("mask")
         yield MaskReady(prediction)
@@ -157,7 +157,8 @@ class _Reply:
         """Anchors first, the mask at once; then words that have read what the mask measured."""
         yield Stage("segmenting", 0.5)
         question = ChatTurn("user", self.question)
-        prediction = self._decode(self._read([question, ChatTurn("assistant", ANCHOR_TEXT)], open_end=True))
+        prefix = self._read([question, ChatTurn("assistant", ANCHOR_TEXT)], open_end=True, anchors=True)
+        prediction = self._decode(prefix)
         self.clock.lap("mask")
         yield MaskReady(prediction)
         line, masks = measure(prediction)
@@ -197,7 +198,7 @@ class _Reply:
         yield from _delta(visible.push(text.finish()) + visible.finish())
         self.clock.lap("words")
         if not shown and not self.stop.is_set():
-            prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)])
+            prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
             yield MaskReady(self._decode(prefix))
             self.clock.lap("mask")
             yield Notice(NO_ANCHORS)
@@ -209,12 +210,16 @@ class _Reply:
         *,
         prompt: bool = False,
         open_end: bool = False,
+        anchors: bool = False,
     ) -> Prefix:
-        """Read history and turns; open_end leaves the assistant's turn unfinished, prompt begins one."""
+        """Read history and turns; open_end leaves the assistant's turn unfinished, prompt begins one.
+
+        With `anchors`, the states of the last anchor triple are among the newest.
+        """
         ids = encode_chat(self.predictor.tokenizer, [*self.history, *turns], add_generation_prompt=prompt).input_ids
         if open_end:  # the turn's end is <|im_end|> and what follows it
             ids = ids[: len(ids) - 1 - ids[::-1].index(self.predictor.end_id)]
-        return self.predictor.read(self.predictor.expand(ids), self.encoded, masks)
+        return self.predictor.read(self.predictor.expand(ids), self.encoded, masks, anchors=anchors)
 
     def _options(self) -> dict[str, object]:
         r = self.request

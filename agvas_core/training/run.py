@@ -15,11 +15,11 @@ from transformers import PreTrainedTokenizerFast
 
 from agvas_core.checkpoint import save_checkpoint, token_ids_of
 from agvas_core.config import AGVASConfig, get_preset
+from agvas_core.evaluation.held_out import held_out_batches
 from agvas_core.evaluation.metrics import PixelCurve
 from agvas_core.modeling.agvas import TokenIds, build_agvas
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
-from agvas_core.synthesis.generator import SceneGenerator
 from agvas_core.tokenizer import build_tokenizer
 from agvas_core.training.dense import AnchorBank, DenseTask, make_dense_batch
 from agvas_core.training.joint import JointMaker, JointTask
@@ -28,7 +28,6 @@ from agvas_core.training.sources import ImageSource, SourceOptions
 from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions
 
 DENSE, JOINT = "dense", "joint"
-HELD_OUT_SEED = 2_000_000_000  # training never reaches it
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,6 @@ def training_config(preset: str) -> AGVASConfig:
     return replace(config, decoder=replace(config.decoder, region_kinds=DEFECT_KINDS))
 
 
-def held_out(count: int, size: int = 256, chunk: int = 32) -> list[SyntheticBatch]:
-    """Return the first `count` held-out synthetic images, in chunks; no real texture is among them."""
-    generator = SceneGenerator(size=size)
-    return [generator.batch(min(chunk, count - at), HELD_OUT_SEED + at) for at in range(0, count, chunk)]
-
-
 def score_maps(maps: list[Tensor], gt_masks: list[Tensor]) -> dict[str, float]:
     """Return AP, F1-max, IoU_ano and IoU_nor (0 to 100) of maps (H, W) and masks (H, W)."""
     curve = PixelCurve()
@@ -86,7 +79,7 @@ def score_maps(maps: list[Tensor], gt_masks: list[Tensor]) -> dict[str, float]:
 
 def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
     """Return a function that scores a DenseTask on held-out synthesis: masks, and kinds under the true masks."""
-    batches = held_out(count)
+    batches = list(held_out_batches(count))
 
     @torch.inference_mode()
     def evaluate(task: nn.Module) -> dict[str, float]:
@@ -164,7 +157,7 @@ def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, P
 
 def joint_evaluation(maker: JointMaker, count: int) -> Callable[[nn.Module], dict[str, float]]:
     """Return a function that scores a JointTask on held-out synthesis: the direct mode's masks, and the words' loss."""
-    batches = held_out(count)
+    batches = list(held_out_batches(count))
     prepared = [maker(batch, random.Random(i)) for i, batch in enumerate(batches)]
     direct = maker.encode([ChatTurn("user", DEFAULT_INSTRUCTIONS["direct"]), ChatTurn("assistant", DIRECT_ANSWER)])[0]
 

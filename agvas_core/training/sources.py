@@ -24,8 +24,7 @@ class SourceOptions:
     """What the images are made of.
 
     Attributes:
-        sizes_px: square sizes of the training images; one is drawn for each batch.
-        size_weights: how often each size is drawn.
+        sizes_px: square sizes of the training images; one is drawn for each batch, all alike often.
         textures: folder of real photographs of normal surfaces, or None.
         real: folder of real labelled defects in MVTec layout, or None.
         real_share: share of batches that come from `real`.
@@ -35,7 +34,6 @@ class SourceOptions:
     """
 
     sizes_px: tuple[int, ...] = (192, 256, 320)
-    size_weights: tuple[float, ...] = (0.3, 0.45, 0.25)
     textures: Path | None = None
     real: Path | None = None
     real_share: float = 0.12
@@ -71,7 +69,7 @@ class ImageSource:
     def _make(self, number: int, count: int, device: str) -> SyntheticBatch:
         seed = self.seed * _SEED_STRIDE + number
         draw = random.Random(seed)
-        size = draw.choices(self.options.sizes_px, self.options.size_weights)[0]
+        size = draw.choice(self.options.sizes_px)
         # a larger picture counts as more pixels, so fewer of them keep a step's cost alike
         count = max(2, round(count * (256 / size) ** 2 / 2) * 2)
         if self.real is not None and draw.random() < self.options.real_share:
