@@ -1,0 +1,55 @@
+"""The example gallery: synthetic images picked by eye, written to assets/examples with the question that each shows best.
+
+`python -m agvas_core.synthesis.examples` writes them anew; another version of the generator makes other images.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from agvas_core.synthesis.generator import SceneGenerator
+
+SIZE_PX, BATCH, NORMAL_SHARE = 512, 8, 0.25
+
+# (seed, image of its batch, file name, mode, instruction, sentence about normal, caption)
+PICKED: tuple[tuple[int, int, str, str, str, str, str], ...] = (
+    (7003, 3, "connector", "explain", "Is this connector good? Segment the anomalies and explain.", "", "Connector"),
+    (7005, 4, "hex-nut", "describe", "Please describe the anomalies in this image and segment them.", "", "Hex nut"),
+    (7006, 1, "bottle-mouth", "chat", "How many defects are there, and of what kind?", "", "Bottle mouth"),
+    (7002, 4, "painted-metal", "explain", "Segment only the fiber.", "", "Painted metal"),
+    (7003, 1, "leather", "explain", "Please segment the anomalies in this image and explain.", "", "Leather, normal"),
+    (7007, 7, "wire-mesh", "describe_plus", "Please describe the anomalies in this image and segment them.",
+     "A normal wire mesh has even wires with regular gaps.", "Wire mesh"),
+    (7001, 5, "dot-plate", "direct", "Please segment the anomalies in this image.", "", "Dot plate, normal"),
+    (7006, 2, "brushed-metal", "auto", "What is wrong with this surface, and where?", "", "Brushed metal"),
+    (7005, 1, "plaster", "direct", "Please segment the anomalies in this image.", "", "Plaster"),
+)  # fmt: skip
+
+
+def write_examples(folder: Path) -> None:
+    """Write the picked images and examples.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = SceneGenerator(size=SIZE_PX, normal_share=NORMAL_SHARE)
+    entries = []
+    for seed, number, name, mode, instruction, normal, caption in PICKED:
+        pixels = generator.batch(BATCH, seed, "cpu").images[number].permute(1, 2, 0).numpy()
+        Image.fromarray(pixels).save(folder / f"{name}.jpg", quality=92)
+        entries.append(
+            {
+                "file": f"{name}.jpg",
+                "mode": mode,
+                "instruction": instruction,
+                "normal_description": normal,
+                "caption": caption,
+            }
+        )
+    (folder / "examples.json").write_text(json.dumps(entries, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    write_examples(Path(__file__).resolve().parents[2] / "assets" / "examples")
