@@ -249,6 +249,7 @@ def foot(reply: Reply, name: str, selected: bool, lang: str) -> str:
             f'<a href="{escape(reply.assets[kind])}" download="{stem}_{file}" '
             f'aria-label="{say("download", lang)} {file}">{file}</a>'
             for kind, file in files.items()
+            if kind in reply.assets
         )
         adjust = (
             f'<button type="button" data-agv="reply" data-value="{reply.reply_id}" aria-pressed="{_flag(selected)}" '

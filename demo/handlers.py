@@ -256,8 +256,6 @@ def _answer(
     finally:
         desk.leave()
         reply.stage = None
-        if reply.prediction is not None:
-            _write_downloads(session, reply)
         reply.total_s = time.perf_counter() - begun if reply.total_s is None else reply.total_s
     if not (reply.text or reply.facts or reply.notices or reply.errors or reply.stopped):
         reply.errors.append(say("empty_reply", lang))
@@ -288,6 +286,7 @@ def _take(session: Session, reply: Reply, event: object, elapsed_s: float) -> bo
         reply.notices.append(event.text)
     elif isinstance(event, Done):
         reply.mode, reply.seconds, reply.stopped = event.mode, dict(event.seconds), event.stopped
+        _write_downloads(session, reply)
         reply.stage, reply.total_s = None, elapsed_s
     return True
 

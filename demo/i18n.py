@@ -17,7 +17,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "welcome": ("Is this part good, and if not, where?", "这个零件合格吗？缺陷在哪里？"),
     "welcome_sub": (
-        "Add a photo and ask, or try one of these. One click runs the model.",
+        "Add a photo and ask, or click an example below to run one.",
         "添加一张照片并提问，或点击下面的示例，一键运行模型。",
     ),
     "chat": ("Conversation", "对话"),

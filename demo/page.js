@@ -84,8 +84,14 @@
 
   // Names for gradio's own icon-only controls, and uploads noticed as soon as their thumbnail appears.
   let thumbs = 0;
+  let drawerMet = false;
   const tidy = () => {
     document.querySelectorAll("figure.agv-pic[data-reply]").forEach(apply);
+    const handle = document.querySelector("#agv-drawer > button.label-wrap");
+    if (handle && !drawerMet) {
+      drawerMet = true; // on a phone the side panel starts as a closed drawer
+      if (innerWidth <= 960) setTimeout(() => handle.click(), 100);
+    }
     const box = document.getElementById("agv-box");
     if (box) {
       const field = box.querySelector("textarea");
@@ -108,7 +114,6 @@
   const start = () => {
     new MutationObserver(later).observe(document.body, { childList: true, subtree: true });
     tidy();
-    if (innerWidth <= 960) setTimeout(() => document.querySelector("#agv-drawer > button.label-wrap")?.click(), 800);
   };
   document.body ? start() : addEventListener("DOMContentLoaded", start);
 })();

@@ -25,6 +25,13 @@ def finish(replies) -> None:
         pass
 
 
+def test_the_page_can_be_drawn_at_every_moment_of_a_reply(session, desk, photo):
+    """Links to downloads were once drawn between the last event and the writing of the files."""
+    for mode in ("direct", "describe", "explain", "chat"):
+        for _ in ask(session, desk, "segment", [photo], Settings(mode=mode)):
+            assert len(draw.messages(session)) == 2 * len(session.exchanges)
+
+
 def last(session: Session):
     return session.exchanges[-1].reply
 
