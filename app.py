@@ -20,7 +20,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
     parser.add_argument(
-        "--engine", default=DEFAULT_ENGINE, help=f"which engine answers first (default {DEFAULT_ENGINE})"
+        "--engine", default=DEFAULT_ENGINE, help=f"engine, or a checkpoint's folder (default {DEFAULT_ENGINE})"
     )
     return parser
 
@@ -33,7 +33,9 @@ def main(argv: list[str] | None = None) -> None:
     from demo.desk import EngineDesk
 
     names = list(list_engines())
-    if args.engine not in names:
+    if os.path.isdir(args.engine):
+        names.insert(0, args.engine)
+    elif args.engine not in names:
         raise SystemExit(f"There is no engine {args.engine!r}; choose one of: {', '.join(names)}.")
     demo.launch(EngineDesk(names, load_engine, default=args.engine), host=args.host, port=args.port)
 
