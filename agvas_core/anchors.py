@@ -1,4 +1,4 @@
-"""The semantic anchors [NOR][ANO][SEG]: their order, their token ids, and which hidden state is theirs (paper Sec. 3.2)."""
+"""The semantic anchors [NOR][ANO][SEG]: order, token ids, and which hidden state is theirs (paper Sec. 3.2)."""
 
 # B conversations, L tokens, D hidden width of the LLM; anchor order is always NOR, ANO, SEG
 
@@ -33,7 +33,7 @@ def add_anchor_tokens(tokenizer: AnchorTokenizer) -> tuple[int, int, int]:
 
 
 def find_anchors(input_ids: Tensor, anchor_ids: tuple[int, int, int]) -> Tensor:
-    """Return where the anchors stand: int64 (A, 4), one row (b, pos_nor, pos_ano, pos_seg) per triple, in reading order.
+    """Return where the anchors stand: int64 (A, 4), one row (b, pos_nor, pos_ano, pos_seg) per triple, as they are read.
 
     input_ids is (B, L). A triple is [NOR][ANO][SEG] side by side; a lone anchor counts for nothing.
     """

@@ -71,7 +71,7 @@ def save_checkpoint(
     training: what the weights were trained on, stored and shown; {} means untrained.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for old in folder.glob("*.safetensors"):
+    for old in folder.glob("model-*.safetensors"):
         old.unlink()
     state = {
         name: (value.to(dtype) if dtype is not None and value.is_floating_point() else value).contiguous().cpu()

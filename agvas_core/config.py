@@ -124,6 +124,11 @@ class AGVASConfig:
         """Placeholders of one image in the LLM's input: f_s, then f_align when SPAM is used (Eq. 3)."""
         return self.semantic.tokens * (2 if self.decoder.use_spam else 1)
 
+    @property
+    def region_tokens(self) -> int:
+        """Tokens of one region placeholder: none when the model has no region reader."""
+        return int(self.decoder.use_region_tokens)
+
     def save(self, path: Path) -> None:
         """Write the config as JSON."""
         path.write_text(json.dumps(asdict(self), indent=1) + "\n")
@@ -131,7 +136,10 @@ class AGVASConfig:
     @classmethod
     def load(cls, path: Path) -> AGVASConfig:
         """Read a config written by save; ValueError on unknown fields."""
-        raw = json.loads(path.read_text())
+        try:
+            raw = json.loads(path.read_text())
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path} is damaged: it is not JSON ({error}).") from error
         parts = {"semantic": SemanticConfig, "llm": LLMConfig, "pixel": PixelConfig, "decoder": DecoderConfig}
         built = {name: _from_dict(kind, raw.pop(name, {}), path) for name, kind in parts.items()}
         return _from_dict(cls, {**raw, **built}, path)
@@ -141,7 +149,10 @@ def _from_dict(cls: Any, values: dict[str, Any], path: Path) -> Any:
     unknown = set(values) - {f.name for f in fields(cls)}
     if unknown:
         raise ValueError(f"{path} has fields that {cls.__name__} does not know: {', '.join(sorted(unknown))}.")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    try:
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    except TypeError as error:
+        raise ValueError(f"{path} lacks a field of {cls.__name__}: {error}.") from error
 
 
 _NANO = AGVASConfig(

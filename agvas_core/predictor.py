@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -18,7 +19,14 @@ from transformers import DynamicCache, PreTrainedTokenizerFast
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.modeling.agvas import AGVAS, ImageFeatures
 from agvas_core.processing import Letterbox, fit, limit_canvas, restore
-from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn, listed_regions, measured_line
+from agvas_core.prompts import (
+    CONTROL_TOKENS,
+    DEFAULT_INSTRUCTIONS,
+    DIRECT_ANSWER,
+    ChatTurn,
+    listed_regions,
+    measured_line,
+)
 from agvas_core.regions import group_regions, make_prediction, place_of
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat
@@ -46,14 +54,14 @@ class Prefix:
         cache: their keys and values.
         hidden: (1, L', D), states of the last L' tokens read.
         image_id: the image in it.
-        region_key: the regions whose tokens are in it, by their areas; prefixes with other regions are not mixed up.
+        region_key: digests of the masks whose tokens are in it; prefixes with other regions are not mixed up.
     """
 
     ids: list[int]
     cache: DynamicCache
     hidden: Tensor
     image_id: str
-    region_key: tuple[int, ...]
+    region_key: tuple[bytes, ...]
 
 
 class AnomalyPredictor:
@@ -65,7 +73,8 @@ class AnomalyPredictor:
         self.end_id = int(tokenizer.convert_tokens_to_ids("<|im_end|>"))
         self._images: OrderedDict[str, EncodedImage] = OrderedDict()
         self._glances: OrderedDict[str, Prediction] = OrderedDict()
-        self._prefixes: OrderedDict[tuple[int, ...], Prefix] = OrderedDict()
+        self._prefixes: OrderedDict[object, Prefix] = OrderedDict()
+        self._never_said = self._unsayable()
         self._lock = threading.RLock()
 
     # --- images --------------------------------------------------------------------------------------------------------
@@ -79,7 +88,10 @@ class AnomalyPredictor:
                 self._images.move_to_end(image.image_id)
                 return known
             config = self.model.config
-            canvas = limit_canvas(image.size_hw, config.serving_px)
+            # SAM's positions are learned for one size; the bundled encoder serves any
+            canvas = (
+                limit_canvas(image.size_hw, config.serving_px) if config.pixel.kind == "conv" else config.pixel.image_px
+            )
             rgb, letterbox = fit(image.rgb, canvas)
             pixels = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None].float() / 255  # (1, 3, C, C)
             side = config.semantic.image_px
@@ -104,7 +116,7 @@ class AnomalyPredictor:
         region_masks: bool (R, H, W) of the image, for the region placeholders in ids, in reading order.
         The states of all newly read tokens are in the prefix's hidden; with `anchors`, those of the last triple too.
         """
-        region_key = () if region_masks is None else tuple(int(m.sum()) for m in region_masks)
+        region_key = () if region_masks is None else tuple(_digest(mask) for mask in region_masks)
         limit = len(ids) - 1  # at least one token is left to read
         if anchors:
             limit = len(ids) - 1 - ids[::-1].index(self.ids.anchors[0])
@@ -115,11 +127,11 @@ class AnomalyPredictor:
         prefix = Prefix(list(ids), cache, hidden, encoded.image_id, region_key)
         assert hidden.shape[1] == len(fresh)
         with self._lock:
-            _keep(self._prefixes, tuple(prefix.ids), prefix, PREFIXES_KEPT)
+            _keep(self._prefixes, (encoded.image_id, region_key, tuple(ids)), prefix, PREFIXES_KEPT)
         return prefix
 
     def _reuse(
-        self, ids: list[int], limit: int, image_id: str, region_key: tuple[int, ...]
+        self, ids: list[int], limit: int, image_id: str, region_key: tuple[bytes, ...]
     ) -> tuple[int, DynamicCache]:
         """Return how many tokens a kept prefix saves, at most limit, and a copy of its cache cut to them."""
         best, found = 0, None
@@ -189,9 +201,10 @@ class AnomalyPredictor:
         return make_prediction(image_id=encoded.image_id, p_seg=p_seg, p_nor=p_nor, p_ano=p_ano, **options)  # type: ignore[arg-type]
 
     def expand(self, ids: list[int]) -> list[int]:
-        """Return ids with each image placeholder repeated for all of an image's tokens."""
-        count = self.model.config.image_tokens
-        return [t for token in ids for t in ([token] * count if token == self.ids.image else [token])]
+        """Return ids with each placeholder as often as the model has tokens for it."""
+        config = self.model.config
+        repeats = {self.ids.image: config.image_tokens, self.ids.region: config.region_tokens}
+        return [t for token in ids for t in [token] * repeats.get(token, 1)]
 
     def direct_ids(self, instruction: str) -> list[int]:
         """Return the tokens of a first question and its fixed direct answer."""
@@ -219,7 +232,8 @@ class AnomalyPredictor:
     ) -> Iterator[tuple[int, Tensor]]:
         """Yield (token id, state (D,) at that token's own position), greedily, until <|im_end|>, the bound or stop.
 
-        After [NOR] the other two anchors follow always: a lone anchor has no meaning.
+        After [NOR] the other two anchors follow always, and they never come otherwise: a lone anchor has no meaning.
+        Placeholders and the other control tokens, which nobody but the renderer may write, are never chosen.
         """
         nor, ano, seg = self.ids.anchors
         forced: list[int] = []
@@ -227,7 +241,7 @@ class AnomalyPredictor:
         for _ in range(max_new_tokens):
             if stop is not None and stop.is_set():
                 return
-            token = forced.pop(0) if forced else int(self.model.word_logits(hidden[:, -1]).argmax())
+            token = forced.pop(0) if forced else self._next_word(hidden[:, -1])
             if token == self.end_id:
                 return
             if token == nor:
@@ -236,6 +250,17 @@ class AnomalyPredictor:
             hidden = self.model.language(embeds, cache=prefix.cache)
             prefix.ids.append(token)
             yield token, hidden[0, -1]
+
+    def _next_word(self, hidden: Tensor) -> int:
+        """Return the likeliest token after a state (1, D) among those that a reply may hold."""
+        return int(self.model.word_logits(hidden)[0].float().index_fill(0, self._never_said, float("-inf")).argmax())
+
+    def _unsayable(self) -> Tensor:
+        """Return the ids that no reply may choose: control tokens but [NOR] and the end, and rows without a token."""
+        sayable = {self.ids.anchors[0], self.end_id}
+        control = set(self.tokenizer.convert_tokens_to_ids([t for t in CONTROL_TOKENS if t in self.tokenizer.get_vocab()]))
+        rows = range(len(self.tokenizer), self.model.config.llm.vocab_size)
+        return torch.tensor(sorted((control - sayable) | set(rows)), dtype=torch.int64, device=self.device)
 
 
 def measure(prediction: Prediction) -> tuple[str, Tensor]:
@@ -260,6 +285,11 @@ def masks_to_canvas(masks: Tensor, letterbox: Letterbox) -> Tensor:
     out = torch.zeros(len(masks), letterbox.canvas, letterbox.canvas)
     out[:, :height, :width] = small
     return out
+
+
+def _digest(mask: Tensor) -> bytes:
+    """Return what tells a mask from others, and costs little to keep."""
+    return hashlib.sha256(np.packbits(mask.numpy()).tobytes()).digest()
 
 
 def _common(a: list[int], b: list[int]) -> int:

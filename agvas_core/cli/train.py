@@ -28,6 +28,9 @@ def train(
     eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 192,
     freeze_pixel: Annotated[bool, typer.Option(help="Joint stage: keep the pixel encoder as it is.")] = False,
     out: Annotated[Path, typer.Option(help="Export: the checkpoint's folder.")] = Path("checkpoints/agvas-nano"),
+    start_from: Annotated[
+        Path | None, typer.Option(help="Checkpoint folder to begin from; an unfinished run in --run-dir goes first.")
+    ] = None,
     card: Annotated[Path | None, typer.Option(help="Export: the model card to put beside the weights.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
 ) -> None:
@@ -49,6 +52,7 @@ def train(
             textures=textures,
             real=real,
         ),
+        start_from=start_from,
         train=TrainOptions(
             steps=steps, lr=lr, minutes=minutes, mixed_precision=precision, eval_steps=eval_steps, workers=workers
         ),

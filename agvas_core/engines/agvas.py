@@ -23,6 +23,7 @@ from agvas_core.prompts import (
     build_instruction,
     choose_mode,
 )
+from agvas_core.regions import make_prediction
 from agvas_core.structures import (
     MODES,
     Conversation,
@@ -43,6 +44,7 @@ from agvas_core.tokenizer import encode_chat
 
 NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
 NO_ANCHORS = "The words ended without a mask, so the mask was asked for directly."
+UNTRAINED = "UNTRAINED: this engine's weights are random, so neither its mask nor its words mean anything."
 HISTORY_EXCHANGES = 2  # earlier exchanges about the image that the small model reads; it was trained on short talks
 
 
@@ -69,7 +71,7 @@ class AGVASEngine:
         self._card = EngineCard(
             name=name,
             engine_id=engine_id,
-            description="AG-VAS: masks from the anchor tokens [NOR][ANO][SEG] of a multimodal language model, with its explanations.",
+            description="AG-VAS: masks from the anchor tokens [NOR][ANO][SEG] of a multimodal language model, and its words.",
             licence="Apache-2.0",
             weights=weights,
             trained=bool(training),
@@ -96,6 +98,8 @@ class AGVASEngine:
         clock = _Clock()
         image = conversation.images.get(request.image_id or "")
         mode = self._mode(conversation, request, image)
+        if not self._card.trained:
+            yield Notice(UNTRAINED)
         if image is None:
             yield Notice(NO_IMAGE)
             yield Done(mode, clock.seconds)
@@ -168,24 +172,22 @@ class _Reply:
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
         yield Stage("looking", 0.4)
-        glance = self.predictor.glance(self.image)
-        if self.mode == "chat":
-            glance = self._adjust(glance)
-        line, masks = measure(glance)
+        line, masks = measure(self._adjust(self.predictor.glance(self.image)))
         self.clock.lap("glance")
-        line = line if MEASURED_SLOT[self.mode] == "user" else ""
+        assert MEASURED_SLOT[self.mode] == "user", self.mode
         start = self._read([ChatTurn("user", self.question, measured=line)], masks, prompt=True)
         yield from self._speak(start, shown=self.mode == "chat")
 
     def _speak(self, start: Prefix, *, shown: bool) -> Iterator[Event]:
         """Stream words; decode a mask when the model writes anchors, or ask for one when it should have and did not."""
-        predictor, states = self.predictor, []
+        predictor = self.predictor
+        states: list[torch.Tensor] = []  # of the anchor triple that is being written
         text, visible = TokenText(predictor.tokenizer), AnchorFilter()
         anchor_ids = predictor.ids.anchors
         for token, state in predictor.generate(start, self.encoded, self.request.max_new_tokens, self.stop):
             self.tokens += 1
             if token in anchor_ids:
-                states = [*states, state] if token != anchor_ids[0] else [state]
+                states = [state] if token == anchor_ids[0] else [*states, state]
                 if len(states) == len(ANCHOR_TOKENS):
                     self.clock.lap("words")
                     prediction = predictor.decode_states(torch.stack(states)[None], self.encoded, **self._options())
@@ -230,8 +232,6 @@ class _Reply:
 
     def _adjust(self, glance: Prediction) -> Prediction:
         """Return the glance under the request's threshold and region of interest."""
-        from agvas_core.regions import make_prediction
-
         maps = {"p_seg": glance.p_seg, "p_nor": glance.p_nor, "p_ano": glance.p_ano}
         return make_prediction(image_id=glance.image_id, **maps, **self._options())  # type: ignore[arg-type]
 

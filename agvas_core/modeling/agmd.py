@@ -79,7 +79,7 @@ class AGMD(nn.Module):
         return MaskLogits(seg if self.config.use_seg else None, nor if relative else None, ano if relative else None)
 
     def _upscale(self, cells: Tensor, high_res: tuple[Tensor, ...]) -> Tensor:
-        """(A, C, h, w) -> f_p' (A, M, 8h, 8w), joined with the encoder's features at strides 8 and 4 where it has them."""
+        """(A, C, h, w) -> f_p' (A, M, 8h, 8w), joined with the encoder's features at strides 8 and 4 if it has them."""
         x = self.up8(cells)  # stride 8
         if self.skip8 is not None:
             x = x + self.skip8(high_res[1])

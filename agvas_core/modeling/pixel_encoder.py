@@ -20,7 +20,7 @@ class PixelFeatures:
 
     Attributes:
         embedding: f_p, (B, C, H / 16, W / 16).
-        high_res: features at strides 4 and 8, (B, C4, H / 4, W / 4) and (B, C8, H / 8, W / 8), or () when there are none.
+        high_res: features at strides 4 and 8, (B, C4, H / 4, W / 4) and (B, C8, H / 8, W / 8), or () if there are none.
     """
 
     embedding: Tensor
@@ -109,6 +109,8 @@ class SamPixelEncoder(nn.Module):
 
     mean = (123.675 / 255, 116.28 / 255, 103.53 / 255)
     std = (58.395 / 255, 57.12 / 255, 57.375 / 255)
+    mean_rgb: Tensor
+    std_rgb: Tensor
 
     def __init__(self, config: PixelConfig) -> None:
         super().__init__()

@@ -1,35 +1,86 @@
-"""Region reader: a token that says what lies under a mask, token = MLP(mean of f_p inside, mean of f_p in the image).
+"""Region reader: a token that says what lies under a mask, from f_p inside it, around it, and in a close-up of it.
 
 Paper differs: the paper's LLM sees a mask only through its anchors. A small language model names a defect far more
-surely when it reads one token pooled under the mask, as region-level LMMs do.
+surely when it reads one token of the region itself, as region-level LMMs do.
 """
 
-# R regions, C width, K kinds
+# R regions, C width, K kinds, H x W canvas px, S side of the close-up in cells
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_avg_pool2d
+from torch.nn.functional import adaptive_avg_pool2d, affine_grid, grid_sample, max_pool2d
 
-from agvas_core.modeling.pixel_encoder import PixelFeatures
+from agvas_core.modeling.pixel_encoder import PixelFeatures, ResidualBlock
+
+CLOSE_UP_CELLS = 14
+CLOSE_UP_MARGIN = 1.5  # the close-up shows so many times the region's longer side
+CLOSE_UP_MIN = 0.1  # and at least this share of the canvas
+GEOMETRY = 4  # log height, log width, log area, share of its box that it fills
 
 
 class RegionReader(nn.Module):
-    """Pool pixel features under region masks; give each region a token and, if kinds are known, logits over them."""
+    """Give each region a token and, if kinds are known, logits over them."""
 
     def __init__(self, *, pixel_width: int, high_res_widths: tuple[int, int], width: int, kinds: int) -> None:
         super().__init__()
-        pooled = pixel_width + sum(high_res_widths)
-        self.mlp = nn.Sequential(nn.LayerNorm(2 * pooled), nn.Linear(2 * pooled, width), nn.GELU(), nn.Linear(width, width))
+        fine = [c for c in high_res_widths if c] or [pixel_width]
+        pooled = pixel_width + (sum(fine) if high_res_widths[0] else 0)
+        middle = max(16, width // 2)
+        self.close_up = nn.Sequential(
+            nn.Conv2d(sum(fine) + 1, middle, 1), ResidualBlock(middle), nn.MaxPool2d(2), ResidualBlock(middle)
+        )
+        self.mlp = nn.Sequential(
+            nn.LayerNorm(3 * pooled + 2 * middle + GEOMETRY),
+            nn.Linear(3 * pooled + 2 * middle + GEOMETRY, width),
+            nn.GELU(),
+            nn.Linear(width, width),
+        )
         self.kind_head = nn.Linear(width, kinds) if kinds else None
 
     def forward(self, features: PixelFeatures, masks: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return tokens (R, C) and kind logits (R, K) from features of batch R and masks (R, H, W) in [0, 1]."""
-        inside, whole = [], []
-        for f in (features.embedding, *features.high_res):
-            weight = adaptive_avg_pool2d(masks[:, None].to(f.dtype), f.shape[-2:])  # (R, 1, h, w)
-            inside.append((f * weight).sum((2, 3)) / weight.sum((2, 3)).clamp_min(1e-6))
-            whole.append(f.mean((2, 3)))
-        tokens = self.mlp(torch.cat(inside + whole, dim=1).float())
+        masks = masks.to(features.embedding.dtype)
+        parts = [part for f in (features.embedding, *features.high_res) for part in self._pool(f, masks)]
+        center, side, geometry = _geometry(masks)
+        seen = self.close_up(self._zoom(features.high_res or (features.embedding,), masks, center, side))
+        parts += [seen.mean((2, 3)), seen.amax((2, 3)), geometry]
+        tokens = self.mlp(torch.cat([p.float() for p in parts], dim=1))
         return tokens, self.kind_head(tokens) if self.kind_head is not None else None
+
+    @staticmethod
+    def _pool(feature: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the means of a feature (R, c, h, w) inside the masks, in a ring around them, and everywhere."""
+        inside = adaptive_avg_pool2d(masks[:, None], feature.shape[-2:])  # (R, 1, h, w)
+        ring = (max_pool2d(inside, 5, stride=1, padding=2) - inside).clamp_min(0)
+        means = [(feature * w).sum((2, 3)) / w.sum((2, 3)).clamp_min(1e-4) for w in (inside, ring)]
+        return means[0], means[1], feature.mean((2, 3))
+
+    @staticmethod
+    def _zoom(fine: tuple[Tensor, ...], masks: Tensor, center: Tensor, side: Tensor) -> Tensor:
+        """Return the close-up (R, c + 1, S, S) of the fine features and of the mask, around center with that side."""
+        theta = torch.zeros(len(masks), 2, 3, device=masks.device)
+        theta[:, 0, 0] = theta[:, 1, 1] = side
+        theta[:, :, 2] = 2 * center - 1
+        grid = affine_grid(theta, [len(masks), 1, CLOSE_UP_CELLS, CLOSE_UP_CELLS], align_corners=False)
+        maps = [grid_sample(f.float(), grid, padding_mode="border", align_corners=False) for f in fine]
+        return torch.cat([*maps, grid_sample(masks[:, None].float(), grid, align_corners=False)], dim=1)
+
+
+def _geometry(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return centers (R, 2) as (x, y) in [0, 1], sides (R,) of the close-ups as shares of the canvas, and geometry (R, 4)."""
+    inside = masks > 0.5
+    inside = inside | (masks >= masks.amax((1, 2), keepdim=True))  # a mask thinner than half a pixel has its highest one
+    low, high = [], []
+    for dim in (1, 2):  # columns (x), then rows (y)
+        hit = inside.any(dim).float()
+        size = hit.shape[1]
+        low.append(hit.argmax(1) / size)
+        high.append(1 - hit.flip(1).argmax(1) / size)
+    begin, end = torch.stack(low, 1), torch.stack(high, 1)  # (R, 2) as (x, y)
+    extent = (end - begin).clamp_min(1e-3)
+    area = inside.float().mean((1, 2)).clamp_min(1e-6)
+    side = (CLOSE_UP_MARGIN * extent.amax(1)).clamp(CLOSE_UP_MIN, 1.0)
+    geometry = torch.cat([extent.flip(1).log(), area.log()[:, None], (area / extent.prod(1))[:, None]], dim=1)
+    return (begin + end) / 2, side, geometry

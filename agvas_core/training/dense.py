@@ -101,7 +101,7 @@ class AnchorBank(nn.Module):
 class DenseTask(nn.Module):
     """Losses of the dense stage; holds what it trains."""
 
-    def __init__(self, model: AGVAS, weights: SegLossWeights, kind_weight: float = 0.3) -> None:
+    def __init__(self, model: AGVAS, weights: SegLossWeights, kind_weight: float = 1.0) -> None:
         super().__init__()
         self.pixel_encoder, self.agmd, self.region_reader = model.pixel_encoder, model.agmd, model.region_reader
         self.bank = AnchorBank(model.config.decoder.width)

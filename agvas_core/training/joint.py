@@ -143,11 +143,12 @@ class JointMaker:
         )
 
     def encode(self, turns: list[ChatTurn]) -> tuple[list[int], list[int]]:
-        """Return ids with the image placeholders expanded, and labels."""
+        """Return ids with the placeholders expanded, and labels."""
         chat = encode_chat(self.tokenizer, turns)
+        expanded = {self.token_ids.image: self.config.image_tokens, self.token_ids.region: self.config.region_tokens}
         ids, labels = [], []
         for token, label in zip(chat.input_ids, chat.labels(), strict=True):
-            repeats = self.config.image_tokens if token == self.token_ids.image else 1
+            repeats = expanded.get(token, 1)
             ids += [token] * repeats
             labels += [label] * repeats
         return ids, labels
@@ -163,7 +164,8 @@ class JointMaker:
 
 def semantic_input(images: Tensor, size_px: int) -> Tensor:
     """Return the semantic eye's input (B, 3, S, S) in [-1, 1] from uint8 images (B, 3, H, W)."""
-    resized = interpolate(images.float() / 255, (size_px, size_px), mode="bilinear", antialias=True, align_corners=False)
+    size_hw = (size_px, size_px)
+    resized = interpolate(images.float() / 255, size_hw, mode="bilinear", antialias=True, align_corners=False)
     return 2 * resized.clamp(0, 1) - 1
 
 
@@ -178,7 +180,7 @@ class JointTask(nn.Module):
         *,
         freeze_pixel: bool,
         text_weight: float = 1.0,
-        kind_weight: float = 0.3,
+        kind_weight: float = 1.0,
         bank_weight: float = 0.5,
         max_decoded: int = 20,
     ) -> None:
@@ -221,7 +223,8 @@ class JointTask(nn.Module):
             return None, nothing
         masks = batch.labels[batch.defect_image] == batch.defect_number[:, None, None]
         tokens, kind_logits = model.region_tokens(pixel.select(batch.defect_image), masks)
-        same = (batch.region_image[:, None] == batch.defect_image) & (batch.region_number[:, None] == batch.defect_number)
+        same_image = batch.region_image[:, None] == batch.defect_image
+        same = same_image & (batch.region_number[:, None] == batch.defect_number)
         regions = tokens[same.int().argmax(1)] if len(same) else None
         if kind_logits is None:
             return regions, nothing

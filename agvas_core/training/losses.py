@@ -20,7 +20,8 @@ class SegLossWeights:
     Attributes:
         bce: lambda_bce.
         dice: lambda_dice.
-        hard_bce: Paper differs: weight of the BCE over the hardest pixels, so that a small false alarm on a normal image is not lost in the mean of all its pixels.
+        hard_bce: Paper differs: weight of the BCE over the hardest pixels, so that a small false alarm on a normal
+            image is not lost in the mean of all its pixels.
         hard_share: share of an image's pixels that count as the hardest.
     """
 
@@ -47,7 +48,7 @@ def seg_losses(logits: MaskLogits, gt_mask: Tensor, weights: SegLossWeights) -> 
     if logits.nor is not None and logits.ano is not None:
         contrast = logits.ano.float() - logits.nor.float()
         branches += [(contrast, False), (-contrast, True)]  # a two-way softmax is a sigmoid of a difference
-    size = branches[0][0].shape[-2:]
+    size = (branches[0][0].shape[-2], branches[0][0].shape[-1])
     anomalous = adaptive_avg_pool2d(gt_mask.float()[:, None], size)[:, 0]  # (A, H, W), soft at borders
     present = gt_mask.flatten(1).any(1)
     total: dict[str, Tensor] = {name: anomalous.new_zeros(()) for name in ("bce", "dice", "hard_bce")}
@@ -58,9 +59,8 @@ def seg_losses(logits: MaskLogits, gt_mask: Tensor, weights: SegLossWeights) -> 
         total["bce"] = total["bce"] + weights.bce * bce.mean()
         total["hard_bce"] = total["hard_bce"] + weights.hard_bce * hardest.mean()
         if bool(present.any()):
-            total["dice"] = total["dice"] + weights.dice * dice_loss(branch.sigmoid()[present], target[present]).mean() * (
-                present.float().mean()
-            )
+            dice = dice_loss(branch.sigmoid()[present], target[present]).mean()
+            total["dice"] = total["dice"] + weights.dice * dice * (present.float().mean())
     return total
 
 

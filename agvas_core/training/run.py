@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from transformers import PreTrainedTokenizerFast
 
-from agvas_core.checkpoint import save_checkpoint, token_ids_of
+from agvas_core.checkpoint import load_checkpoint, save_checkpoint, token_ids_of
 from agvas_core.config import AGVASConfig, get_preset
 from agvas_core.evaluation.held_out import held_out_batches
 from agvas_core.evaluation.metrics import PixelCurve
-from agvas_core.modeling.agvas import TokenIds, build_agvas
+from agvas_core.modeling.agvas import AGVAS, TokenIds, build_agvas
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
 from agvas_core.tokenizer import build_tokenizer
@@ -28,6 +29,7 @@ from agvas_core.training.sources import ImageSource, SourceOptions
 from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions
 
 DENSE, JOINT = "dense", "joint"
+BANK_FILE = "anchor_bank.safetensors"
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class RunOptions:
         seed: of the images and the weights.
         source: what the images are made of.
         train: length, rate and precision.
+        start_from: checkpoint folder whose weights a stage begins with (not when it resumes its own state), or None.
     """
 
     preset: str
@@ -49,6 +52,7 @@ class RunOptions:
     seed: int
     source: SourceOptions
     train: TrainOptions
+    start_from: Path | None = None
 
 
 def training_config(preset: str) -> AGVASConfig:
@@ -107,10 +111,14 @@ def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
 
 
 def dense_task(options: RunOptions) -> DenseTask:
-    """Make the dense stage's task with random weights."""
+    """Make the dense stage's task, with random weights or those of options.start_from."""
     torch.manual_seed(options.seed)
-    model = build_agvas(training_config(options.preset), TokenIds(0, 0, (0, 0, 0)))
-    return DenseTask(model, SegLossWeights()).to(memory_format=torch.channels_last)
+    if options.start_from is None:
+        task = DenseTask(build_agvas(training_config(options.preset), TokenIds(0, 0, (0, 0, 0))), SegLossWeights())
+    else:
+        task = DenseTask(load_checkpoint(options.start_from)[0], SegLossWeights())
+        task.bank.load_state_dict(load_file(options.start_from / BANK_FILE))
+    return task.train().to(memory_format=torch.channels_last)
 
 
 class BatchMaker:
@@ -134,25 +142,37 @@ def train_dense(options: RunOptions, eval_images: int = 192) -> Trainer:
 
 
 def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
-    """Make the joint stage's task; the dense stage's averaged weights are taken when its state is there."""
+    """Make the joint stage's task: from options.start_from, or from the dense stage's averaged weights, or random."""
     torch.manual_seed(options.seed + 1)
-    tokenizer = build_tokenizer()
-    model = build_agvas(training_config(options.preset), token_ids_of(tokenizer))
+    if options.start_from is not None:
+        model, tokenizer, _ = load_checkpoint(options.start_from)
+        bank = AnchorBank(model.config.decoder.width)
+        bank.load_state_dict(load_file(options.start_from / BANK_FILE))
+    else:
+        tokenizer = build_tokenizer()
+        model = build_agvas(training_config(options.preset), token_ids_of(tokenizer))
+        bank = AnchorBank(model.config.decoder.width)
+        _take_dense(options.run_dir / DENSE / STATE_FILE, model, bank)
     model.lmm.set_attn_implementation({"text_config": "eager", "vision_config": "eager"})  # faster backwards on CPUs
-    bank = AnchorBank(model.config.decoder.width)
-    state_path = options.run_dir / DENSE / STATE_FILE
-    if state_path.is_file():
-        average = torch.load(state_path, map_location="cpu", weights_only=True)["average"]
-        for part, module in (
-            ("pixel_encoder", model.pixel_encoder),
-            ("agmd", model.agmd),
-            ("region_reader", model.region_reader),
-            ("bank", bank),
-        ):
-            if module is not None:
-                module.load_state_dict({k.removeprefix(f"{part}."): v for k, v in average.items() if k.startswith(f"{part}.")})
     task = JointTask(model, bank, SegLossWeights(), freeze_pixel=freeze_pixel)
-    return task.to(memory_format=torch.channels_last), tokenizer
+    return task.train().to(memory_format=torch.channels_last), tokenizer
+
+
+def _take_dense(state_path: Path, model: AGVAS, bank: AnchorBank) -> None:
+    """Copy what the dense stage learned, when it has run."""
+    if not state_path.is_file():
+        return
+    average = torch.load(state_path, map_location="cpu", weights_only=True)["average"]
+    parts: dict[str, nn.Module | None] = {
+        "pixel_encoder": model.pixel_encoder,
+        "agmd": model.agmd,
+        "region_reader": model.region_reader,
+        "bank": bank,
+    }
+    for name, module in parts.items():
+        if module is not None:
+            own = {k.removeprefix(f"{name}."): v for k, v in average.items() if k.startswith(f"{name}.")}
+            module.load_state_dict(own)
 
 
 def joint_evaluation(maker: JointMaker, count: int) -> Callable[[nn.Module], dict[str, float]]:
@@ -200,3 +220,4 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
     images = sum(s["images"] for s in stages.values())
     training = {"summary": f"trained from scratch on {images:,} synthetic inspection images", "stages": stages}
     save_checkpoint(task.model, tokenizer, folder, card=card, training=training, dtype=torch.float16)
+    save_file(task.bank.state_dict(), folder / BANK_FILE)  # so that training can begin again from what is published

@@ -29,7 +29,8 @@ class SourceOptions:
         real: folder of real labelled defects in MVTec layout, or None.
         real_share: share of batches that come from `real`.
         normal_share: share of synthetic images without a defect.
-        passes: how often an image is used, each time turned and mirrored anew: making one costs as much as learning from it.
+        passes: how often an image is used, each time turned and mirrored anew: making one costs as much as learning
+            from it.
         block: batches between two uses of the same one.
     """
 
@@ -61,10 +62,11 @@ class ImageSource:
         block, within = divmod(step, o.block * o.passes)
         number = block * o.block + within % o.block
         if number not in self._made:
-            if within % o.block == 0:
-                self._made.clear()
+            # only one block is kept, also where a worker sees every second step
+            self._made = {n: made for n, made in self._made.items() if n // o.block == block}
             self._made[number] = self._make(number, count, device)
-        return turned(self._made[number], random.Random(self.seed * _SEED_STRIDE + step)) if o.passes > 1 else self._made[number]
+        made = self._made[number]
+        return turned(made, random.Random(self.seed * _SEED_STRIDE + step)) if o.passes > 1 else made
 
     def _make(self, number: int, count: int, device: str) -> SyntheticBatch:
         seed = self.seed * _SEED_STRIDE + number

@@ -85,22 +85,34 @@ class Averaged:
 
     def __init__(self, module: nn.Module, decay: float) -> None:
         self.decay = decay
-        self.values = {k: v.detach().clone().float() for k, v in module.state_dict().items() if v.is_floating_point()}
+        self.values: dict[str, Tensor] = {}  # by every name; tied weights share one average, as they share one weight
+        self._names: list[str] = []  # one name for each average
+        owner: dict[int, str] = {}
+        for name, value in module.state_dict().items():
+            if not value.is_floating_point():
+                continue
+            first = owner.setdefault(value.data_ptr(), name) if value.numel() else name
+            if first == name:
+                self._names.append(name)
+                self.values[name] = value.detach().clone().float()
+            else:
+                self.values[name] = self.values[first]
 
     @torch.no_grad()
     def update(self, module: nn.Module, step: int) -> None:
         """Move towards the module; early steps move faster, so that the start is forgotten."""
         decay = min(self.decay, (1 + step) / (10 + step))
         state = module.state_dict()
-        keys = list(self.values)
-        torch._foreach_lerp_([self.values[k] for k in keys], [state[k].float() for k in keys], 1 - decay)
+        averages, current = [self.values[k] for k in self._names], [state[k].float() for k in self._names]
+        torch._foreach_lerp_(averages, current, 1 - decay)
 
     def swap(self, module: nn.Module) -> None:
         """Exchange the module's weights and the averaged ones; calling it again changes them back."""
         state = module.state_dict()
-        for key, value in self.values.items():
-            kept = state[key].clone()
-            state[key].copy_(value)
+        for name in self._names:
+            value = self.values[name]
+            kept = state[name].clone()
+            state[name].copy_(value)
             value.copy_(kept)
 
 
@@ -149,7 +161,7 @@ class Trainer:
             stream,
             batch_size=None,
             num_workers=o.workers,
-            worker_init_fn=lambda _: torch.set_num_threads(1),
+            worker_init_fn=_one_thread,
             prefetch_factor=4 if o.workers else None,
         )
         began = last_save = time.monotonic()
@@ -174,6 +186,7 @@ class Trainer:
     def _train_step(self, batch: Any) -> dict[str, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.lr * rate_at(self.step, self.options)
+        torch.manual_seed(self.step)  # what the task draws depends on the step alone, also after a resumption
         batch = move(batch, self.accelerator.device)
         with self.accelerator.autocast():
             losses = self.task(batch)
@@ -228,6 +241,10 @@ class Trainer:
         for key, value in self.average.values.items():
             value.copy_(state["average"][key])
         self.step, self.images_seen, self.seconds = state["step"], state["images_seen"], state["seconds"]
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)
 
 
 def move(batch: Any, device: torch.device) -> Any:
