@@ -29,15 +29,11 @@ def main(argv: list[str] | None = None) -> None:
     """Parse the arguments and serve the page; the engine is loaded when the first visitor opens it."""
     args = build_parser().parse_args(argv)
     import demo
-    from agvas_core import list_engines, load_engine
-    from demo.desk import EngineDesk
 
-    names = list(list_engines())
-    if os.path.isdir(args.engine):
-        names.insert(0, args.engine)
-    elif args.engine not in names:
-        raise SystemExit(f"There is no engine {args.engine!r}; choose one of: {', '.join(names)}.")
-    demo.launch(EngineDesk(names, load_engine, default=args.engine), host=args.host, port=args.port)
+    try:
+        demo.serve(args.engine, host=args.host, port=args.port)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

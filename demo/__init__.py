@@ -16,6 +16,19 @@ MAX_WAITING = 64
 CACHE_CHECK_S, CACHE_AGE_S = 3600, 86400  # a shorter age would take the pictures out of running chats
 
 
+def serve(engine: str, *, host: str | None = None, port: int | None = None) -> None:
+    """Serve the page with an engine by its name, or a checkpoint by its folder; ValueError when it is neither."""
+    from agvas_core import list_engines, load_engine
+    from demo.desk import EngineDesk
+
+    names = list(list_engines())
+    if os.path.isdir(engine):
+        names.insert(0, engine)
+    elif engine not in names:
+        raise ValueError(f"There is no engine {engine!r}; choose one of: {', '.join(names)}, or a checkpoint's folder.")
+    launch(EngineDesk(names, load_engine, default=engine), host=host, port=port)
+
+
 def launch(
     desk: EngineDesk,
     *,

@@ -70,13 +70,8 @@ def demo(
 ) -> None:
     """Open the chat page."""
     import demo as page
-    from agvas_core import list_engines, load_engine
-    from demo.desk import EngineDesk
 
-    names = list(list_engines())
-    if engine not in names:
-        raise ValueError(f"There is no engine {engine!r}; choose one of: {', '.join(names)}.")
-    page.launch(EngineDesk(names, load_engine, default=engine), host=host, port=port)
+    page.serve(engine, host=host, port=port)
 
 
 @app.command()

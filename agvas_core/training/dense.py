@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_logits, cross_entropy
 
 from agvas_core.modeling.agvas import AGVAS
+from agvas_core.modeling.pixel_encoder import PixelFeatures
 from agvas_core.regions import PLACES
 from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
-from agvas_core.training.losses import SegLossWeights, seg_losses
+from agvas_core.training.losses import SegLossWeights, dice_loss, seg_losses
 
 QUERY_ALL = 0
 QUERIES: tuple[str, ...] = ("all", *DEFECT_KINDS, *PLACES)
@@ -101,8 +102,15 @@ class AnchorBank(nn.Module):
 class DenseTask(nn.Module):
     """Losses of the dense stage; holds what it trains."""
 
-    def __init__(self, model: AGVAS, weights: SegLossWeights, kind_weight: float = 1.0) -> None:
+    def __init__(
+        self, model: AGVAS, weights: SegLossWeights, kind_weight: float = 0.5, side_weight: float = 0.3
+    ) -> None:
         super().__init__()
+        pixel = model.config.pixel
+        # deep supervision: each stage of the encoder is also asked directly where the anomalies are; not kept after training
+        widths = [c for c in (pixel.width, *pixel.widths_high_res) if c]
+        self.side_heads = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in widths)
+        self.side_weight = side_weight
         self.pixel_encoder, self.agmd, self.region_reader = model.pixel_encoder, model.agmd, model.region_reader
         self.bank = AnchorBank(model.config.decoder.width)
         self.weights, self.kind_weight = weights, kind_weight
@@ -113,12 +121,26 @@ class DenseTask(nn.Module):
         features = self.pixel_encoder(pixels)
         logits = self.agmd(self.bank(batch.query), features.select(batch.query_image))
         losses = seg_losses(logits, batch.query_mask, self.weights)
+        if self.side_weight:
+            losses["side"] = self.side_weight * self._side_loss(features, batch.labels > 0)
         if self.region_reader is not None and len(batch.defect_image):
             masks = batch.labels[batch.defect_image] == batch.defect_number[:, None, None]
             _, kind_logits = self.region_reader(features.select(batch.defect_image), masks)
             if kind_logits is not None:
                 losses["kind"] = self.kind_weight * cross_entropy(kind_logits, batch.defect_kind)
         return losses
+
+    def _side_loss(self, features: PixelFeatures, gt_mask: Tensor) -> Tensor:
+        """Return BCE + Dice of the side heads against gt_mask (B, H, W), at each stage's own resolution."""
+        total = features.embedding.new_zeros((), dtype=torch.float32)
+        present = gt_mask.flatten(1).any(1)
+        for head, feature in zip(self.side_heads, (features.embedding, *features.high_res), strict=True):
+            side = head(feature)[:, 0].float()
+            target = adaptive_max_pool2d(gt_mask.float()[:, None], side.shape[-2:])[:, 0]
+            total = total + binary_cross_entropy_with_logits(side, target)
+            if bool(present.any()):
+                total = total + dice_loss(side.sigmoid()[present], target[present]).mean()
+        return total
 
     @torch.no_grad()
     def predict(self, images: Tensor) -> Tensor:

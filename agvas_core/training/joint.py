@@ -180,7 +180,7 @@ class JointTask(nn.Module):
         *,
         freeze_pixel: bool,
         text_weight: float = 1.0,
-        kind_weight: float = 1.0,
+        kind_weight: float = 0.5,
         bank_weight: float = 0.5,
         max_decoded: int = 20,
     ) -> None:

@@ -136,7 +136,7 @@ class Trainer:
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": options.weight_decay},
             {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98))
+        optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=True)
         self.task, self.optimizer = self.accelerator.prepare(task, optimizer)
         self.average = Averaged(self.module, options.ema)
         self.step, self.images_seen, self.seconds = 0, 0, 0.0
