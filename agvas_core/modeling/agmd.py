@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from agvas_core.config import DecoderConfig
-from agvas_core.modeling.pixel_encoder import PixelFeatures, ResidualBlock
+from agvas_core.modeling.pixel_encoder import PixelFeatures, ResidualBlock, group_norm
 from agvas_core.modeling.spam import grid_position
 from agvas_core.modeling.two_way_transformer import TwoWayTransformer
 
@@ -52,10 +52,10 @@ class AGMD(nn.Module):
         c4, c8 = high_res_widths
         up8, up4 = max(c // 2, m), max(c // 4, m)
         self.up8 = nn.ConvTranspose2d(c, up8, 2, stride=2)
-        self.skip8 = nn.Conv2d(c8, up8, 1) if c8 else None
+        self.skip8 = nn.Sequential(group_norm(c8), nn.Conv2d(c8, up8, 1)) if c8 else None
         self.fuse8 = ResidualBlock(up8)
         self.up4 = nn.ConvTranspose2d(up8, up4, 2, stride=2)
-        self.skip4 = nn.Conv2d(c4, up4, 1) if c4 else None
+        self.skip4 = nn.Sequential(group_norm(c4), nn.Conv2d(c4, up4, 1)) if c4 else None
         self.fuse4 = ResidualBlock(up4)
         self.up2 = nn.Sequential(nn.Conv2d(up4, 4 * m, 1), nn.PixelShuffle(2))
         self.token_mlps = nn.ModuleList(

@@ -31,7 +31,8 @@ class PixelFeatures:
         return PixelFeatures(self.embedding[image_index], tuple(f[image_index] for f in self.high_res))
 
 
-def _norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Return a GroupNorm with 16 channels a group."""
     return nn.GroupNorm(max(1, channels // 16), channels)
 
 
@@ -40,8 +41,8 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.norm1, self.conv1 = _norm(channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False)
-        self.norm2, self.conv2 = _norm(channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm1, self.conv1 = group_norm(channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.norm2, self.conv2 = group_norm(channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.act = nn.ReLU()
         nn.init.zeros_(self.norm2.weight)  # starts as the identity, trains faster
 
@@ -84,9 +85,9 @@ class ConvPixelEncoder(nn.Module):
             nn.Conv2d(3, c4 // 2, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(c4 // 2, c4, 3, stride=2, padding=1)
         )
         self.stage4 = nn.Sequential(*(ResidualBlock(c4) for _ in range(n4)))
-        self.down8 = nn.Sequential(_norm(c4), nn.Conv2d(c4, c8, 2, stride=2))
+        self.down8 = nn.Sequential(group_norm(c4), nn.Conv2d(c4, c8, 2, stride=2))
         self.stage8 = nn.Sequential(*(ResidualBlock(c8) for _ in range(n8)))
-        self.down16 = nn.Sequential(_norm(c8), nn.Conv2d(c8, c16, 2, stride=2))
+        self.down16 = nn.Sequential(group_norm(c8), nn.Conv2d(c8, c16, 2, stride=2))
         self.stage16 = nn.Sequential(*(ResidualBlock(c16) for _ in range(n16)))
         self.attention = nn.ModuleList(SelfAttentionBlock(c16, config.heads) for _ in range(config.attention_layers))
         self.out_norm = nn.LayerNorm(c16)
