@@ -31,9 +31,18 @@ class PixelFeatures:
         return PixelFeatures(self.embedding[image_index], tuple(f[image_index] for f in self.high_res))
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+class GroupNorm(nn.GroupNorm):
+    """torch's, but safe: its CPU backward crashes the process on channels-last input that needs no gradient."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        frozen = x.device.type == "cpu" and torch.is_grad_enabled() and not x.requires_grad
+        return super().forward(x.contiguous() if frozen else x)
+
+
+def group_norm(channels: int) -> GroupNorm:
     """Return a GroupNorm with 16 channels a group."""
-    return nn.GroupNorm(max(1, channels // 16), channels)
+    return GroupNorm(max(1, channels // 16), channels)
 
 
 class ResidualBlock(nn.Module):
