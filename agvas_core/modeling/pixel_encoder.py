@@ -53,7 +53,8 @@ class ResidualBlock(nn.Module):
         self.norm1, self.conv1 = group_norm(channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.norm2, self.conv2 = group_norm(channels), nn.Conv2d(channels, channels, 3, padding=1, bias=False)
         self.act = nn.ReLU()
-        nn.init.zeros_(self.norm2.weight)  # starts as the identity, trains faster
+        # starts as the identity; a zero norm2 would never wake up, for ReLU has no gradient at 0
+        nn.init.zeros_(self.conv2.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, h, w) -> (B, C, h, w)."""

@@ -71,7 +71,9 @@ class RegionReader(nn.Module):
 def _geometry(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return centers (R, 2) as (x, y) in [0, 1], sides (R,) of the close-ups as shares of the canvas, and geometry (R, 4)."""
     inside = masks > 0.5
-    inside = inside | (masks >= masks.amax((1, 2), keepdim=True))  # a mask thinner than half a pixel has its highest one
+    inside = inside | (
+        masks >= masks.amax((1, 2), keepdim=True)
+    )  # a mask thinner than half a pixel has its highest one
     low, high = [], []
     for dim in (1, 2):  # columns (x), then rows (y)
         hit = inside.any(dim).float()

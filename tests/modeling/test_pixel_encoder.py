@@ -7,9 +7,7 @@ from agvas_core.config import PixelConfig, get_preset
 from agvas_core.modeling.pixel_encoder import PixelFeatures, SamPixelEncoder, build_pixel_encoder, group_norm
 
 CONV = get_preset("tiny-test").pixel
-SAM = PixelConfig(
-    kind="sam", image_px=64, width=32, attention_layers=2, heads=2, sam_width=32, sam_global_layers=(1,)
-)
+SAM = PixelConfig(kind="sam", image_px=64, width=32, attention_layers=2, heads=2, sam_width=32, sam_global_layers=(1,))
 
 
 @pytest.fixture(scope="module")
