@@ -25,6 +25,7 @@ from agvas_core.training.losses import SegLossWeights, seg_losses
 
 UNKNOWN_QUERY = -1
 MAX_TALK_TOKENS = 200  # a step is as long as its longest talk
+BANK_NEAR = 0.3  # of the bank's variance: the anchors' distance to it below which masks are trained too
 BLIND_SHARE = 0.1  # talks without measured lines, so that the words also learn to rest on the pixels alone
 
 
@@ -208,8 +209,11 @@ class JointTask(nn.Module):
             h_anchors = model.token_refiner(gather_anchor_states(hidden, batch.anchors))  # (A, 3, C)
             known = batch.anchor_query != UNKNOWN_QUERY
             if bool(known.any()) and self.bank_weight:
-                taught = self.bank(batch.anchor_query[known])
-                losses["bank"] = self.bank_weight * mse_loss(h_anchors[known].float(), taught.float())
+                taught = self.bank(batch.anchor_query[known]).float()
+                distance = mse_loss(h_anchors[known].float(), taught)
+                losses["bank"] = self.bank_weight * distance
+                if float(distance) > BANK_NEAR * float(taught.var()):
+                    return losses  # anchors that still say nothing would spoil the decoder, and masks cost time
             # masks cost more than words: at most max_decoded triples a step, chosen anew each time
             chosen = torch.randperm(len(batch.anchors))[: self.max_decoded].to(h_anchors.device)
             mask_logits = model.agmd(h_anchors[chosen], pixel.select(batch.anchors[chosen, 0]))
