@@ -43,7 +43,7 @@ def small_config(**decoder: object) -> AGVASConfig:
 
 @pytest.fixture(scope="session")
 def make_model(token_ids: TokenIds) -> Callable[..., AGVAS]:
-    """Make a small model: make_model(seed=0, **changes of the decoder)."""
+    """Return a function that makes a small model from a seed and changes of the decoder."""
     from agvas_core.modeling.agvas import build_agvas
 
     def make(seed: int = 0, **decoder: object) -> AGVAS:
@@ -55,7 +55,7 @@ def make_model(token_ids: TokenIds) -> Callable[..., AGVAS]:
 
 @pytest.fixture(scope="session")
 def picture() -> Pictures:
-    """Make a picture with a dark spot: picture(seed=0, size_hw=(96, 96))."""
+    """Return a function that makes a noisy picture with a dark spot from a seed and a size."""
 
     def make(seed: int = 0, size_hw: tuple[int, int] = (96, 96)) -> InspectionImage:
         rng = np.random.default_rng(seed)

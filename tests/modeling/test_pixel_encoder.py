@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from agvas_core.config import PixelConfig, get_preset
-from agvas_core.modeling.pixel_encoder import PixelFeatures, SamPixelEncoder, build_pixel_encoder, group_norm
+from agvas_core.modeling.pixel_encoder import (
+    PixelFeatures,
+    ResidualBlock,
+    SamPixelEncoder,
+    build_pixel_encoder,
+    group_norm,
+)
 
 CONV = get_preset("tiny-test").pixel
 SAM = PixelConfig(kind="sam", image_px=64, width=32, attention_layers=2, heads=2, sam_width=32, sam_global_layers=(1,))
@@ -32,6 +38,7 @@ def test_batch_equals_single(conv):
         torch.testing.assert_close(a[1:2], b)
 
 
+@torch.no_grad()
 def test_every_cell_is_compared_with_the_whole_image(conv):
     image = torch.full((1, 3, 128, 128), 0.5)
     plain = conv(image).embedding
@@ -80,3 +87,16 @@ def test_norms_of_frozen_channels_last_features_have_gradients():
     norm.zero_grad()
     norm(frozen.to(memory_format=torch.channels_last)).square().sum().backward()
     torch.testing.assert_close(norm.weight.grad, expected)
+
+
+def test_residual_blocks_begin_as_the_identity_and_learn():
+    # with zeros in the norm before the ReLU, whole encoders once stayed the identity for good
+    torch.manual_seed(0)
+    block, x = ResidualBlock(16), torch.randn(2, 16, 8, 8)
+    assert torch.equal(block(x), x)
+    optimizer = torch.optim.SGD(block.parameters(), lr=0.1)
+    for _ in range(2):
+        optimizer.zero_grad()
+        (block(x) - x.flip(3)).square().mean().backward()
+        optimizer.step()
+    assert [name for name, p in block.named_parameters() if not bool(p.grad.any())] == []

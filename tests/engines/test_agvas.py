@@ -1,0 +1,397 @@
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agvas_core.anchors import ANCHOR_TEXT
+from agvas_core.checkpoint import save_checkpoint
+from agvas_core.engines import agvas
+from agvas_core.engines.agvas import NO_ANCHORS, NO_IMAGE, UNTRAINED, AGVASEngine
+from agvas_core.engines.ask import ask
+from agvas_core.engines.base import Engine
+from agvas_core.engines.text_stream import AnchorFilter, TokenText
+from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn, Piece
+from agvas_core.regions import rethreshold
+from agvas_core.structures import (
+    Conversation,
+    Done,
+    MaskReady,
+    Notice,
+    Request,
+    Stage,
+    TextDelta,
+    Turn,
+)
+from agvas_core.tokenizer import encode_chat, encode_pieces
+
+WORDED = ("describe", "describe_plus", "explain", "chat")
+MODES = ("direct", *WORDED)
+SENTENCE = f"The anomaly is a dark hole, as indicated by {ANCHOR_TEXT}."
+
+
+@pytest.fixture(scope="module")
+def loaded(checkpoint):
+    return AGVASEngine(checkpoint, engine_id="test", name="Test")
+
+
+@pytest.fixture
+def engine(loaded):
+    """The engine with empty caches."""
+    loaded.predictor.__init__(loaded.predictor.model, loaded.predictor.tokenizer)
+    return loaded
+
+
+def say(monkeypatch, engine, text: str, end: bool = True) -> list[int]:
+    """Let the model say these words, and return their tokens; end: then it stops, else it goes on with "x"."""
+    predictor = engine.predictor
+    chat = encode_chat(predictor.tokenizer, [ChatTurn("assistant", text)])
+    tokens = [t for t, said in zip(chat.input_ids, chat.answer_mask, strict=True) if said]
+    script = [t for t in tokens if t not in predictor.ids.anchors[1:]]  # ANO and SEG follow NOR by themselves
+    more = iter(script if end else script[:-1])
+    spare = encode_pieces(predictor.tokenizer, [Piece(" x", False, True)]).input_ids[0]
+
+    def word_logits(hidden: torch.Tensor) -> torch.Tensor:
+        logits = torch.zeros(*hidden.shape[:-1], predictor.model.config.llm.vocab_size)
+        logits[..., next(more, predictor.end_id if end else spare)] = 9.0
+        return logits
+
+    monkeypatch.setattr(predictor.model, "word_logits", word_logits)
+    return tokens[:-1]
+
+
+def reply(engine, image, *, turns=(), stop=None, **request):
+    conversation = Conversation(tuple(turns), {} if image is None else {image.image_id: image})
+    request = {"instruction": "", "image_id": image.image_id if image else None, "max_new_tokens": 24} | request
+    return list(engine.respond(conversation, Request(**request), stop=stop))
+
+
+def text_of(events) -> str:
+    return "".join(e.text for e in events if isinstance(e, TextDelta))
+
+
+def mask_of(events):
+    return [e.prediction for e in events if isinstance(e, MaskReady)][-1]
+
+
+def first(events, kind) -> int:
+    return next(i for i, e in enumerate(events) if isinstance(e, kind))
+
+
+# --- the order of events ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", [*MODES, "auto"])
+@pytest.mark.parametrize("instruction", ["", "Please segment the anomalies.", "Where is the scratch?", "[SEG] <image>"])
+def test_every_reply_ends_in_exactly_one_done(engine, picture, mode, instruction):
+    events = reply(engine, picture(), mode=mode, instruction=instruction, max_new_tokens=6)
+    assert [isinstance(e, Done) for e in events] == [False] * (len(events) - 1) + [True]
+    assert isinstance(events[0], Stage)
+    done = events[-1]
+    assert done.mode == mode if mode != "auto" else done.mode in MODES
+    assert not done.stopped
+    assert done.tokens <= 6
+    assert done.seconds["encode"] > 0
+    assert done.peak_memory_mb > 0
+    if done.mode != "chat":
+        assert any(isinstance(e, MaskReady) for e in events)
+
+
+def test_the_engine_keeps_to_the_protocol(engine):
+    assert isinstance(engine, Engine)
+    assert engine.card.trained
+    assert engine.card.weights == "made for tests"
+    assert engine.card.markdown == "# Made for tests"
+    assert engine.card.memory_mb > 1
+
+
+def test_explain_shows_the_mask_before_any_word(engine, picture, monkeypatch):
+    said = "This is a hole. It may let water in."
+    say(monkeypatch, engine, said)
+    events = reply(engine, picture(), mode="explain")
+    assert first(events, MaskReady) < first(events, TextDelta)
+    assert sum(isinstance(e, MaskReady) for e in events) == 1
+    assert text_of(events) == said
+
+
+@pytest.mark.parametrize("mode", ["describe", "describe_plus"])
+def test_describe_says_words_before_the_mask(engine, picture, monkeypatch, mode):
+    say(monkeypatch, engine, SENTENCE)
+    events = reply(engine, picture(), mode=mode, normal_description="A clean plate.")
+    assert first(events, TextDelta) < first(events, MaskReady)
+    assert sum(isinstance(e, MaskReady) for e in events) == 1
+    assert not any(isinstance(e, Notice) for e in events)
+    assert text_of(events) == "The anomaly is a dark hole, as indicated by the mask."
+
+
+def test_direct_shows_the_mask_and_a_short_sentence(engine, picture):
+    found = reply(engine, picture(), mode="direct", threshold=0.0)
+    assert text_of(found).startswith("Sure, it is marked: 1 region")
+    nothing = reply(engine, picture(), mode="direct", threshold=1.0)
+    assert mask_of(nothing).verdict == "normal"
+    assert text_of(nothing) == "No anomaly found."
+
+
+def test_chat_needs_no_mask(engine, picture, monkeypatch):
+    say(monkeypatch, engine, "It is a metal plate.")
+    events = reply(engine, picture(), mode="chat", instruction="What is it?")
+    assert not any(isinstance(e, (MaskReady, Notice)) for e in events)
+    assert text_of(events) == "It is a metal plate."
+
+
+def test_anchors_in_a_chat_are_decoded_too(engine, picture, monkeypatch):
+    say(monkeypatch, engine, SENTENCE)
+    events = reply(engine, picture(), mode="chat", instruction="What is it?")
+    assert sum(isinstance(e, MaskReady) for e in events) == 1
+
+
+@pytest.mark.parametrize("mode", ["describe", "describe_plus"])
+def test_words_without_anchors_never_end_in_silence(engine, picture, monkeypatch, mode):
+    say(monkeypatch, engine, "There is a hole.")
+    events = reply(engine, picture(), mode=mode)
+    assert [e.text for e in events if isinstance(e, Notice)] == [NO_ANCHORS]
+    assert sum(isinstance(e, MaskReady) for e in events) == 1
+    assert text_of(events) == "There is a hole."
+
+
+def test_no_image_is_said(engine):
+    for mode in (*MODES, "auto"):
+        events = reply(engine, None, mode=mode, instruction="Segment it.")
+        assert [type(e) for e in events] == [Notice, Done]
+        assert events[0].text == NO_IMAGE
+        assert events[0].text.endswith(".")
+        assert events[1].mode != "auto"
+
+
+# --- streaming -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "text", ["Größe 12.5 %, 表面有缺陷。", "A 👩‍🔧 says: it's fine…\nNext line  two blanks.", "x", "中" * 9]
+)
+def test_streamed_equals_unstreamed(engine, picture, monkeypatch, text):
+    tokens = say(monkeypatch, engine, text)
+    events = reply(engine, picture(), mode="explain", max_new_tokens=200)
+    pieces = [e.text for e in events if isinstance(e, TextDelta)]
+    assert "".join(pieces) == text == engine.predictor.tokenizer.decode(tokens)
+    assert all(pieces)
+    assert "\ufffd" not in "".join(pieces)
+    assert events[-1].tokens == len(tokens)
+    assert len(pieces) > 1 or len(tokens) == 1
+
+
+def test_a_character_comes_when_it_is_whole(tokenizer):
+    stream = TokenText(tokenizer)
+    tokens = encode_pieces(tokenizer, [Piece("a🔧b", False, True)]).input_ids
+    pieces = [stream.push(t) for t in tokens]
+    assert "".join(pieces) + stream.finish() == "a🔧b"
+    assert all(p in ("", "a", "🔧", "b") for p in pieces)
+    half = TokenText(tokenizer)
+    half.push(encode_pieces(tokenizer, [Piece("🔧", False, True)]).input_ids[0])
+    assert half.finish() == "\ufffd"  # the bound cut a character: said, not lost
+
+
+@pytest.mark.parametrize(
+    ("before", "shown"), [("It is", "It is the mask."), ("It is ", "It is the mask."), ("", "."), ("  ", ".")]
+)
+def test_anchors_read_as_words(before, shown):
+    visible = AnchorFilter()
+    assert visible.push(before) + visible.anchors() + visible.push(".") == shown
+
+
+def test_stop_before_the_reply(engine, picture):
+    for mode in MODES:
+        stop = threading.Event()
+        stop.set()
+        events = reply(engine, picture(), mode=mode, stop=stop)
+        assert events[-1].stopped
+        assert events[-1].tokens == 0
+        assert sum(isinstance(e, Done) for e in events) == 1
+
+
+@pytest.mark.parametrize("mode", WORDED)
+def test_stop_within_the_words(engine, picture, monkeypatch, mode):
+    say(monkeypatch, engine, "It is a dark hole near the edge.", end=False)
+    stop = threading.Event()
+    events = []
+    request = Request("", picture().image_id, mode, max_new_tokens=100)
+    for event in engine.respond(Conversation().with_image(picture()), request, stop=stop):
+        events.append(event)
+        if isinstance(event, TextDelta):
+            stop.set()
+    assert events[-1].stopped
+    assert events[-1].tokens <= 2
+    assert not any(isinstance(e, Notice) for e in events)
+
+
+def test_the_bound_on_words_holds(engine, picture, monkeypatch):
+    say(monkeypatch, engine, "It", end=False)
+    events = reply(engine, picture(), mode="explain", max_new_tokens=5)
+    assert events[-1].tokens == 5
+    assert not events[-1].stopped
+
+
+# --- masks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_direct_question_is_one_pass_of_the_language_model(engine, picture, monkeypatch):
+    calls = []
+    language_model = engine.predictor.model.lmm.model.language_model
+    forward = language_model.forward
+    monkeypatch.setattr(language_model, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
+    reply(engine, picture(), mode="direct", instruction="Please segment the anomalies.")
+    assert len(calls) == 1
+    reply(engine, picture(), mode="direct", instruction="Please segment the scratch.")
+    assert len(calls) == 2
+
+
+def test_token_by_token_decoding_gives_the_mask_of_the_single_pass(engine, picture, monkeypatch):
+    predictor, image = engine.predictor, picture(5)
+    single = mask_of(reply(engine, image, mode="direct", instruction=DEFAULT_INSTRUCTIONS["direct"]))
+    encoded = predictor.set_image(image)
+    question = [ChatTurn("user", DEFAULT_INSTRUCTIONS["direct"])]
+    prompt = encode_chat(predictor.tokenizer, question, add_generation_prompt=True).input_ids
+    prefix = predictor.read(predictor.expand(prompt), encoded)
+    tokens = say(monkeypatch, engine, DIRECT_ANSWER)
+    said = list(predictor.generate(prefix, encoded, 30))
+    assert [token for token, _ in said] == tokens
+    states = torch.stack([state for token, state in said if token in predictor.ids.anchors])
+    decoded = predictor.decode_states(states[None], encoded)
+    for name in ("p_seg", "p_nor", "p_ano"):
+        np.testing.assert_allclose(getattr(decoded, name), getattr(single, name), atol=2e-6)
+    assert (decoded.pred_mask != single.pred_mask).mean() < 0.001
+
+
+@pytest.mark.parametrize("mode", ["direct", "describe", "explain"])
+def test_threshold_alpha_area_and_region_of_interest_are_honoured(engine, picture, monkeypatch, mode):
+    image = picture(6)
+    plain = mask_of(reply(engine, image, mode=mode, max_new_tokens=2))
+    level = float(np.median(0.2 * plain.p_seg + 0.8 * plain.p_ano))
+    wanted = {"threshold": level, "alpha": 0.2, "min_area_px": 5, "roi_xyxy": (10, 20, 60, 90)}
+    got = mask_of(reply(engine, image, mode=mode, max_new_tokens=2, **wanted))
+    assert (got.threshold, got.alpha, got.min_area_px, got.roi_xyxy) == tuple(wanted.values())
+    assert bool(got.pred_mask.any())
+    outside = got.pred_mask.copy()
+    outside[20:90, 10:60] = False
+    assert not bool(outside.any())
+    assert all(region.area_px >= 5 for region in got.regions)
+    expected = rethreshold(replace(plain, roi_xyxy=got.roi_xyxy), threshold=level, alpha=0.2, min_area_px=5)
+    assert (expected.pred_mask != got.pred_mask).mean() < 0.001
+
+
+@pytest.mark.parametrize("mode", WORDED)
+def test_the_words_read_only_what_the_mask_shows(engine, picture, monkeypatch, mode):
+    # describing modes once measured outside the region of interest too
+    lines = []
+    monkeypatch.setattr(agvas, "measure", lambda p, m=agvas.measure: lines.append((p.threshold, p.roi_xyxy)) or m(p))
+    reply(engine, picture(), mode=mode, threshold=0.25, roi_xyxy=(0, 0, 30, 30), max_new_tokens=2)
+    assert lines == [(0.25, (0, 0, 30, 30))]
+
+
+def test_a_wrong_region_of_interest_is_named(engine, picture):
+    with pytest.raises(ValueError, match="region of interest"):
+        reply(engine, picture(), mode="direct", roi_xyxy=(500, 500, 600, 600))
+
+
+# --- dialogues -------------------------------------------------------------------------------------------------------
+
+
+def spy_on_reading(engine, monkeypatch) -> list[str]:
+    read, seen = engine.predictor.read, []
+
+    def spying(ids, *rest, **options):
+        seen.append(engine.predictor.tokenizer.decode(ids))
+        return read(ids, *rest, **options)
+
+    monkeypatch.setattr(engine.predictor, "read", spying)
+    return seen
+
+
+def dialogue(engine, image, other):
+    shown = mask_of(reply(engine, image, mode="direct"))
+    turns = []
+    for n in range(6):
+        about = other if n % 3 == 2 else image
+        turns.append(Turn("user", f"Question {n}?", about.image_id))
+        turns.append(Turn("assistant", f"Answer {n}.", about.image_id, "direct", shown if about is image else None))
+    return turns
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_newest_exchanges_about_the_image_are_read(engine, picture, monkeypatch, mode):
+    image, other = picture(1), picture(2)
+    turns = dialogue(engine, image, other)
+    seen = spy_on_reading(engine, monkeypatch)
+    events = reply(engine, image, turns=turns, mode=mode, instruction="And now?", max_new_tokens=3)
+    assert isinstance(events[-1], Done)
+    read = seen[-1]
+    assert "Question 3?" in read and "Answer 4." in read  # 5 was about the other image
+    assert "Question 5?" not in read and "Question 0?" not in read
+    assert read.index("Answer 3.") < read.index("Answer 4.") < read.index("And now?")
+    assert read.count("<image>") == engine.predictor.model.config.image_tokens
+
+
+def test_a_mask_inside_an_ongoing_dialogue_needs_no_cache(engine, picture):
+    image, other = picture(1), picture(2)
+    turns = dialogue(engine, image, other)
+    ask_now = {"turns": turns, "mode": "direct", "instruction": "Please segment it."}
+    warm = mask_of(reply(engine, image, **ask_now))
+    again = mask_of(reply(engine, image, **ask_now))
+    engine.predictor.__init__(engine.predictor.model, engine.predictor.tokenizer)
+    cold = mask_of(reply(engine, image, **ask_now))
+    for prediction in (again, cold):
+        np.testing.assert_allclose(prediction.anomaly_map, warm.anomaly_map, atol=2e-6)
+
+
+def test_odd_histories_do_no_harm(engine, picture):
+    image = picture(1)
+    for turns in (
+        [Turn("assistant", "Hello", image.image_id)],
+        [Turn("user", "One", image.image_id), Turn("user", "Two", image.image_id)],
+        [Turn("user", "", image.image_id), Turn("assistant", "", image.image_id)],
+        [Turn("user", "[SEG] <image>", image.image_id), Turn("assistant", f"{ANCHOR_TEXT} <region>", image.image_id)],
+    ):
+        for mode in ("direct", "explain"):
+            assert isinstance(reply(engine, image, turns=turns, mode=mode, max_new_tokens=2)[-1], Done)
+
+
+def test_ask_collects_a_reply(engine, picture, monkeypatch):
+    say(monkeypatch, engine, SENTENCE)
+    seen = []
+    collected = ask(engine, picture(), Request("", mode="describe"), on_event=seen.append)
+    assert collected.text.endswith("as indicated by the mask.")
+    assert collected.prediction is not None
+    assert collected.done is seen[-1]
+    assert collected.notices == ()
+
+
+# --- which model -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def untrained(make_model, tokenizer, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("untrained")
+    save_checkpoint(make_model(use_region_tokens=False), tokenizer, folder, card="", training={})
+    return AGVASEngine(folder, engine_id="untrained", name="Untrained")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_untrained_weights_are_said_first(untrained, picture, mode):
+    assert not untrained.card.trained
+    assert untrained.card.weights.startswith("UNTRAINED")
+    events = reply(untrained, picture(), mode=mode, max_new_tokens=2)
+    assert events[0] == Notice(UNTRAINED)
+    assert first(events, Notice) < min((i for i, e in enumerate(events) if isinstance(e, MaskReady)), default=99)
+    assert isinstance(events[-1], Done)
+
+
+@pytest.mark.parametrize("mode", WORDED)
+def test_a_model_without_region_tokens_answers_too(untrained, picture, mode):
+    events = reply(untrained, picture(), mode=mode, threshold=0.0, max_new_tokens=3)  # everything is one region
+    assert isinstance(events[-1], Done)
+
+
+def test_preparing_encodes_ahead(engine, picture):
+    engine.prepare(picture(8))
+    assert engine.predictor.has_image(picture(8).image_id)

@@ -1,0 +1,72 @@
+import pytest
+import torch
+
+from agvas_core.modeling.pixel_encoder import PixelFeatures
+from agvas_core.modeling.region_reader import RegionReader
+
+
+def reader(kinds=4, high_res=(16, 16)):
+    torch.manual_seed(0)
+    return RegionReader(pixel_width=32, high_res_widths=high_res, width=24, kinds=kinds).eval()
+
+
+def features(count=3, high_res=True):
+    torch.manual_seed(1)
+    fine = (torch.randn(count, 16, 16, 16), torch.randn(count, 16, 8, 8))
+    return PixelFeatures(torch.randn(count, 32, 4, 4), fine if high_res else ())
+
+
+def masks(*boxes, side=64):
+    out = torch.zeros(len(boxes), side, side)
+    for mask, (top, left, height, width) in zip(out, boxes, strict=True):
+        mask[top : top + height, left : left + width] = 1
+    return out
+
+
+BOXES = ((0, 0, 20, 20), (30, 40, 8, 16), (63, 0, 1, 64))
+
+
+def test_batch_equals_single_and_regions_differ():
+    model, seen, where = reader(), features(), masks(*BOXES)
+    tokens, kinds = model(seen, where)
+    assert tokens.shape == (3, 24)
+    assert kinds.shape == (3, 4)
+    alone, kinds_alone = model(seen.select(torch.tensor([1])), where[1:2])
+    torch.testing.assert_close(tokens[1:2], alone)
+    torch.testing.assert_close(kinds[1:2], kinds_alone)
+
+
+def test_another_place_of_the_same_image_is_another_token():
+    seen = features().select(torch.tensor([0, 0]))
+    tokens, _ = reader()(seen, masks((0, 0, 16, 16), (40, 40, 16, 16)))
+    assert not torch.allclose(tokens[0], tokens[1], atol=1e-3)
+
+
+def test_bool_and_float_masks_are_the_same():
+    model, seen, where = reader(), features(), masks(*BOXES)
+    torch.testing.assert_close(model(seen, where > 0)[0], model(seen, where)[0])
+
+
+@pytest.mark.parametrize("box", [(10, 10, 1, 1), (0, 0, 64, 64), (0, 0, 0, 0)])
+def test_a_single_pixel_the_whole_image_and_nothing_are_finite(box):
+    tokens, kinds = reader()(features(1), masks(box))
+    assert bool(torch.isfinite(tokens).all() and torch.isfinite(kinds).all())
+
+
+def test_without_kinds_there_is_no_head():
+    model = reader(kinds=0)
+    assert model(features(), masks(*BOXES))[1] is None
+    assert not [name for name, _ in model.named_parameters() if "kind" in name]
+
+
+def test_it_works_without_fine_features():
+    tokens, _ = reader(high_res=(0, 0))(features(high_res=False), masks(*BOXES))
+    assert bool(torch.isfinite(tokens).all())
+
+
+def test_gradients_reach_the_features():
+    seen = features()
+    seen.embedding.requires_grad_()
+    tokens, kinds = reader()(seen, masks(*BOXES))
+    (tokens.sum() + kinds.sum()).backward()
+    assert float(seen.embedding.grad.abs().sum()) > 0

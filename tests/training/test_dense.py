@@ -1,0 +1,84 @@
+import random
+
+import torch
+
+from agvas_core.regions import PLACES
+from agvas_core.synthesis.facts import DEFECT_KINDS
+from agvas_core.synthesis.generator import SceneGenerator
+from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank, DenseTask, make_dense_batch
+from agvas_core.training.losses import SegLossWeights
+
+
+def scenes(count=12, seed=4):
+    return SceneGenerator(size=64).batch(count, seed)
+
+
+def test_every_image_is_asked_for_all_and_every_query_gets_what_it_names():
+    batch = scenes()
+    dense = make_dense_batch(batch, random.Random(1))
+    everything = dense.query == QUERY_ALL
+    assert dense.query_image[everything].tolist() == list(range(12))
+    assert torch.equal(dense.query_mask[everything], batch.gt_mask)
+    assert not bool(everything.all())
+    for query, b, mask in zip(dense.query, dense.query_image, dense.query_mask, strict=True):
+        name, scene = QUERIES[int(query)], batch.facts[int(b)]
+        numbers = [i + 1 for i, d in enumerate(scene.defects) if name in ("all", d.kind, d.place)]
+        expected = torch.isin(batch.labels[int(b)], torch.tensor(numbers, dtype=torch.uint8))
+        assert torch.equal(mask, expected)
+
+
+def test_every_defect_is_listed_with_its_kind():
+    batch = scenes()
+    dense = make_dense_batch(batch, random.Random(1))
+    told = [
+        (b, n + 1, DEFECT_KINDS.index(d.kind))
+        for b, scene in enumerate(batch.facts)
+        for n, d in enumerate(scene.defects)
+    ]
+    listed = list(
+        zip(dense.defect_image.tolist(), dense.defect_number.tolist(), dense.defect_kind.tolist(), strict=True)
+    )
+    assert listed == told
+
+
+def test_queries_name_one_thing_each():
+    assert len(set(QUERIES)) == len(QUERIES) == 1 + len(DEFECT_KINDS) + len(PLACES)
+    assert QUERIES[QUERY_ALL] == "all"
+
+
+def test_the_bank_gives_the_plain_question_its_base():
+    torch.manual_seed(0)
+    bank = AnchorBank(8)
+    anchors = bank(torch.tensor([QUERY_ALL, 3, 3]))
+    assert anchors.shape == (3, 3, 8)
+    torch.testing.assert_close(anchors[0], bank.base)
+    torch.testing.assert_close(anchors[1], anchors[2])
+    assert not torch.allclose(anchors[0], anchors[1])
+    anchors[0].sum().backward()
+    assert not bool(bank.offset.weight.grad.any())  # its own offset is never used
+
+
+def test_gradients_reach_all_that_the_stage_trains(make_model):
+    task = DenseTask(make_model(region_kinds=DEFECT_KINDS).train(), SegLossWeights())
+    losses = task(make_dense_batch(scenes(), random.Random(1)))
+    assert {"bce", "dice", "hard_bce", "kind"} <= set(losses)
+    sum(losses.values()).backward()
+    assert [name for name, p in task.named_parameters() if p.grad is None] == []
+    assert not [name for name, _ in task.named_parameters() if "lmm" in name]  # no language yet
+
+
+def test_images_without_a_defect_have_finite_losses(make_model):
+    batch = SceneGenerator(size=64, normal_share=1.0).batch(2, 1)
+    assert not bool(batch.gt_mask.any())
+    dense = make_dense_batch(batch, random.Random(1))
+    losses = DenseTask(make_model(region_kinds=DEFECT_KINDS), SegLossWeights())(dense)
+    assert all(bool(torch.isfinite(v)) for v in losses.values())
+
+
+def test_prediction_is_the_fused_map(make_model):
+    task = DenseTask(make_model(), SegLossWeights()).eval()
+    images = scenes(2).images
+    fused = task.predict(images)
+    assert fused.shape == (2, 32, 32)
+    assert 0 <= float(fused.min()) <= float(fused.max()) <= 1
+    torch.testing.assert_close(task.predict(images[1:]), fused[1:])

@@ -1,0 +1,108 @@
+import json
+
+import pytest
+import torch
+import typer
+
+from agvas_core.checkpoint import load_checkpoint
+from agvas_core.cli.train import train
+from agvas_core.engines.agvas import AGVASEngine
+from agvas_core.structures import Conversation, Done, MaskReady, Request
+from agvas_core.synthesis.facts import DEFECT_KINDS
+from agvas_core.training import run
+from agvas_core.training.run import RunOptions, score_maps, training_config
+from agvas_core.training.sources import SourceOptions
+from agvas_core.training.trainer import TrainOptions
+
+
+@pytest.fixture(scope="module")
+def trained(tokenizer, tmp_path_factory):
+    """The folders of a run of all stages at the smallest sizes, by the command itself."""
+    folder = tmp_path_factory.mktemp("run")
+    (folder / "card.md").write_text("# The card")
+    small = {
+        "preset": "tiny-test", "run_dir": folder / "run", "batch": 1, "sizes": "64", "precision": "no",
+        "workers": 0, "threads": 1, "eval_steps": 0, "eval_images": 2,
+        "out": folder / "out", "card": folder / "card.md",
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "build_tokenizer", lambda: tokenizer)
+        train(stage="dense", steps=2, **small)
+        train(stage="joint", steps=2, **small)
+        train(stage="export", **small)
+    return folder
+
+
+def test_every_stage_hands_on_to_the_next(trained):
+    dense, joint = (torch.load(trained / "run" / s / "state.pt", weights_only=True) for s in ("dense", "joint"))
+    assert dense["step"] == joint["step"] == 2
+    assert dense["images_seen"] == 32  # one image of 256 px has the pixels of 16 of 64 px
+    model, _, training = load_checkpoint(trained / "out")
+    assert model.config.decoder.region_kinds == DEFECT_KINDS
+    queries = joint["average"]["model.agmd.queries"]
+    torch.testing.assert_close(model.agmd.queries, queries.half().float(), rtol=0, atol=0)
+    assert training["summary"] == "trained from scratch on 64 synthetic inspection images"
+    assert set(training["stages"]) == {"dense", "joint"}
+
+
+def test_every_stage_is_evaluated_and_logged(trained):
+    rows = {
+        stage: [json.loads(line) for line in (trained / "run" / stage / "log.jsonl").read_text().splitlines()]
+        for stage in ("dense", "joint")
+    }
+    assert {"AP", "F1_max", "IoU_ano", "IoU_nor", "kind"} <= set(rows["dense"][-1])
+    assert {"AP", "IoU_ano", "IoU_nor", "text"} <= set(rows["joint"][-1])
+
+
+def test_the_exported_model_answers(trained, picture):
+    engine = AGVASEngine(trained / "out", engine_id="x", name="X")
+    assert engine.card.trained
+    assert engine.card.markdown == "# The card"
+    image = picture()
+    request = Request("", image.image_id, "explain", max_new_tokens=4)
+    events = list(engine.respond(Conversation().with_image(image), request))
+    assert any(isinstance(e, MaskReady) for e in events)
+    assert isinstance(events[-1], Done)
+
+
+def options_of(folder, **changes) -> RunOptions:
+    return RunOptions(
+        preset="tiny-test", run_dir=folder, batch=1, seed=0, source=SourceOptions(sizes_px=(64,)),
+        train=TrainOptions(steps=1, mixed_precision="no", workers=0), **changes,
+    )  # fmt: skip
+
+
+def test_the_joint_stage_begins_with_the_dense_stages_averages(trained, tokenizer, monkeypatch):
+    monkeypatch.setattr(run, "build_tokenizer", lambda: tokenizer)
+    task, _ = run.joint_task(options_of(trained / "run"), freeze_pixel=True)
+    average = torch.load(trained / "run" / "dense" / "state.pt", weights_only=True)["average"]
+    taken = 0
+    state = task.model.state_dict()
+    for name, value in average.items():
+        if name.startswith(("pixel_encoder.", "agmd.", "region_reader.")):
+            assert torch.equal(state[name], value), name
+            taken += 1
+    assert taken > 50
+    assert torch.equal(task.bank.base, average["bank.base"])
+
+
+def test_an_unknown_stage_is_named(tmp_path):
+    with pytest.raises(typer.BadParameter, match="dense, joint or export; got 'dance'"):
+        train(stage="dance", run_dir=tmp_path, threads=1)
+
+
+def test_training_knows_the_kinds_of_synthesis():
+    assert training_config("nano").decoder.region_kinds == DEFECT_KINDS
+
+
+def test_scores_by_hand():
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[:2] = True
+    half = torch.zeros(4, 4)
+    half[0] = 0.9
+    scores = score_maps(
+        [mask.float(), half, torch.zeros(4, 4), torch.ones(4, 4)], [mask, mask, mask & False, mask & False]
+    )
+    assert scores["IoU_ano"] == pytest.approx(75.0)
+    assert scores["IoU_nor"] == pytest.approx(50.0)
+    assert 0 < scores["AP"] < 100
