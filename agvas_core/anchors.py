@@ -33,7 +33,7 @@ def add_anchor_tokens(tokenizer: AnchorTokenizer) -> tuple[int, int, int]:
 
 
 def find_anchors(input_ids: Tensor, anchor_ids: tuple[int, int, int]) -> Tensor:
-    """Return where the anchors stand: int64 (A, 4), one row (b, pos_nor, pos_ano, pos_seg) per triple, as they are read.
+    """Return where the anchors stand: int64 (A, 4), rows (b, pos_nor, pos_ano, pos_seg) in reading order.
 
     input_ids is (B, L). A triple is [NOR][ANO][SEG] side by side; a lone anchor counts for nothing.
     """

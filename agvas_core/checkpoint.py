@@ -1,4 +1,4 @@
-"""Checkpoints: a folder with config, tokenizer, safetensors shards and their hashes; partial or foreign ones are refused."""
+"""Checkpoints: a folder with config, tokenizer, hashed safetensors shards; partial or foreign ones are refused."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from agvas_core.modeling.agvas import AGVAS, TokenIds, build_agvas
 from agvas_core.prompts import IMAGE_TOKEN, REGION_TOKEN
 
 CONFIG_FILE, INDEX_FILE, CARD_FILE = "agvas_config.json", "weights.json", "README.md"
+TOKENIZER_FILE = "tokenizer.json"
 SHARD_BYTES = 9_000_000  # files above 10 MB need git-lfs on the hub
 
 
@@ -95,7 +96,7 @@ def load_checkpoint(folder: Path) -> tuple[AGVAS, PreTrainedTokenizerFast, dict[
     Raises FileNotFoundError when a file is absent, and ValueError when a hash differs, or when weights are missing,
     unknown or of another shape; each error names them.
     """
-    for name in (CONFIG_FILE, INDEX_FILE):
+    for name in (CONFIG_FILE, INDEX_FILE, TOKENIZER_FILE):
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} is no AG-VAS checkpoint: {name} is not there.")
     index = json.loads((folder / INDEX_FILE).read_text())

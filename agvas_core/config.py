@@ -160,7 +160,14 @@ _NANO = AGVASConfig(
     serving_px=512,
     semantic=SemanticConfig(image_px=256, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=LLMConfig(
-        vocab_size=1280, width=256, mlp_width=768, layers=4, heads=4, kv_heads=4, max_positions=2048, tie_embeddings=True
+        vocab_size=1280,
+        width=256,
+        mlp_width=768,
+        layers=4,
+        heads=4,
+        kv_heads=4,
+        max_positions=2048,
+        tie_embeddings=True,
     ),
     pixel=PixelConfig(
         kind="conv", image_px=256, width=256, widths_high_res=(64, 128), blocks=(2, 3, 3), attention_layers=3, heads=8
@@ -176,7 +183,14 @@ PRESETS: dict[str, AGVASConfig] = {
         serving_px=64,
         semantic=SemanticConfig(image_px=64, patch_px=32, width=32, mlp_width=64, layers=1, heads=2),
         llm=LLMConfig(
-            vocab_size=1280, width=32, mlp_width=64, layers=2, heads=2, kv_heads=2, max_positions=2048, tie_embeddings=True
+            vocab_size=1280,
+            width=32,
+            mlp_width=64,
+            layers=2,
+            heads=2,
+            kv_heads=2,
+            max_positions=2048,
+            tie_embeddings=True,
         ),
         pixel=PixelConfig(
             kind="conv", image_px=64, width=32, widths_high_res=(16, 16), blocks=(1, 1, 1), attention_layers=1, heads=2

@@ -77,7 +77,7 @@ class AnomalyPredictor:
         self._never_said = self._unsayable()
         self._lock = threading.RLock()
 
-    # --- images --------------------------------------------------------------------------------------------------------
+    # --- images ------------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def set_image(self, image: InspectionImage) -> EncodedImage:
@@ -105,7 +105,7 @@ class AnomalyPredictor:
         """Whether an image's features are at hand."""
         return image_id in self._images
 
-    # --- reading tokens ------------------------------------------------------------------------------------------------
+    # --- reading tokens ----------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def read(
@@ -183,7 +183,7 @@ class AnomalyPredictor:
         names = self.model.config.decoder.region_kinds
         return [(names[int(k)], float(p)) for k, p in zip(best.indices, best.values, strict=True)]
 
-    # --- masks ---------------------------------------------------------------------------------------------------------
+    # --- masks -------------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def decode(self, prefix: Prefix, encoded: EncodedImage, **options: object) -> Prediction:
@@ -198,7 +198,8 @@ class AnomalyPredictor:
         """Return the mask of anchor states (1, 3, D)."""
         maps = torch.cat(self.model.decode_masks(states, encoded.features.pixel).probabilities())  # (3, C / 2, C / 2)
         p_seg, p_nor, p_ano = restore(maps, encoded.letterbox).clip(0, 1)
-        return make_prediction(image_id=encoded.image_id, p_seg=p_seg, p_nor=p_nor, p_ano=p_ano, **options)  # type: ignore[arg-type]
+        probabilities = {"p_seg": p_seg, "p_nor": p_nor, "p_ano": p_ano}
+        return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]
 
     def expand(self, ids: list[int]) -> list[int]:
         """Return ids with each placeholder as often as the model has tokens for it."""
@@ -212,7 +213,7 @@ class AnomalyPredictor:
         return self.expand(encode_chat(self.tokenizer, turns).input_ids)
 
     def glance(self, image: InspectionImage) -> Prediction:
-        """Return the direct mode's mask of an image by the default instruction, kept per image: what words are measured by."""
+        """Return the direct mode's mask of an image by the default instruction, kept per image: words measure by it."""
         with self._lock:
             known = self._glances.get(image.image_id)
         if known is not None:
@@ -224,7 +225,7 @@ class AnomalyPredictor:
             _keep(self._glances, image.image_id, prediction, IMAGES_KEPT)
         return prediction
 
-    # --- words ---------------------------------------------------------------------------------------------------------
+    # --- words -------------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
     def generate(
@@ -258,7 +259,8 @@ class AnomalyPredictor:
     def _unsayable(self) -> Tensor:
         """Return the ids that no reply may choose: control tokens but [NOR] and the end, and rows without a token."""
         sayable = {self.ids.anchors[0], self.end_id}
-        control = set(self.tokenizer.convert_tokens_to_ids([t for t in CONTROL_TOKENS if t in self.tokenizer.get_vocab()]))
+        vocab = self.tokenizer.get_vocab()
+        control = {vocab[token] for token in CONTROL_TOKENS if token in vocab}
         rows = range(len(self.tokenizer), self.model.config.llm.vocab_size)
         return torch.tensor(sorted((control - sayable) | set(rows)), dtype=torch.int64, device=self.device)
 
@@ -289,7 +291,7 @@ def masks_to_canvas(masks: Tensor, letterbox: Letterbox) -> Tensor:
 
 def _digest(mask: Tensor) -> bytes:
     """Return what tells a mask from others, and costs little to keep."""
-    return hashlib.sha256(np.packbits(mask.numpy()).tobytes()).digest()
+    return hashlib.sha256(np.packbits(mask.cpu().numpy()).tobytes()).digest()
 
 
 def _common(a: list[int], b: list[int]) -> int:

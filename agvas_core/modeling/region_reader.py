@@ -52,7 +52,7 @@ class RegionReader(nn.Module):
     @staticmethod
     def _pool(feature: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the means of a feature (R, c, h, w) inside the masks, in a ring around them, and everywhere."""
-        inside = adaptive_avg_pool2d(masks[:, None], feature.shape[-2:])  # (R, 1, h, w)
+        inside = adaptive_avg_pool2d(masks[:, None], (feature.shape[-2], feature.shape[-1]))  # (R, 1, h, w)
         ring = (max_pool2d(inside, 5, stride=1, padding=2) - inside).clamp_min(0)
         means = [(feature * w).sum((2, 3)) / w.sum((2, 3)).clamp_min(1e-4) for w in (inside, ring)]
         return means[0], means[1], feature.mean((2, 3))
@@ -69,11 +69,10 @@ class RegionReader(nn.Module):
 
 
 def _geometry(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return centers (R, 2) as (x, y) in [0, 1], sides (R,) of the close-ups as shares of the canvas, and geometry (R, 4)."""
+    """Return centers (R, 2) as (x, y) in [0, 1], the close-ups' sides (R,) as shares of the canvas, geometry (R, 4)."""
     inside = masks > 0.5
-    inside = inside | (
-        masks >= masks.amax((1, 2), keepdim=True)
-    )  # a mask thinner than half a pixel has its highest one
+    # a mask thinner than half a pixel has its highest one
+    inside = inside | (masks >= masks.amax((1, 2), keepdim=True))
     low, high = [], []
     for dim in (1, 2):  # columns (x), then rows (y)
         hit = inside.any(dim).float()

@@ -107,7 +107,7 @@ class DenseTask(nn.Module):
     ) -> None:
         super().__init__()
         pixel = model.config.pixel
-        # deep supervision: each stage of the encoder is also asked directly where the anomalies are; not kept after training
+        # deep supervision: each stage of the encoder is also asked directly where the anomalies are; dropped at export
         widths = [c for c in (pixel.width, *pixel.widths_high_res) if c]
         self.side_heads = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in widths)
         self.side_weight = side_weight

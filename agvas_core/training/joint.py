@@ -212,7 +212,7 @@ class JointTask(nn.Module):
                 taught = self.bank(batch.anchor_query[known]).float()
                 distance = mse_loss(h_anchors[known].float(), taught)
                 losses["bank"] = self.bank_weight * distance
-                if float(distance) > BANK_NEAR * float(taught.var()):
+                if float(distance.detach()) > BANK_NEAR * float(taught.var()):
                     return losses  # anchors that still say nothing would spoil the decoder, and masks cost time
             # masks cost more than words: at most max_decoded triples a step, chosen anew each time
             chosen = torch.randperm(len(batch.anchors))[: self.max_decoded].to(h_anchors.device)

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
 from transformers import PreTrainedTokenizerFast
 
 from agvas_core.checkpoint import load_checkpoint, save_checkpoint, token_ids_of
@@ -118,13 +117,16 @@ def dense_task(options: RunOptions) -> DenseTask:
     else:
         task = DenseTask(load_checkpoint(options.start_from)[0], SegLossWeights())
         task.bank.load_state_dict(load_file(options.start_from / BANK_FILE))
-    return task.train().to(memory_format=torch.channels_last)
+    task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
+    return task
 
 
 class BatchMaker:
     """Makes the batch of a step; a class, so that worker processes can receive it."""
 
-    def __init__(self, source: ImageSource, count: int, prepare: Callable[[SyntheticBatch, random.Random], Any]) -> None:
+    def __init__(
+        self, source: ImageSource, count: int, prepare: Callable[[SyntheticBatch, random.Random], Any]
+    ) -> None:
         self.source, self.count, self.prepare = source, count, prepare
 
     def __call__(self, step: int) -> Any:
@@ -155,7 +157,8 @@ def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, P
         _take_dense(options.run_dir / DENSE / STATE_FILE, model, bank)
     model.lmm.set_attn_implementation({"text_config": "eager", "vision_config": "eager"})  # faster backwards on CPUs
     task = JointTask(model, bank, SegLossWeights(), freeze_pixel=freeze_pixel)
-    return task.train().to(memory_format=torch.channels_last), tokenizer
+    task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
+    return task, tokenizer
 
 
 def _take_dense(state_path: Path, model: AGVAS, bank: AnchorBank) -> None:
@@ -207,7 +210,7 @@ def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 6
 
 
 def export(options: RunOptions, folder: Path, card: str) -> None:
-    """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of what they were trained on."""
+    """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of their training."""
     task, tokenizer = joint_task(options, freeze_pixel=True)
     state = torch.load(options.run_dir / JOINT / STATE_FILE, map_location="cpu", weights_only=True)
     task.load_state_dict(state["average"])
