@@ -71,7 +71,7 @@ class AGVASEngine:
         self._card = EngineCard(
             name=name,
             engine_id=engine_id,
-            description="AG-VAS: masks from the anchor tokens [NOR][ANO][SEG] of a multimodal language model, and its words.",
+            description="AG-VAS: masks and words from one multimodal language model, by its anchors [NOR][ANO][SEG].",
             licence="Apache-2.0",
             weights=weights,
             trained=bool(training),
@@ -108,7 +108,8 @@ class AGVASEngine:
         encoded = self.predictor.set_image(image)
         clock.lap("encode")
         reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock)
-        yield from reply.events()
+        if not stop.is_set():
+            yield from reply.events()
         yield Done(mode, clock.seconds, reply.tokens, peak_memory_mb(self.predictor.device), stop.is_set())
 
     @staticmethod

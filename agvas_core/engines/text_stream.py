@@ -34,18 +34,21 @@ class AnchorFilter:
     """Puts "the mask" in the anchors' place, so that "as indicated by [NOR][ANO][SEG]." reads as a sentence."""
 
     def __init__(self) -> None:
-        self.started = False
+        self.started, self.after_space = False, False
 
     def push(self, text: str) -> str:
         """Return text to show; the very first piece without its leading blanks."""
         if not self.started:
             text = text.lstrip()
-        self.started = self.started or bool(text)
+        if text:
+            self.started, self.after_space = True, text[-1].isspace()
         return text
 
     def anchors(self) -> str:
         """Return what stands for an anchor triple in running text."""
-        return " the mask" if self.started else ""
+        if not self.started:
+            return ""
+        return "the mask" if self.after_space else " the mask"
 
     def finish(self) -> str:
         """Return what is left."""
