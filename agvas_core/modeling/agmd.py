@@ -44,7 +44,8 @@ class AGMD(nn.Module):
         super().__init__()
         c, m = config.width, config.mask_width
         self.config = config
-        self.queries = nn.Parameter(torch.randn(3, c) * 0.5)  # t_nor, t_ano, t_seg
+        self.queries = nn.Parameter(torch.randn(3, c))  # t_nor, t_ano, t_seg
+        self.token_norm = nn.LayerNorm(c)  # whatever length the anchors come with, attention must not saturate
         self.pixel_proj = nn.Conv2d(pixel_width, c, 1) if pixel_width != c else nn.Identity()
         self.transformer = TwoWayTransformer(
             width=c, heads=config.heads, mlp_width=config.mlp_width, blocks=config.blocks
@@ -57,14 +58,15 @@ class AGMD(nn.Module):
         self.up4 = nn.ConvTranspose2d(up8, up4, 2, stride=2)
         self.skip4 = nn.Sequential(group_norm(c4), nn.Conv2d(c4, up4, 1)) if c4 else None
         self.fuse4 = ResidualBlock(up4)
-        self.up2 = nn.Sequential(nn.Conv2d(up4, 4 * m, 1), nn.PixelShuffle(2))
+        self.up2 = nn.Sequential(group_norm(up4), nn.ReLU(), nn.Conv2d(up4, 4 * m, 1), nn.PixelShuffle(2))
         self.token_mlps = nn.ModuleList(
             nn.Sequential(nn.Linear(c, c), nn.ReLU(), nn.Linear(c, m + 1)) for _ in range(3)
         )  # SAM's hypernetworks: weights and a bias
 
     def forward(self, h_anchors: Tensor, features: PixelFeatures) -> MaskLogits:
         """Return logits at stride 2 from h_anchors (A, 3, C) and features of batch A."""
-        tokens = torch.cat([self.queries.to(h_anchors.dtype).expand(h_anchors.shape[0], -1, -1), h_anchors], dim=1)
+        queries = self.queries.to(h_anchors.dtype).expand(h_anchors.shape[0], -1, -1)
+        tokens = self.token_norm(torch.cat([queries, h_anchors], dim=1))  # Z_0 (A, 6, C)
         cells = self.pixel_proj(features.embedding)  # (A, C, h, w)
         h, w = cells.shape[-2:]
         position = grid_position(h, w, cells.shape[1], cells)  # (P, C)
@@ -72,7 +74,7 @@ class AGMD(nn.Module):
         maps = self._upscale(cells.transpose(1, 2).unflatten(2, (h, w)), features.high_res)  # f_p', (A, M, H, W)
         weights = [mlp(tokens[:, i]) for i, mlp in enumerate(self.token_mlps)]  # t' of NOR, ANO, SEG: (A, M + 1)
         w_all = torch.stack(weights, dim=1)  # (A, 3, M + 1)
-        logits = torch.einsum("atm,amhw->athw", w_all[..., :-1], maps) / maps.shape[1] ** 0.5
+        logits = torch.einsum("atm,amhw->athw", w_all[..., :-1], maps)
         logits = logits + w_all[..., -1:].unsqueeze(-1)  # (A, 3, H, W)
         nor, ano, seg = logits.unbind(1)
         relative = self.config.use_relative

@@ -66,7 +66,8 @@ class AGVAS(nn.Module):
 
     def encode_semantic(self, semantic_values: Tensor) -> Tensor:
         """Return f_s (I, N, D) from semantic_values (I, 3, S, S) in [-1, 1]: SigLIP, then the projector."""
-        seen = self.lmm.model.vision_tower(semantic_values).last_hidden_state
+        seen = self.lmm.model.vision_tower(semantic_values, output_hidden_states=True).hidden_states
+        seen = seen[self.lmm.config.vision_feature_layer]  # LLaVA-OneVision takes the last layer before its norm
         return self.lmm.model.multi_modal_projector(seen)
 
     def encode_image(self, semantic_values: Tensor, pixel_values: Tensor) -> ImageFeatures:
