@@ -10,7 +10,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.agvas-runtime
 DEV    := $(VENV)/.agvas-dev
-DATA   ?= shared/dev_data
+# labelled images in MVTec layout: in the checkout, or beside it
+DATA   ?= $(firstword $(wildcard shared/dev_data ../shared/dev_data) shared/dev_data)
 ENGINE ?= agvas-nano
 ARGS   ?=
 export OMP_NUM_THREADS ?= 2
@@ -34,7 +35,8 @@ eval-dev: $(DEV)
 	$(BIN)/agvas evaluate --data $(DATA) --engine $(ENGINE) $(ARGS)
 
 train-nano: $(STAMP)
-	$(BIN)/agvas train --preset nano $(ARGS)
+	$(BIN)/agvas train --preset nano --stage dense --run-dir runs/nano --steps 6000 --batch 8 --lr 1e-3 --sizes 192,256 $(ARGS)
+	$(BIN)/agvas train --preset nano --stage joint --run-dir runs/nano --steps 3000 --batch 8 --lr 8e-4 --sizes 192,256 $(ARGS)
 
 bench: $(STAMP)
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
