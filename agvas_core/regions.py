@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -124,6 +126,8 @@ def rethreshold(
 ) -> Prediction:
     """Return the same maps under another threshold, alpha or smallest area; None keeps the value. No model run.
 
+    A region keeps the kind of defect of the old region that it shares the most pixels with.
+
     Raises:
         ValueError: when a number is out of its range.
     """
@@ -133,7 +137,7 @@ def rethreshold(
     _check_unit("threshold", new_threshold)
     _check_unit("alpha", new_alpha)
     _check_area(new_area)
-    return _fuse(
+    moved = _fuse(
         image_id=prediction.image_id,
         maps=(prediction.p_seg, prediction.p_nor, prediction.p_ano),
         anomaly_map=prediction.anomaly_map if new_alpha == prediction.alpha else None,
@@ -142,6 +146,39 @@ def rethreshold(
         min_area_px=int(new_area),
         roi_xyxy=prediction.roi_xyxy,
     )
+    return _keep_kinds(prediction, moved)
+
+
+def region_labels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return (H, W) with each pixel's region index as in Prediction.regions, 0 outside the mask (bool, H, W)."""
+    labels, count = ndimage.label(mask, structure=_EIGHT_CONNECTED)  # (H, W) in 0 .. R, in reading order
+    order = np.argsort(-np.bincount(labels.ravel(), minlength=count + 1)[1:], kind="stable")
+    index = np.zeros(count + 1, dtype=np.int64)
+    index[order + 1] = np.arange(1, count + 1)
+    return index[labels]
+
+
+def with_kinds(prediction: Prediction, kinds: Sequence[tuple[str, float]]) -> Prediction:
+    """Return the prediction with (kind, probability) for its first, largest regions; the others have none."""
+    named = [replace(r, kind=k, kind_score=p) for r, (k, p) in zip(prediction.regions, kinds, strict=False)]
+    return replace(prediction, regions=(*named, *prediction.regions[len(named) :]))
+
+
+def _keep_kinds(old: Prediction, new: Prediction) -> Prediction:
+    named = [region for region in old.regions if region.kind]
+    if not named or not new.regions:
+        return new
+    known = np.zeros(len(old.regions) + 1, dtype=np.int64)  # old index -> place in named, from 1
+    known[[region.index for region in named]] = np.arange(1, len(named) + 1)
+    shared = np.zeros((len(new.regions) + 1, len(named) + 1), dtype=np.int64)  # pixels by new and by old region
+    both = old.pred_mask & new.pred_mask
+    np.add.at(shared, (region_labels(new.pred_mask)[both], known[region_labels(old.pred_mask)[both]]), 1)
+    best = 1 + shared[:, 1:].argmax(axis=1)  # (R + 1,)
+    regions = []
+    for region in new.regions:
+        source = named[best[region.index] - 1] if shared[region.index, best[region.index]] else None
+        regions.append(region if source is None else replace(region, kind=source.kind, kind_score=source.kind_score))
+    return replace(new, regions=tuple(regions))
 
 
 def _fuse(

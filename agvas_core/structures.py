@@ -48,6 +48,8 @@ class Region:
         centroid_yx: mean row and column in px.
         place: where it lies, in words ("upper left", "center", ...; see regions.PLACES).
         score: highest anomaly probability inside, 0 to 1.
+        kind: the likeliest kind of defect under it ("scratch"), "" when the engine cannot tell.
+        kind_score: probability of that kind, 0 to 1.
     """
 
     index: int
@@ -57,6 +59,8 @@ class Region:
     centroid_yx: tuple[float, float]
     place: str
     score: float
+    kind: str = ""
+    kind_score: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)

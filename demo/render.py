@@ -164,6 +164,8 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
         "regions": [
             {
                 "index": region.index,
+                "kind": region.kind,
+                "kind_score": round(region.kind_score, 4),
                 "place": region.place,
                 "box_xyxy": list(region.box_xyxy),
                 "area_px": region.area_px,

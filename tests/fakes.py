@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 from scipy import ndimage
 
-from agvas_core.regions import make_prediction
+from agvas_core.regions import make_prediction, with_kinds
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -104,7 +104,7 @@ class FakeEngine:
     def predict(self, image: InspectionImage, request: Request) -> Prediction:
         """Return the rule's prediction."""
         found = blob_maps(image.rgb)
-        return make_prediction(
+        prediction = make_prediction(
             image_id=image.image_id,
             p_seg=found,
             p_nor=1 - found,
@@ -114,6 +114,7 @@ class FakeEngine:
             min_area_px=request.min_area_px,
             roi_xyxy=request.roi_xyxy,
         )
+        return with_kinds(prediction, [("stain", 0.9), ("hole", 0.4)])
 
 
 def untrained_engine() -> FakeEngine:

@@ -7,7 +7,15 @@ import time
 import numpy as np
 import pytest
 
-from agvas_core.regions import PLACES, find_regions, make_prediction, place_of, rethreshold
+from agvas_core.regions import (
+    PLACES,
+    find_regions,
+    make_prediction,
+    place_of,
+    region_labels,
+    rethreshold,
+    with_kinds,
+)
 
 
 def _maps(shape=(90, 120)):
@@ -117,3 +125,31 @@ def test_thousands_of_specks_stay_fast():
     regions = find_regions(scores > 0.98, scores)
     assert len(regions) > 10_000
     assert time.perf_counter() - start < 3.0
+
+
+def test_labels_have_the_regions_indices():
+    prediction = make_prediction(**_maps())
+    labels = region_labels(prediction.pred_mask)
+    for region in prediction.regions:
+        left, top, right, bottom = region.box_xyxy
+        assert np.all(labels[top:bottom, left:right] == region.index)
+    np.testing.assert_array_equal(labels > 0, prediction.pred_mask)
+
+
+def test_a_region_keeps_the_kind_of_what_it_overlaps_most():
+    prediction = make_prediction(**_maps())
+    assert [r.kind for r in prediction.regions] == ["", ""]
+    named = with_kinds(prediction, [("scratch", 0.9), ("hole", 0.6)])
+    assert [(r.kind, r.kind_score) for r in named.regions] == [("scratch", 0.9), ("hole", 0.6)]
+    only_small = rethreshold(named, alpha=0.0, threshold=0.75)  # the large one is at 0.7 there
+    assert [(r.index, r.kind) for r in only_small.regions] == [(1, "hole")]
+    everything = rethreshold(named, threshold=0.05)  # one region that holds both: the larger part names it
+    assert [r.kind for r in everything.regions] == ["scratch"]
+    assert rethreshold(named, threshold=0.95).regions == ()
+
+
+def test_a_region_where_none_was_has_no_kind():
+    p = np.zeros((20, 20), np.float32)
+    p[2:5, 2:5], p[10:12, 10:12] = 0.9, 0.4
+    named = with_kinds(make_prediction(image_id="a", p_seg=p, p_nor=1 - p, p_ano=p), [("scratch", 0.9)])
+    assert [r.kind for r in rethreshold(named, threshold=0.3).regions] == ["scratch", ""]

@@ -136,8 +136,8 @@ def evaluate(
     """Measure an engine on labelled images: AP, F1-max, IoU_ano, IoU_nor and more."""
     from tqdm import tqdm
 
-    from agvas_core.engines.ask import predictor
     from agvas_core.data.mvtec_folder import find_samples
+    from agvas_core.engines.ask import predictor
     from agvas_core.evaluation.protocol import evaluate_folder
     from agvas_core.evaluation.report import markdown_table, to_json
 
@@ -300,8 +300,8 @@ def _print_facts(facts: dict[str, Any]) -> None:
     for region in facts["regions"][:20]:
         box = ",".join(str(v) for v in region["box_xyxy"])
         typer.echo(
-            f"  {region['index']:>3}  {region['place']:<12} box {box}  {region['area_px']} px "
-            f"({region['area_percent']:.2f} %)  score {region['score']:.2f}"
+            f"  {region['index']:>3}  {region['kind'] or '-':<14} {region['place']:<12} box {box}  "
+            f"{region['area_px']} px ({region['area_percent']:.2f} %)  score {region['score']:.2f}"
         )
     if len(facts["regions"]) > 20:
         typer.echo(f"  ... and {len(facts['regions']) - 20} smaller ones")

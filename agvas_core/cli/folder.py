@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from agvas_core.engines.ask import Reply, ask
 from agvas_core.data.mvtec_folder import SUFFIXES
+from agvas_core.engines.ask import Reply, ask
 from agvas_core.engines.base import Engine
 from agvas_core.processing import open_image
 from agvas_core.structures import Request
 
-COLUMNS = ("image", "verdict", "score", "regions", "area_percent", "largest_place", "text", "seconds", "error")
+COLUMNS = (
+    "image", "verdict", "score", "regions", "area_percent", "largest_place", "largest_kind", "text", "seconds", "error",
+)  # fmt: skip
 _JOURNAL = "journal.jsonl"
 
 
@@ -96,6 +98,7 @@ def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
         "regions": len(prediction.regions),
         "area_percent": round(100 * float(prediction.pred_mask.mean()), 4),
         "largest_place": prediction.regions[0].place if prediction.regions else "",
+        "largest_kind": prediction.regions[0].kind if prediction.regions else "",
         "details": verdict_facts(prediction, engine.card, reply.done.mode, name),
     }
 

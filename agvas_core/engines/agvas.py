@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
@@ -23,7 +24,7 @@ from agvas_core.prompts import (
     build_instruction,
     choose_mode,
 )
-from agvas_core.regions import make_prediction
+from agvas_core.regions import make_prediction, region_labels, with_kinds
 from agvas_core.structures import (
     MODES,
     Conversation,
@@ -45,6 +46,8 @@ from agvas_core.tokenizer import encode_chat
 NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
 NO_ANCHORS = "The words ended without a mask, so the mask was asked for directly."
 UNTRAINED = "UNTRAINED: this engine's weights are random, so neither its mask nor its words mean anything."
+KINDS_ASKED = 12  # regions whose kind of defect is read, largest first
+MASK_VALUES = 2**24  # of region masks held at a time, so that a photo of 40 MP does not need gigabytes
 HISTORY_EXCHANGES = 2  # earlier exchanges about the image that the small model reads; it was trained on short talks
 
 
@@ -192,6 +195,7 @@ class _Reply:
                 if len(states) == len(ANCHOR_TOKENS):
                     self.clock.lap("words")
                     prediction = predictor.decode_states(torch.stack(states)[None], self.encoded, **self._options())
+                    prediction = self._named(prediction)
                     self.clock.lap("mask")
                     yield MaskReady(prediction)
                     shown = True
@@ -229,7 +233,19 @@ class _Reply:
         return {"threshold": r.threshold, "alpha": r.alpha, "min_area_px": r.min_area_px, "roi_xyxy": r.roi_xyxy}
 
     def _decode(self, prefix: Prefix) -> Prediction:
-        return self.predictor.decode(prefix, self.encoded, **self._options())
+        return self._named(self.predictor.decode(prefix, self.encoded, **self._options()))
+
+    def _named(self, prediction: Prediction) -> Prediction:
+        """Return the prediction with the kinds of defect of its largest regions; the encoder does not run again."""
+        count = min(KINDS_ASKED, len(prediction.regions))
+        labels = region_labels(prediction.pred_mask) if count else np.zeros((1, 1), dtype=np.int64)
+        step = max(1, MASK_VALUES // labels.size)
+        kinds: list[tuple[str, float]] = []
+        for start in range(0, count, step):
+            indices = np.arange(start + 1, min(start + step, count) + 1)
+            masks = torch.from_numpy(labels[None] == indices[:, None, None])  # (R, H, W)
+            kinds += self.predictor.region_kinds(self.encoded, masks)
+        return with_kinds(prediction, kinds)
 
     def _adjust(self, glance: Prediction) -> Prediction:
         """Return the glance under the request's threshold and region of interest."""

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 import agvas_core
 from agvas_core.cli.app import app, main
-from agvas_core.regions import make_prediction
+from agvas_core.regions import make_prediction, with_kinds
 from agvas_core.structures import Done, EngineCard, MaskReady, Notice, Stage, TextDelta
 
 ROOT = Path(__file__).parent.parent.parent
@@ -41,18 +41,17 @@ class BrightEngine:
             yield Notice("Nothing to segment.")
             yield Done("chat", {"looking": 0.1})
             return
-        yield MaskReady(
-            make_prediction(
-                image_id=image.image_id,
-                p_seg=p,
-                p_nor=1 - p,
-                p_ano=p,
-                threshold=request.threshold,
-                alpha=request.alpha,
-                min_area_px=request.min_area_px,
-                roi_xyxy=request.roi_xyxy,
-            )
+        prediction = make_prediction(
+            image_id=image.image_id,
+            p_seg=p,
+            p_nor=1 - p,
+            p_ano=p,
+            threshold=request.threshold,
+            alpha=request.alpha,
+            min_area_px=request.min_area_px,
+            roi_xyxy=request.roi_xyxy,
         )
+        yield MaskReady(with_kinds(prediction, [("stain", 0.8)]))
         yield TextDelta("It is ")
         yield TextDelta("bright.")
         yield Done("direct", {"looking": 0.1})
@@ -101,7 +100,7 @@ def test_predict_prints_words_verdict_and_regions_and_writes_the_files(run, phot
     result = run("predict", photo, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "It is bright." in result.output and "1 anomalous region" in result.output
-    assert "upper right" in result.output
+    assert "upper right" in result.output and "stain" in result.output
     mask = np.asarray(Image.open(tmp_path / "out" / "mask.png"))
     assert mask.shape == (40, 60) and (mask == 255).sum() == 150
     assert np.asarray(Image.open(tmp_path / "out" / "map.png")).max() == round(65535 * 250 / 255)
@@ -109,6 +108,7 @@ def test_predict_prints_words_verdict_and_regions_and_writes_the_files(run, phot
     assert width * 40 == height * 60
     facts = json.loads((tmp_path / "out" / "regions.json").read_text())
     assert facts["verdict"] == "anomaly" and facts["regions"][0]["box_xyxy"] == [40, 5, 55, 15]
+    assert (facts["regions"][0]["kind"], facts["regions"][0]["kind_score"]) == ("stain", 0.8)
 
 
 def test_predict_json_is_nothing_but_json(run, photo):
@@ -169,6 +169,7 @@ def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, p
     with (out / "results.csv").open(newline="") as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert rows["deep/part.png"]["verdict"] == "anomaly" and rows["deep/part.png"]["largest_place"] == "upper right"
+    assert rows["deep/part.png"]["largest_kind"] == "stain" and rows["dark.jpg"]["largest_kind"] == ""
     assert rows["dark.jpg"]["verdict"] == "normal"
     assert "is a PDF" in rows["broken.png"]["error"]
     assert (out / "masks" / "deep" / "part.png.png").exists() and (out / "overlays" / "dark.jpg.png").exists()
