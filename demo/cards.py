@@ -1,23 +1,19 @@
-"""The page's pieces of HTML: header, reply, picture, verdict, regions, images, examples; foreign words are escaped."""
+"""The page's pieces of HTML: header, reply, picture, verdict, images, examples; foreign words are escaped."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 from agvas_core.structures import EngineCard, InspectionImage
-from demo.i18n import mode_name, say
+from demo.i18n import mode_name, percent, say
 from demo.session import Exchange, Reply, Session
 
 VIEWS = ("overlay", "photo", "mask", "heat")
 
 
-def percent(share: float) -> str:
-    """Return a percentage with as many digits as it needs."""
-    return "<0.1 %" if 0 < share < 0.095 else f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
-
-
-def _flag(value: bool) -> str:
+def flag(value: bool) -> str:
+    """Return an ARIA attribute's value."""
     return str(value).lower()
 
 
@@ -31,9 +27,23 @@ def _s(seconds: float) -> str:
 def header(lang: str) -> str:
     """The page's title line."""
     return f"""<header class="agv-header"><div class="agv-logo" aria-hidden="true"></div>
-<div class="agv-title"><h1>AG-VAS Chat</h1><p>{say("tagline", lang)}</p></div>
-<details class="agv-help"><summary aria-label="{say("help", lang)}" title="{say("help", lang)}">?</summary>
-<p>{say("help_body", lang)}</p></details></header>"""
+<div class="agv-title"><h1>AG-VAS Chat</h1><p>{say("tagline", lang)}</p></div></header>"""
+
+
+def card_button(name: str, lang: str) -> str:
+    """The button that opens the engine's card, with the engine's name where there is no choice of engines."""
+    who = f'<span class="agv-who">{escape(name)}</span>' if name else ""
+    return (
+        f'<button type="button" class="agv-tool" data-agv-panel="agv-card" aria-expanded="false" '
+        f'aria-controls="agv-card" title="{say("card_title", lang)}">{who}{say("card", lang)}</button>'
+    )
+
+
+def help_button(lang: str) -> str:
+    """The question mark, with keys and what the sliders mean."""
+    name = say("help", lang)
+    return f"""<details class="agv-help"><summary aria-label="{name}" title="{name}">?</summary>
+<div class="agv-pop"><p>{say("help_body", lang)}</p><p>{say("help_knobs", lang)}</p></div></details>"""
 
 
 def banner(card: EngineCard | None, lang: str) -> str:
@@ -48,14 +58,15 @@ def welcome(lang: str) -> str:
     return f'<div class="agv-welcome"><h2>{say("welcome", lang)}</h2><p>{say("welcome_sub", lang)}</p></div>'
 
 
-def examples(items: Sequence[tuple[str, str]], lang: str) -> str:
-    """The clickable examples from (thumbnail URL, caption) pairs."""
+def examples(items: Sequence[tuple[str, str, str]], lang: str) -> str:
+    """The clickable examples from (thumbnail URL, caption, question) triples."""
     if not items:
         return ""
     cards = "".join(
-        f'<button type="button" class="agv-example" data-agv="example" data-value="{i}" title="{escape(caption)}">'
+        f'<button type="button" class="agv-example" data-agv="example" data-value="{i}" '
+        f'data-words="{escape(words)}" title="{escape(caption)}: {escape(words)}">'
         f'<img src="{escape(url)}" alt="" loading="lazy"><span>{escape(caption)}</span></button>'
-        for i, (url, caption) in enumerate(items)
+        for i, (url, caption, words) in enumerate(items)
     )
     return f'<section class="agv-examples" aria-label="{say("examples", lang)}">{cards}</section>'
 
@@ -76,21 +87,6 @@ def images(session: Session) -> str:
             f"{' · ' + say('current', lang) if current else ''}</span></button>"
         )
     return f'<section class="agv-shots" aria-label="{say("images", lang)}">{"".join(buttons)}</section>'
-
-
-def about_mode(mode: str, lang: str) -> str:
-    """One line about the chosen mode."""
-    return f'<p class="agv-about" aria-live="polite">{say("about_" + mode, lang)}</p>'
-
-
-def engine_card(card: EngineCard) -> str:
-    """The engine's card as a small table."""
-    rows = {
-        "Name": card.name, "Weights": card.weights, "Licence": card.licence, "Device": card.device,
-        "Memory": f"{card.memory_mb:.0f} MB", "Modes": ", ".join(mode_name(m) for m in card.modes),
-    }  # fmt: skip
-    body = "".join(f"<tr><th scope='row'>{k}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
-    return f'<p class="agv-about">{escape(card.description)}</p><table class="agv-card">{body}</table>'
 
 
 # --- one exchange ---
@@ -117,9 +113,11 @@ def question(session: Session, exchange: Exchange) -> str:
 
 def reply_head(reply: Reply, lang: str) -> str:
     """Who answered, mode and seconds; then the verdict."""
-    mode = mode_name(reply.mode or reply.request.mode, lang)
+    mode = mode_name(reply.mode or reply.request.mode, lang) if reply.compared is None else say("compare", lang)
     times = []
-    if reply.mask_s is not None:
+    if reply.compared is not None and reply.total_s is not None:
+        times.append(say("total_s", lang, s=_s(reply.total_s)))
+    elif reply.mask_s is not None:
         times.append(say("mask_s", lang, s=_s(reply.mask_s)))
         if reply.total_s is not None and reply.text:
             times.append(
@@ -130,7 +128,8 @@ def reply_head(reply: Reply, lang: str) -> str:
     tip = ", ".join(f"{name} {value:.2f} s" for name, value in reply.seconds.items())
     who = f"<strong>{escape(reply.card.name)}</strong><span>{mode}</span>"
     when = f'<span class="agv-time" title="{escape(tip)}">{", ".join(times)}</span>' if times else ""
-    return f'<div class="agv-head">{who}{when}</div>{verdict(reply, lang)}'
+    badge = verdict(reply, lang) if reply.compared is None else ""
+    return f'<div class="agv-head">{who}{when}</div>{badge}'
 
 
 def verdict(reply: Reply, lang: str) -> str:
@@ -187,7 +186,7 @@ def picture(reply: Reply, photo_url: str, name: str, lang: str) -> str:
         for view in ("overlay", "mask", "heat")
     )
     views = "".join(
-        f'<button type="button" data-agv-view="{view}" aria-pressed="{_flag(view == "overlay")}">'
+        f'<button type="button" data-agv-view="{view}" aria-pressed="{flag(view == "overlay")}">'
         f"{say(view, lang)}</button>"
         for view in VIEWS
     )
@@ -211,11 +210,30 @@ def chips(reply: Reply, lang: str) -> str:
         f'<button type="button" class="agv-chip" data-agv="region" data-reply="{reply.reply_id}" '
         f'data-value="{r["index"]}" '
         f'aria-pressed="{str(r["index"] == reply.selected_region).lower()}"><b>{r["index"]}</b>'
-        f"{say(r['place'], lang)}<span>{percent(r['area_percent'])}</span></button>"
+        f"{kind(r, lang)}{say(r['place'], lang)}<span>{percent(r['area_percent'])}</span></button>"
         for r in regions[:8]
     )
     more = f'<span class="agv-more">+{len(regions) - 8}</span>' if len(regions) > 8 else ""
     return f'<div class="agv-chips">{buttons}{more}</div>' if buttons else ""
+
+
+def kind(region: Mapping[str, object], lang: str) -> str:
+    """The likeliest kind of defect, with a question mark below one half; nothing when the engine cannot tell."""
+    sure = float(str(region["kind_score"]))
+    if not region["kind"]:
+        return ""
+    word = say(str(region["kind"]), lang) + ("" if sure >= 0.5 else "?")
+    tip = say("kind_tip", lang, p=f"{100 * sure:.0f} %")
+    return f'<em class="agv-kind" title="{escape(tip)}">{escape(word)}</em>'
+
+
+def comparison(panels: Sequence[tuple[str, str]], lines: Sequence[str], lang: str) -> str:
+    """What the masks of two images measure, then the images side by side: (title, content) each."""
+    said = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    label = say("compare_measured", lang)
+    facts = f'<div class="agv-measured"><b>{label}</b><ul>{said}</ul></div>' if lines else ""
+    pair = "".join(f'<div class="agv-part"><h2>{escape(title)}</h2>{content}</div>' for title, content in panels)
+    return f'{facts}<div class="agv-pair">{pair}</div>'
 
 
 def notes(reply: Reply, lang: str) -> str:
@@ -227,73 +245,46 @@ def notes(reply: Reply, lang: str) -> str:
     return "".join(lines)
 
 
-def plain_text(reply: Reply, lang: str) -> str:
-    """The reply as plain words, for the clipboard: verdict, regions, words."""
-    lines = []
-    if reply.facts and reply.card.trained:
+def plain_text(reply: Reply, lang: str, measured: Sequence[str] = ()) -> str:
+    """The reply as plain words, for the clipboard: verdict, regions, words; or what a comparison measured."""
+    lines = list(measured)
+    if reply.compared is None and reply.facts and reply.card.trained:
         regions = reply.facts["regions"]
         assert isinstance(regions, list)
         score = f"{float(str(reply.facts['score'])):.2f}"
         lines.append(f"{say('verdict_' + str(reply.facts['verdict']), lang)} ({score})")
-        lines += [f"{r['index']}. {say(r['place'], lang)}, {percent(r['area_percent'])}" for r in regions]
+        for r in regions:
+            kind = f"{say(r['kind'], lang)}, " if r["kind"] else ""
+            lines.append(f"{r['index']}. {kind}{say(r['place'], lang)}, {percent(r['area_percent'])}")
     return "\n".join([*lines, reply.text.strip(), *reply.notices]).strip()
 
 
 def foot(reply: Reply, name: str, selected: bool, lang: str) -> str:
-    """Downloads, copy, and the button that gives the reply to the side panel."""
-    links = adjust = ""
-    if reply.assets and reply.card.trained:
-        stem = escape(name.rsplit(".", 1)[0] or "image")
-        files = {"mask": "mask.png", "map": "map.png", "json": "regions.json"}
-        links = "".join(
-            f'<a href="{escape(reply.assets[kind])}" download="{stem}_{file}" '
-            f'aria-label="{say("download", lang)} {file}">{file}</a>'
-            for kind, file in files.items()
-            if kind in reply.assets
-        )
-        adjust = (
-            f'<button type="button" data-agv="reply" data-value="{reply.reply_id}" aria-pressed="{_flag(selected)}" '
-            f'title="{say("adjust_tip", lang)}">{say("adjust", lang)}</button>'
-        )
-    words = plain_text(reply, lang)
-    copy = (
-        f'<button type="button" data-agv-copy="{escape(words)}" data-done="{say("copied", lang)}">'
-        f"{say('copy', lang)}</button>"
-        if words
-        else ""
-    )
-    return f'<div class="agv-files">{links}{adjust}{copy}</div>' if links or copy else ""
-
-
-# --- side panel ---
-
-
-def regions_table(reply: Reply | None, lang: str) -> str:
-    """The selected reply's regions with their measures."""
-    if reply is None or not reply.facts or not reply.card.trained:
-        return f'<p class="agv-about">{say("no_selected", lang)}</p>'
-    old = f'<p class="agv-about">{say("too_old", lang)}</p>' if reply.prediction is None else ""
-    regions = reply.facts["regions"]
-    assert isinstance(regions, list)
-    if not regions:
-        return f'<p class="agv-about agv-calm">{say("verdict_normal", lang)}</p>{old}'
-    head = "".join(f'<th scope="col">{say(k, lang)}</th>' for k in ("place", "share", "area", "score"))
-    rows = "".join(
-        f'<tr aria-selected="{str(r["index"] == reply.selected_region).lower()}" title="{say("box", lang)}: '
-        f'{", ".join(map(str, r["box_xyxy"]))}"><td>'
-        f'<button type="button" data-agv="region" data-reply="{reply.reply_id}" '
-        f'data-value="{r["index"]}" aria-pressed="{str(r["index"] == reply.selected_region).lower()}" '
-        f'aria-label="{say("region_1", lang)}: {r["index"]}">{r["index"]}</button></td><td>{say(r["place"], lang)}</td>'
-        f"<td>{percent(r['area_percent'])}</td><td>{r['area_px']:,} px</td><td>{r['score']:.2f}</td></tr>"
-        for r in regions[:40]
+    """Downloads, and the button that gives the reply to the side panel."""
+    if not reply.assets or not reply.card.trained:
+        return ""
+    stem = escape(name.rsplit(".", 1)[0] or "image")
+    files = {"mask": "mask.png", "map": "map.png", "json": "regions.json"}
+    links = "".join(
+        f'<a href="{escape(reply.assets[kind])}" download="{stem}_{file}" '
+        f'aria-label="{say("download", lang)} {file}">{file}</a>'
+        for kind, file in files.items()
+        if kind in reply.assets
     )
     return (
-        f'<div class="agv-table-box"><table class="agv-table"><thead><tr><th scope="col">#</th>{head}</tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>{old}"
+        f'{links}<button type="button" data-agv="reply" data-value="{reply.reply_id}" aria-pressed="{flag(selected)}" '
+        f'title="{say("adjust_tip", lang)}">{say("adjust", lang)}</button>'
     )
 
 
-def selected_title(reply: Reply | None, lang: str) -> str:
-    """The side panel's heading of the selected reply, with its verdict."""
-    title = f'<h2 class="agv-h2">{say("selected", lang)}</h2>'
-    return title + (verdict(reply, lang) if reply is not None else "")
+def copy_button(words: str, lang: str) -> str:
+    """The button that puts the reply's words on the clipboard."""
+    if not words:
+        return ""
+    done = say("copied", lang)
+    return f'<button type="button" data-agv-copy="{escape(words)}" data-done="{done}">{say("copy", lang)}</button>'
+
+
+def files(*buttons: str) -> str:
+    """A row of downloads and buttons; nothing when there are none."""
+    return f'<div class="agv-files">{"".join(buttons)}</div>' if any(buttons) else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import cards
+from demo import cards, compare, panel
 from demo.i18n import say
 from demo.session import Reply, Session
 
@@ -16,23 +16,46 @@ Part = tuple[str, str]  # ("html" | "text", content)
 def reply_parts(session: Session, reply: Reply) -> list[Part]:
     """The engine's side: who, verdict, picture, words, downloads; the words first where they came first."""
     lang = session.lang
-    image_id = reply.request.image_id or ""
-    image = session.images.get(image_id)
-    name = image.name if image else "image"
-    photo_url = session.photo_urls.get(image_id, "")
-    picture = None
-    if reply.facts:
-        picture = cards.picture(reply, photo_url, name, lang)
-    elif reply.running and not (reply.request.mode == "chat" and reply.text):
-        words_only = reply.request.mode == "chat"
-        picture = cards.skeleton(reply, None if words_only else image, photo_url, lang)
+    picture = _comparison(session, reply) if reply.compared else _picture(session, reply)
     words: list[Part] = [("text", reply.text)] if reply.text else []
     middle: list[Part] = [("html", picture)] if picture else []
     foot = cards.notes(reply, lang)
     if not reply.running:
-        foot += cards.foot(reply, name, reply.reply_id == session.selected_reply_id, lang)
+        copied = cards.plain_text(reply, lang, compare.sentences(session, reply, lang))
+        foot += cards.files("" if reply.compared else _downloads(session, reply), cards.copy_button(copied, lang))
     parts = [("html", cards.reply_head(reply, lang)), *(words + middle if reply.text_first else middle + words)]
     return [*parts, ("html", foot)] if foot else parts
+
+
+def _picture(session: Session, reply: Reply) -> str:
+    """The picture in its views, its skeleton while it is computed, or nothing."""
+    image_id = reply.request.image_id or ""
+    image, url = session.images.get(image_id), session.photo_urls.get(image_id, "")
+    if reply.facts:
+        return cards.picture(reply, url, image.name if image else "image", session.lang)
+    words_only = reply.request.mode == "chat"
+    if not reply.running or (words_only and reply.text):
+        return ""
+    return cards.skeleton(reply, None if words_only else image, url, session.lang)
+
+
+def _downloads(session: Session, reply: Reply) -> str:
+    image = session.images.get(reply.request.image_id or "")
+    selected = reply.reply_id == session.selected_reply_id
+    return cards.foot(reply, image.name if image else "image", selected, session.lang)
+
+
+def _comparison(session: Session, reply: Reply) -> str:
+    """Both images with their verdicts and masks, and the measured difference."""
+    lang = session.lang
+    panels = []
+    for part in reply.parts:
+        image = session.images.get(part.request.image_id or "")
+        title = compare.name_of(session, part, lang) + (f" · {image.name}" if image else "")
+        below = "" if reply.running else cards.files(_downloads(session, part))
+        content = cards.verdict(part, lang) + _picture(session, part) + below
+        panels.append((title, content + (cards.notes(part, lang) if part is not reply else "")))
+    return cards.comparison(panels, compare.sentences(session, reply, lang), lang)
 
 
 def messages(session: Session) -> list[dict[str, Any]]:
@@ -54,16 +77,16 @@ def _content(part: Part) -> Any:
 def side(session: Session) -> tuple[str, str]:
     """The selected reply's heading and table."""
     reply = session.selected
-    return cards.selected_title(reply, session.lang), cards.regions_table(reply, session.lang)
+    return panel.selected_title(reply, session.lang), panel.regions_table(reply, session.lang)
 
 
 def sliders(session: Session) -> tuple[Any, Any, Any]:
-    """The three sliders at the selected reply's values."""
-    reply = session.selected
-    if reply is None or not reply.facts:
-        return gr.skip(), gr.skip(), gr.skip()
-    facts = reply.facts
-    return gr.update(value=facts["threshold"]), gr.update(value=facts["alpha"]), gr.update(value=facts["min_area_px"])
+    """The three sliders at the selected reply's values, or at those that the next reply starts from."""
+    reply, knobs = session.selected, session.knobs
+    values: tuple[Any, ...] = (knobs.threshold, knobs.alpha, knobs.min_area_px)
+    if reply is not None and reply.facts:
+        values = tuple(reply.facts[key] for key in ("threshold", "alpha", "min_area_px"))
+    return gr.update(value=values[0]), gr.update(value=values[1]), gr.update(value=values[2])
 
 
 def box_waiting(lang: str, *, clear: bool) -> Any:

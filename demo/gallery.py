@@ -1,4 +1,4 @@
-"""The clickable examples: assets/examples/examples.json = [{file, mode, instruction, caption}, ...]."""
+"""The clickable examples: assets/examples/examples.json = [{file, mode, instruction, ...}, ...]; see Example."""
 
 from __future__ import annotations
 
@@ -16,18 +16,19 @@ from demo.session import FileStore
 
 log = logging.getLogger(__name__)
 
-MAX_EXAMPLES = 8
+MAX_EXAMPLES = 12
 
 
 @dataclass(frozen=True)
 class Example:
-    """One example: a photo, how to ask about it, and its caption in English and (optional) Chinese."""
+    """One example: a photo, how to ask about it, its caption in both languages, and what normal looks like there."""
 
     path: Path
     mode: Mode
     instruction: str
     caption: str
     caption_zh: str = ""
+    normal_description: str = ""
 
 
 def read_examples(folder: Path) -> list[Example]:
@@ -42,10 +43,14 @@ def read_examples(folder: Path) -> list[Example]:
         if mode not in MODES or not path.is_relative_to(folder.resolve()) or not path.is_file():
             log.warning("example left out: %s", entry)
             continue
-        caption = str(entry.get("caption") or path.stem)
         found.append(
             Example(
-                path, cast(Mode, mode), str(entry.get("instruction", "")), caption, str(entry.get("caption_zh", ""))
+                path=path,
+                mode=cast(Mode, mode),
+                instruction=str(entry.get("instruction", "")),
+                caption=str(entry.get("caption") or path.stem),
+                caption_zh=str(entry.get("caption_zh", "")),
+                normal_description=str(entry.get("normal_description", "")),
             )
         )
     return found

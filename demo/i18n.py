@@ -7,13 +7,18 @@ LANGUAGES: tuple[str, ...] = ("en", "zh")
 
 WORDS: dict[str, tuple[str, str]] = {
     "tagline": ("Upload an inspection photo, talk about it, get the defect’s mask.", "上传检测照片，边聊边得到缺陷掩码。"),
-    "language": ("中文", "English"),
+    "language": ("EN | 中", "EN | 中"),
     "language_tip": ("切换到中文", "Switch to English"),
     "help": ("How it works", "使用说明"),
     "help_body": (
-        "Add a photo with + (or paste, or drop it), ask a question, press Enter. Drag across a picture to compare it with the "
-        "photo. Esc stops a reply. The sliders on the side move the mask of the selected reply at once.",
-        "用 + 添加照片（也可粘贴或拖入），输入问题后按 Enter。在图上拖动可与原图对比；Esc 停止回复；侧栏滑块即时调整所选回复的掩码。",
+        "Add a photo with + (or paste or drop it), ask, and press Enter; Esc stops a reply, Shift+Enter makes a new line. "
+        "Drag across a picture to compare it with the photo, or click a region’s number to find it.",
+        "用 + 添加照片（也可粘贴或拖入），输入问题后按 Enter；Esc 停止回复，Shift+Enter 换行。在图上拖动可与原图对比，点击区域编号可定位该区域。",
+    ),
+    "help_knobs": (
+        "Threshold: how sure a pixel must be to count as anomalous; lower marks more. Alpha: which of the model’s two maps "
+        "weighs more, 1 the segmentation map, 0 the anomaly map. Both move the mask of the selected reply at once.",
+        "阈值：像素达到多大把握才算异常，越低标出越多。Alpha：模型两张图的权重，1 为分割图，0 为异常图。两者都会即时调整所选回复的掩码。",
     ),
     "welcome": ("Is this part good, and if not, where?", "这个零件合格吗？缺陷在哪里？"),
     "welcome_sub": (
@@ -30,7 +35,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "panel": ("Settings and selected reply", "设置与所选回复"),
     "engine": ("Engine", "引擎"),
     "engine_tip": ("Which model answers.", "由哪个模型回答。"),
-    "card": ("About this engine", "关于此引擎"),
+    "card": ("Card", "卡片"),
+    "card_title": ("About this engine", "关于此引擎"),
+    "close": ("Close", "关闭"),
     "mode": ("Mode", "模式"),
     "auto": ("Auto", "自动"),
     "direct": ("Direct", "直接分割"),
@@ -52,16 +59,27 @@ WORDS: dict[str, tuple[str, str]] = {
     "normal_tip": ("One sentence about a good part; used by Describe-plus.", "用一句话描述合格品；用于描述增强模式。"),
     "selected": ("Selected reply", "所选回复"),
     "threshold": ("Threshold", "阈值"),
-    "threshold_tip": ("How sure a pixel must be to count as anomalous.", "像素达到多大把握才算异常。"),
+    "threshold_tip": (
+        "How sure a pixel must be to count as anomalous. Moves the selected reply’s mask; new replies start from the value "
+        "you set last.",
+        "像素达到多大把握才算异常。即时调整所选回复的掩码；新回复从你最后设定的值开始。",
+    ),
     "alpha": ("Alpha", "Alpha 融合"),
     "alpha_tip": (
-        "Balance of the two maps: 1 is the segmentation map, 0 the anomaly map.",
-        "两张图的权重：1 为分割图，0 为异常图。",
+        "Balance of the two maps: 1 is the segmentation map, 0 the anomaly map. Moves the selected reply’s mask; new replies "
+        "start from the value you set last.",
+        "两张图的权重：1 为分割图，0 为异常图。即时调整所选回复的掩码；新回复从你最后设定的值开始。",
     ),
     "min_area": ("Smallest region (px)", "最小区域（像素）"),
-    "min_area_tip": ("Regions with fewer pixels are dropped.", "像素更少的区域会被忽略。"),
+    "min_area_tip": (
+        "Regions with fewer pixels are dropped from the selected reply’s mask; new replies start from the value you set last.",
+        "从所选回复的掩码中去掉像素更少的区域；新回复从你最后设定的值开始。",
+    ),
     "no_selected": ("Masks will be listed here.", "掩码将列在这里。"),
-    "next_reply": ("Applies to the next reply.", "用于下一条回复。"),
+    "next_reply": (
+        "The sliders move this reply’s mask at once. A new reply starts from the values you set last by hand.",
+        "滑块即时调整此回复的掩码。新回复从你最后手动设定的值开始。",
+    ),
     "too_old": ("This reply is too old to be changed; use retry.", "此回复太旧，无法调整；请重试。"),
     "overlay": ("Overlay", "叠加"),
     "photo": ("Photo", "照片"),
@@ -84,6 +102,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "thinking": ("Starting", "正在开始"),
     "waiting": ("Waiting for {n} earlier question(s)", "前面还有 {n} 个问题"),
     "table": ("Regions", "区域"),
+    "kind": ("Kind", "类型"),
+    "kind_tip": ("Likeliest kind of defect, {p} sure", "最可能的缺陷类型，把握 {p}"),
     "place": ("Place", "位置"),
     "area": ("Area", "面积"),
     "share": ("Share", "占比"),
@@ -126,6 +146,38 @@ WORDS: dict[str, tuple[str, str]] = {
     "no_examples": ("The example images are not installed.", "示例图像未安装。"),
     "example_missing": ("The example image {name} could not be read.", "无法读取示例图像 {name}。"),
     "about_image": ("About image {n}, {name}.", "关于图像 {n}：{name}。"),
+    "compare": ("Comparison", "对比"),
+    "compare_measured": ("Measured on the two masks, not the model’s words", "由两张掩码测得，非模型文字"),
+    "compare_anomaly": (
+        "{name}: anomaly, score {s}, {regions}, {share} of the image.", "{name}：异常，得分 {s}，{regions}，占图像 {share}。",
+    ),
+    "compare_normal": ("{name}: no anomaly found, highest suspicion {s}.", "{name}：未发现异常，最高可疑度 {s}。"),
+    "compare_both": ("{a} has {regions} {b}, and {area}.", "与{b}相比，{a}{regions}，{area}。"),
+    "compare_more": ("{regions} more than", "多 {regions}"),
+    "compare_fewer": ("{regions} fewer than", "少 {regions}"),
+    "compare_as_many": ("as many regions as", "区域数相同"),
+    "compare_larger": ("its marked share is {p} percentage points larger", "标出的占比高 {p} 个百分点"),
+    "compare_smaller": ("its marked share is {p} percentage points smaller", "标出的占比低 {p} 个百分点"),
+    "compare_equal_area": ("their marked shares are equal", "标出的占比相同"),
+    "compare_same": ("Both have the same number of regions and the same marked share.", "两者的区域数和占比相同。"),
+    "compare_settings": (
+        "The two masks now have different slider values, so compare with care.", "两张掩码的滑块数值不同，请谨慎比较。",
+    ),
+    "no_such_image": (
+        "There is no image {n} in this conversation (images: {count}). Name one that is there, or add it with +.",
+        "本次对话中没有图像 {n}（共 {count} 张）。请指定已有的图像，或用 + 添加。",
+    ),
+    "one_image": (
+        "There is only one image here so far. Add the other one with +, then ask to compare.",
+        "目前只有一张图像。请用 + 添加另一张，然后再要求对比。",
+    ),
+    "scratch": ("scratch", "划痕"), "crack": ("crack", "裂纹"), "hole": ("hole", "孔洞"), "pit": ("pit", "凹坑"),
+    "dent": ("dent", "凹陷"), "bump": ("bump", "凸起"), "stain": ("stain", "污渍"),
+    "discoloration": ("discoloration", "变色"), "contamination": ("contamination", "异物"), "fiber": ("fiber", "纤维"),
+    "missing part": ("missing part", "缺件"), "chipped edge": ("chipped edge", "崩边"),
+    "deformation": ("deformation", "变形"), "misprint": ("misprint", "印刷缺陷"),
+    "weave fault": ("weave fault", "织造缺陷"), "corrosion": ("corrosion", "腐蚀"), "burn": ("burn", "烧痕"),
+    "blur": ("blur", "模糊"), "foreign patch": ("foreign patch", "异质斑块"),
     "clear": ("New chat", "新对话"),
     "clear_tip": ("Forget this conversation and its images", "清除本次对话及其图像"),
     "you": ("You", "你"),
@@ -139,6 +191,11 @@ def say(key: str, lang: str = "en", **values: object) -> str:
         return key
     words = pair[1 if lang == "zh" else 0]
     return words.format(**values) if values else words
+
+
+def percent(share: float) -> str:
+    """Return a percentage with as many digits as it needs."""
+    return "<0.1 %" if 0 < share < 0.095 else f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
 
 
 def mode_name(mode: str, lang: str = "en") -> str:

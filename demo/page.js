@@ -1,4 +1,5 @@
-// What happens in the browser alone: views, the before/after slider, keys. Everything is delegated from the document,
+// What happens in the browser alone: views, the before/after slider, keys, scrolling, and the echo of a question until
+// the server's own message comes. Everything is delegated from the document,
 // because gradio redraws messages while a reply streams. Server events go through window.agvSend (the hidden bridge).
 (() => {
   const views = new Map(); // reply id -> {view, cut}, so that a redrawn picture looks as it did
@@ -32,7 +33,89 @@
     if (words) window.agvSend?.("edit", { value: words, reply: button.dataset.agvEdit });
   };
 
+  // --- the echo: a question shows at once, with a skeleton, before the server has answered ---
+
+  const scroller = () => document.querySelector("#agv-chat .bubble-wrap");
+  const rows = () => document.querySelectorAll("#agv-chat .bot-row").length;
+  let echoed = -1; // rows there were when the echo was shown
+  const dropEcho = () => {
+    document.getElementById("agv-echo")?.remove();
+    document.getElementById("agv-chat")?.classList.remove("agv-echoing");
+    echoed = -1;
+  };
+  const make = (tag, name, text = "") => Object.assign(document.createElement(tag), { className: name, textContent: text });
+  const echo = (words, pictures) => {
+    const wrap = scroller();
+    if (!wrap || (!words && !pictures.length)) return;
+    dropEcho();
+    const box = make("div", "agv-echo");
+    box.id = "agv-echo";
+    const said = make("div", "agv-question agv-echo-said");
+    for (const src of pictures) {
+      const photo = make("figure", "agv-asked");
+      photo.append(Object.assign(new Image(), { src, alt: "" }));
+      said.append(photo);
+    }
+    said.append(make("p", "agv-said", words));
+    const skeleton = make("div", "agv-skeleton agv-skeleton-bare");
+    skeleton.append(make("div", "agv-stage-name", "…"));
+    box.append(said, skeleton);
+    wrap.append(box);
+    document.getElementById("agv-chat").classList.add("agv-echoing");
+    echoed = rows();
+    pinned = true;
+    wrap.scrollTop = wrap.scrollHeight;
+    setTimeout(() => { if (box.isConnected) dropEcho(); }, 8000); // the question was refused
+  };
+  const send = () => {
+    const box = document.getElementById("agv-box");
+    if (!box?.querySelector(".submit-button:not([disabled])")) return;
+    echo(box.querySelector("textarea").value.trim(), [...box.querySelectorAll(".thumbnail-wrapper img, .thumbnail-item img")].map((i) => i.src));
+  };
+
+  // --- scrolling: the newest reply's head stays in view, unless the reader scrolls away ---
+
+  let pinned = false, known = 0;
+  const pin = () => {
+    const wrap = scroller();
+    if (!wrap) return;
+    const replies = wrap.querySelectorAll(".bot-row");
+    if (replies.length !== known) {
+      pinned = replies.length > known || pinned;
+      known = replies.length;
+    }
+    if (echoed >= 0 && replies.length !== echoed) dropEcho();
+    if (!pinned || !replies.length || echoed >= 0) return;
+    const reply = replies[replies.length - 1];
+    const asked = [...wrap.querySelectorAll(".user-row")].pop();
+    const first = reply.querySelector(".agv-verdict, .agv-measured, .agv-error") || !asked ? reply : asked;
+    const top = first.getBoundingClientRect().top - wrap.getBoundingClientRect().top + wrap.scrollTop;
+    wrap.scrollTop = Math.max(0, top - 8);
+  };
+  const release = (event) => { if (event.target.closest?.("#agv-chat")) pinned = false; };
+  for (const kind of ["wheel", "touchmove", "pointerdown"]) document.addEventListener(kind, release, { passive: true });
+  document.addEventListener("load", (event) => { if (event.target.closest?.("#agv-chat")) pin(); }, true); // sizes are known now
+
+  // --- popovers: the engine's card and the help ---
+
+  const closePopovers = (except) => {
+    for (const help of document.querySelectorAll(".agv-help[open]")) if (help !== except) help.open = false;
+    for (const button of document.querySelectorAll("[data-agv-panel][aria-expanded=true]"))
+      if (button !== except) openPanel(button, false);
+  };
+  const openPanel = (button, on) => {
+    button.setAttribute("aria-expanded", String(on));
+    const panel = document.getElementById(button.dataset.agvPanel);
+    panel.classList.toggle("agv-open", on);
+    if (on) panel.focus();
+  };
+
   document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-agv-panel]");
+    const help = event.target.closest(".agv-help");
+    if (!event.target.closest("#agv-card")) closePopovers(opener || help);
+    if (opener) return openPanel(opener, opener.getAttribute("aria-expanded") !== "true");
+    if (event.target.closest("#agv-box .submit-button")) send();
     const view = event.target.closest("[data-agv-view]");
     if (view) {
       const figure = view.closest(".agv-pic");
@@ -61,6 +144,7 @@
     if (action.dataset.agv === "example") {
       action.classList.add("agv-pressed");
       setTimeout(() => action.classList.remove("agv-pressed"), 600);
+      if (document.querySelector("#agv-box .submit-button")) echo(action.dataset.words, [action.querySelector("img").src]);
     }
     window.agvSend?.(action.dataset.agv, { value: action.dataset.value, reply: action.dataset.reply || null });
   });
@@ -79,14 +163,21 @@
       return askAgain(edit.querySelector("button"));
     }
     if (edit && event.key === "Escape") return void (edit.open = false);
+    const open = document.querySelector(".agv-help[open] summary, [data-agv-panel][aria-expanded=true]");
+    if (event.key === "Escape" && open) {
+      closePopovers();
+      return open.focus();
+    }
+    if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target.matches?.("#agv-box textarea")) send();
     if (event.key === "Escape" && !event.defaultPrevented) window.agvSend?.("halt", {});
-  });
+  }, true); // before gradio empties the box
 
   // Names for gradio's own icon-only controls, and uploads noticed as soon as their thumbnail appears.
   let thumbs = 0;
   let drawerMet = false;
   const tidy = () => {
-    document.querySelectorAll("figure.agv-pic[data-reply]").forEach(apply);
+    document.querySelectorAll(".agv-pic[data-reply]").forEach(apply);
+    pin();
     const handle = document.querySelector("#agv-drawer > button.label-wrap");
     if (handle && !drawerMet) {
       drawerMet = true; // on a phone the side panel starts as a closed drawer

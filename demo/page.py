@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,14 @@ from gradio.utils import get_upload_folder
 
 import demo
 from agvas_core.structures import MODES
-from demo import cards, draw, handlers
+from demo import cards, draw, handlers, panel
 from demo.desk import EngineDesk
 from demo.gallery import read_examples, thumbnails
-from demo.handlers import Settings, file_url
+from demo.handlers import Settings
 from demo.i18n import mode_name, say
+from demo.pictures import adjust, file_url, pick_region
 from demo.rest import build_segment
-from demo.session import FileStore, Session
+from demo.session import FileStore, Knobs, Session
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 FILE_TYPES = ["image", ".tif", ".tiff", ".bmp", ".webp"]
@@ -41,7 +43,10 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
     def example_strip(lang: str) -> str:
         captions = [(e.caption_zh or e.caption) if lang == "zh" else e.caption for e in examples]
-        return cards.examples(list(zip(thumbs, captions, strict=True)), lang)
+        words = [e.instruction for e in examples]
+        return cards.examples(list(zip(thumbs, captions, words, strict=True)), lang)
+
+    only = desk.default if len(desk.engine_ids) == 1 else ""
 
     with gr.Blocks(
         title="AG-VAS Chat",
@@ -53,9 +58,18 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         session = gr.State(Session(files), time_to_live=demo.CACHE_AGE_S, delete_callback=Session.close)
         bridge = gr.HTML("", js_on_load=BRIDGE_JS, elem_classes="agv-bridge")
         with gr.Row(elem_id="agv-top", equal_height=False):
-            header = gr.HTML(cards.header("en"))
+            header = gr.HTML(cards.header("en"), elem_id="agv-name")
             new = gr.Button(say("clear"), size="sm", elem_id="agv-new", scale=0)
+            engine = gr.Dropdown(
+                list(desk.engine_ids), value=desk.default, label=say("engine"), elem_id="agv-engine", container=False,
+                show_label=False, visible=len(desk.engine_ids) > 1, min_width=150, scale=0, filterable=False,
+            )  # fmt: skip
+            card_button = gr.HTML(cards.card_button(only, "en"), elem_id="agv-card-button")
             language = gr.Button(say("language"), size="sm", elem_id="agv-lang", scale=0)
+            help_button = gr.HTML(cards.help_button("en"), elem_id="agv-help")
+        with gr.Column(elem_id="agv-card"):
+            card = gr.HTML("")
+            card_text = gr.Markdown("")
         banner = gr.HTML("")
         with gr.Row(elem_id="agv-main"):
             with gr.Column(scale=7, elem_id="agv-talk"):
@@ -68,6 +82,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                     buttons=[],
                     height=None,
                     feedback_options=None,
+                    autoscroll=False,  # page.js scrolls: the verdict of a new reply stays in view
                     allow_tags=False,
                 )
                 shots = gr.HTML("")
@@ -88,77 +103,75 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 gr.Accordion(say("panel"), elem_id="agv-drawer") as drawer,
             ):
                 mode = gr.Radio(_modes("en"), value="auto", label=say("mode"), elem_id="agv-mode")
-                about = gr.HTML(cards.about_mode("auto", "en"))
+                about = gr.HTML(panel.about_mode("auto", "en"))
                 normal = gr.Textbox(
                     label=say("normal"), placeholder=say("normal_hint"), info=say("normal_tip"), lines=1, max_lines=3
                 )
-                title = gr.HTML(cards.selected_title(None, "en"))
+                title = gr.HTML(panel.selected_title(None, "en"))
                 threshold = gr.Slider(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
                 alpha = gr.Slider(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
                 smallest = gr.Slider(0, LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip"))
-                table = gr.HTML(cards.regions_table(None, "en"))
-                with gr.Accordion(say("card"), open=False) as about_engine:
-                    engine = gr.Dropdown(
-                        list(desk.engine_ids), value=desk.default, label=say("engine"), info=say("engine_tip"),
-                        visible=len(desk.engine_ids) > 1,
-                    )  # fmt: skip
-                    card = gr.HTML("")
-                    card_text = gr.Markdown("")
+                table = gr.HTML(panel.regions_table(None, "en"))
 
-        settings = [engine, mode, normal, threshold, alpha, smallest]
-        talk = [chat, box, shots, title, table]
+        settings = [engine, mode, normal]
         knobs = [threshold, alpha, smallest]
+        talk = [chat, box, shots, title, table, *knobs]
 
         # --- answering ---
 
-        def shown(current: Session) -> list[Any]:
-            return [draw.messages(current), cards.images(current), *draw.side(current)]
+        def shown(current: Session, box_now: Any, *, sliders: bool) -> list[Any]:
+            moved = draw.sliders(current) if sliders else (gr.skip(), gr.skip(), gr.skip())
+            return [draw.messages(current), box_now, cards.images(current), *draw.side(current), *moved]
+
+        def asked(current: Session, engine_id: str, mode: str, normal: str) -> Settings:
+            return Settings(engine_id, mode, normal, **asdict(current.knobs))  # not the sliders: they are the reply's
 
         def stream(current: Session, replies: Iterator[Any], *, clear: bool) -> Iterator[list[Any]]:
             try:
-                first = True
+                waiting = draw.box_waiting(current.lang, clear=clear)
                 for _ in replies:
-                    messages, images, heading, rows = shown(current)
-                    waiting = draw.box_waiting(current.lang, clear=clear) if first else gr.skip()
-                    first = False
-                    yield [messages, waiting, images, heading, rows]
+                    yield shown(current, waiting, sliders=False)
+                    waiting = gr.skip()
             except RuntimeError as busy:
                 gr.Warning(str(busy))
                 yield [gr.skip()] * len(talk)
                 return
-            messages, images, heading, rows = shown(current)
-            yield [messages, draw.box_ready(current.lang), images, heading, rows]
+            yield shown(current, draw.box_ready(current.lang), sliders=True)
 
         def on_submit(current: Session, message: dict[str, Any] | None, *values: Any) -> Iterator[list[Any]]:
             message = message or {}
             paths = [f if isinstance(f, str) else f["path"] for f in message.get("files") or []]
-            replies = handlers.ask(current, desk, message.get("text") or "", paths, Settings(*values))
+            replies = handlers.ask(current, desk, message.get("text") or "", paths, asked(current, *values))
             yield from stream(current, replies, clear=True)
 
         def on_retry(current: Session, *values: Any) -> Iterator[list[Any]]:
             index = len(current.exchanges) - 1  # gradio offers retry on the last reply only
-            yield from stream(current, handlers.ask_again(current, desk, index, Settings(*values)), clear=False)
+            yield from stream(current, handlers.ask_again(current, desk, index, asked(current, *values)), clear=False)
 
         def on_edit(current: Session, event: gr.EventData, *values: Any) -> Iterator[list[Any]]:
             ids = [exchange.reply.reply_id for exchange in current.exchanges]
             if event._data["reply"] in ids:
                 index, words = ids.index(event._data["reply"]), str(event._data["value"])
-                replies = handlers.ask_again(current, desk, index, Settings(*values), question=words)
+                replies = handlers.ask_again(current, desk, index, asked(current, *values), question=words)
                 yield from stream(current, replies, clear=False)
 
         def on_example(current: Session, event: gr.EventData, *values: Any) -> Iterator[list[Any]]:
             n = int(event._data["value"])
             if not 0 <= n < len(examples):
                 return
-            chosen = Settings(values[0], examples[n].mode, *values[2:])
-            replies = handlers.ask(current, desk, examples[n].instruction, [str(examples[n].path)], chosen)
-            yield from stream(current, replies, clear=False)
+            example = examples[n]
+            chosen = asked(current, values[0], example.mode, example.normal_description or values[2])
+            replies = handlers.ask(current, desk, example.instruction, [str(example.path)], chosen)
+            filled = gr.update(value=example.normal_description) if example.normal_description else gr.skip()
+            for update in stream(current, replies, clear=False):
+                yield [*update, filled]
+                filled = gr.skip()
 
         answering: dict[str, Any] = {**PRIVATE, "concurrency_limit": AT_ONCE, "concurrency_id": "answer"}
         box.submit(on_submit, [session, box, *settings], talk, **answering)
         chat.retry(on_retry, [session, *settings], talk, **answering)
         bridge.edit(on_edit, [session, *settings], talk, **answering)
-        bridge.example(on_example, [session, *settings], talk, **answering)
+        bridge.example(on_example, [session, *settings], [*talk, normal], **answering)
 
         def on_stop(current: Session) -> None:
             current.stop.set()
@@ -181,15 +194,13 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 gr.Warning(say("busy", current.lang))
                 return [gr.skip()] * len(talk)
             question = handlers.undo(current)
-            messages, images, heading, rows = shown(current)
-            return [messages, {"text": question, "files": []}, images, heading, rows]
+            return shown(current, {"text": question, "files": []}, sliders=True)
 
         def on_clear(current: Session) -> list[Any]:
             current.stop.set()
             with current.busy:
                 current.clear()
-            messages, images, heading, rows = shown(current)
-            return [messages, draw.box_ready(current.lang), images, heading, rows]
+            return shown(current, draw.box_ready(current.lang), sliders=True)
 
         chat.undo(on_undo, session, talk, **PRIVATE)
         new.click(on_clear, session, talk, **PRIVATE)
@@ -197,7 +208,8 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         # --- the selected reply ---
 
         def on_knob(current: Session, *values: float) -> list[Any]:
-            if handlers.adjust(current, float(values[0]), float(values[1]), int(values[2])) is None:
+            current.knobs = Knobs(float(values[0]), float(values[1]), int(values[2]))
+            if adjust(current, *values) is None:
                 return [gr.skip()] * 3
             return [draw.messages(current), *draw.side(current)]
 
@@ -209,7 +221,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
         def on_region(current: Session, event: gr.EventData) -> list[Any]:
             data = event._data
-            if handlers.pick_region(current, str(data["reply"]), int(data["value"])) is None:
+            if pick_region(current, str(data["reply"]), int(data["value"])) is None:
                 return [gr.skip()] * 6
             return [draw.messages(current), *draw.side(current), *draw.sliders(current)]
 
@@ -230,7 +242,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
         # --- words and cards ---
 
-        mode.change(lambda current, chosen: cards.about_mode(chosen, current.lang), [session, mode], about, **NOW)
+        mode.change(lambda current, chosen: panel.about_mode(chosen, current.lang), [session, mode], about, **NOW)
 
         def on_engine(current: Session, engine_id: str) -> list[Any]:
             try:
@@ -238,9 +250,15 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             except Exception as error:
                 sentence = say("engine_missing", current.lang, name=engine_id, e=error)
                 return ["", f'<p class="agv-error" role="alert">{cards.escape(sentence)}</p>', ""]
-            return [cards.banner(found, current.lang), cards.engine_card(found), found.markdown]
+            return [cards.banner(found, current.lang), panel.engine_card(found), found.markdown]
 
-        gr.on([page.load, engine.change], on_engine, [session, engine], [banner, card, card_text], **PRIVATE)
+        def on_name(current: Session, engine_id: str) -> str:
+            found = desk.loaded(engine_id)
+            return cards.card_button(found.card.name if found and only else "", current.lang)
+
+        about_it = [banner, card, card_text]
+        described = gr.on([page.load, engine.change], on_engine, [session, engine], about_it, **PRIVATE)
+        described.then(on_name, [session, engine], card_button, **NOW)
 
         def on_language(current: Session, chosen: str, engine_id: str) -> list[Any]:
             current.lang = lang = "en" if current.lang == "zh" else "zh"
@@ -248,6 +266,8 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             found = desk.loaded(engine_id)
             return [
                 cards.header(lang),
+                cards.card_button(found.card.name if found and only else only, lang),
+                cards.help_button(lang),
                 gr.update(value=say("clear", lang)),
                 gr.update(value=say("language", lang)),
                 cards.banner(found.card if found else None, lang),
@@ -257,7 +277,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 example_strip(lang),
                 gr.update(label=say("panel", lang)),
                 gr.update(choices=_modes(lang), label=say("mode", lang), value=chosen),
-                cards.about_mode(chosen, lang),
+                panel.about_mode(chosen, lang),
                 gr.update(
                     label=say("normal", lang), placeholder=say("normal_hint", lang), info=say("normal_tip", lang)
                 ),
@@ -266,15 +286,14 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 gr.update(label=say("alpha", lang), info=say("alpha_tip", lang)),
                 gr.update(label=say("min_area", lang), info=say("min_area_tip", lang)),
                 rows,
-                gr.update(label=say("card", lang)),
-                gr.update(label=say("engine", lang), info=say("engine_tip", lang)),
+                gr.update(label=say("engine", lang)),
             ]
 
         language.click(
             on_language,
             [session, mode, engine],
-            [header, new, language, banner, chat, shots, box, strip, drawer, mode, about, normal, title, *knobs, table,
-             about_engine, engine],
+            [header, card_button, help_button, new, language, banner, chat, shots, box, strip, drawer, mode, about,
+             normal, title, *knobs, table, engine],
             **PRIVATE,
         )  # fmt: skip
 

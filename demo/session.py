@@ -6,7 +6,7 @@ import secrets
 import shutil
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +55,9 @@ class Reply:
         text: the model's words so far.
         notices: sentences from the engine or from the page itself.
         errors: sentences about what went wrong and what to do.
-        prediction: the mask, while its maps are kept.
+        prediction: the mask as its sliders have it, while its maps are kept.
+        answered: the mask as the engine gave it, from which the sliders start.
+        compared: the part about the other image when two are compared, else None.
         text_first: True when words arrived before the mask.
         mask_s: wall seconds from the question to the mask, or None.
         total_s: wall seconds of the whole reply, or None while it runs.
@@ -75,6 +77,8 @@ class Reply:
     notices: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     prediction: Prediction | None = None
+    answered: Prediction | None = None
+    compared: Reply | None = None
     text_first: bool = False
     mask_s: float | None = None
     total_s: float | None = None
@@ -90,6 +94,24 @@ class Reply:
     def running(self) -> bool:
         """True until the reply has ended."""
         return self.total_s is None
+
+    @property
+    def parts(self) -> tuple[Reply, ...]:
+        """The reply itself, and the part about the other image in a comparison."""
+        return (self,) if self.compared is None else (self, self.compared)
+
+    def forget_maps(self) -> None:
+        """Give up the maps; the pictures stay, the sliders do not."""
+        self.prediction = self.answered = None
+
+
+@dataclass(frozen=True)
+class Knobs:
+    """Values of the three sliders; see structures.Request."""
+
+    threshold: float = 0.5
+    alpha: float = 0.5
+    min_area_px: int = 0
 
 
 @dataclass(eq=False)
@@ -114,6 +136,7 @@ class Session:
         self.uploads: dict[str, str] = {}  # path of an uploaded file -> image_id, so that it is read once
         self.current_image_id: str | None = None
         self.selected_reply_id: str | None = None
+        self.knobs = Knobs()  # as the user set them last; replies start from them, whatever reply is selected
         self.stop = threading.Event()
         self.busy = threading.Lock()
         self._folder: Path | None = None
@@ -157,14 +180,14 @@ class Session:
         """Remember an image and make it the current one; the oldest ones that nothing shows are forgotten."""
         self.images[image.image_id] = image
         self.current_image_id = image.image_id
-        used = {e.reply.request.image_id for e in self.exchanges} | {image.image_id}
+        used = {reply.request.image_id for reply in self.replies()} | {image.image_id}
         while len(self.images) > MAX_IMAGES:
             unused = [i for i in self.images if i not in used]
             victim = unused[0] if unused else next(iter(self.images))
             del self.images[victim]
-            for exchange in self.exchanges:
-                if exchange.reply.request.image_id == victim:
-                    exchange.reply.prediction = None
+            for reply in self.replies():
+                if reply.request.image_id == victim:
+                    reply.forget_maps()
 
     @property
     def current_image(self) -> InspectionImage | None:
@@ -180,9 +203,14 @@ class Session:
         del self.exchanges[:-MAX_EXCHANGES]
         return reply
 
+    def replies(self) -> Iterator[Reply]:
+        """Yield all replies and their parts, oldest first."""
+        for exchange in self.exchanges:
+            yield from exchange.reply.parts
+
     def reply(self, reply_id: str | None) -> Reply | None:
         """Return the reply of that id, or None."""
-        return next((e.reply for e in self.exchanges if e.reply.reply_id == reply_id), None)
+        return next((reply for reply in self.replies() if reply.reply_id == reply_id), None)
 
     @property
     def selected(self) -> Reply | None:
@@ -200,7 +228,7 @@ class Session:
         return dropped
 
     def clear(self) -> None:
-        """Forget everything but the language."""
+        """Forget everything but the language and the sliders."""
         self.close()
         self.exchanges, self.images, self.photo_urls, self.thumb_urls = [], {}, {}, {}
         self.uploads = {}
@@ -222,11 +250,11 @@ class Session:
     def bound_memory(self) -> None:
         """Drop the oldest probability maps beyond the session's share of memory; their pictures stay."""
         total = 0
-        for exchange in reversed(self.exchanges):
-            prediction = exchange.reply.prediction
-            if prediction is None:
+        for reply in reversed(list(self.replies())):
+            if reply.prediction is None:
                 continue
-            height, width = prediction.size_hw
-            total += 4 * height * width * 4  # four float32 maps
+            height, width = reply.prediction.size_hw
+            maps = 4 if reply.prediction is reply.answered else 5  # float32; the moved mask has a fused map of its own
+            total += maps * height * width * 4
             if total > MAX_MAP_BYTES:
-                exchange.reply.prediction = None
+                reply.forget_maps()

@@ -3,157 +3,19 @@
 from __future__ import annotations
 
 import io
-import os
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from tests.browser.conftest import ROOT, serve
+from tests.browser.driver import REPLY_MS, ask, choose, done, fetch
 from tests.demo.pictures import spotted
 
-ROOT = Path(__file__).resolve().parents[2]
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync"
-).split()
 pytestmark = pytest.mark.browser
 
-START_S = 90
-REPLY_MS = 40_000
 REAL_REPLY_MS = 180_000
 NANO = ROOT / "checkpoints" / "agvas-nano"
-
-Open = Callable[..., "Page"]  # noqa: F821
-
-
-def _missing(reason: str) -> None:
-    """Fail where a browser is required, else skip so loudly that nobody takes it for a pass."""
-    if os.environ.get("REQUIRE_BROWSER") == "1":
-        pytest.fail(reason)
-    pytest.skip(f"!!! THE PAGE WAS NOT TESTED: {reason} !!! (set REQUIRE_BROWSER=1 to make this a failure)")
-
-
-def _chromium() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = os.environ.get("CHROMIUM") or next((p for p in map(shutil.which, names) if p), None)
-    if not path:
-        _missing("no Chromium found on PATH or in the environment variable CHROMIUM")
-    assert path
-    return path
-
-
-def _serve(*command: str) -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    env = {**os.environ, "FAKE_PAUSE_S": "0.04", "OMP_NUM_THREADS": "1", "GRADIO_ANALYTICS_ENABLED": "False"}
-    process = subprocess.Popen([sys.executable, *command, "--port", str(port)], cwd=ROOT, env=env)
-    url = f"http://127.0.0.1:{port}/"
-    try:
-        for _ in range(START_S * 4):
-            if process.poll() is not None:
-                pytest.fail(f"the page ended at its start with status {process.returncode}")
-            try:
-                urllib.request.urlopen(url, timeout=2).read()
-                break
-            except OSError:
-                time.sleep(0.25)
-        else:
-            pytest.fail(f"the page did not answer within {START_S} s")
-        yield url
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium through Playwright."""
-    path = _chromium()
-    try:
-        from playwright.sync_api import sync_playwright
-    except ImportError:
-        _missing("playwright is not installed (pip install playwright)")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def url(browser) -> Iterator[str]:
-    """The page with the fake engine."""
-    yield from _serve("-m", "tests.fake_app")
-
-
-@pytest.fixture
-def open_page(browser) -> Iterator[Open]:
-    """Open the page as a new visitor; at the end the browser's console must hold no error."""
-    contexts, errors = [], []
-
-    def open_page(url: str, **options):
-        context = browser.new_context(**({"viewport": {"width": 1280, "height": 860}} | options))
-        contexts.append(context)
-        page = context.new_page()
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.goto(url)
-        page.wait_for_selector("#agv-box textarea", timeout=START_S * 1000)
-        page.wait_for_function("window.agvSend !== undefined")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert errors == []
-
-
-@pytest.fixture
-def photo(tmp_path: Path) -> Path:
-    """A photo of 480 x 360 with two dark spots."""
-    path = tmp_path / "part.png"
-    spotted(2).save(path)
-    return path
-
-
-def ask(page, words: str, photo: Path | None = None, *, wait: bool = True, limit_ms: int = REPLY_MS) -> None:
-    """Upload a photo, type, press Enter; wait until the send button is back."""
-    if photo is not None:
-        page.set_input_files("#agv-box input[type=file]", str(photo))
-        page.wait_for_selector("#agv-box .thumbnail-wrapper")
-    page.fill("#agv-box textarea", words)
-    page.wait_for_timeout(150)
-    before = page.locator("#agv-chat .bot-row").count()
-    page.press("#agv-box textarea", "Enter")
-    page.wait_for_function(f"document.querySelectorAll('#agv-chat .bot-row').length > {before}", timeout=REPLY_MS)
-    if wait:
-        done(page, limit_ms)
-
-
-def done(page, limit_ms: int = REPLY_MS) -> None:
-    """Wait for the end of the reply."""
-    page.wait_for_selector("#agv-box .submit-button", timeout=limit_ms)
-    page.wait_for_timeout(150)
-
-
-def choose(page, mode: str) -> None:
-    """Choose a mode in the side panel."""
-    page.check(f"#agv-mode input[value={mode}]")
-
-
-def fetch(page, selector: str) -> bytes:
-    """Click a download link and return the file's bytes."""
-    with page.expect_download() as started:
-        page.click(selector)
-    return Path(started.value.path()).read_bytes()
 
 
 def test_first_visit_says_what_it_is_and_one_click_on_an_example_gives_a_full_answer(url, open_page):
@@ -279,6 +141,44 @@ def test_the_threshold_moves_the_mask_without_the_model(url, open_page, photo):
     assert page.locator("#agv-chat .bot-row").count() == 1
 
 
+def test_an_older_replys_sliders_do_not_leak_into_the_next_reply(url, open_page, photo):
+    page = open_page(url)
+    choose(page, "direct")
+    ask(page, "segment", photo)
+    field = page.get_by_label("number input for Threshold")
+
+    def set_threshold(value: str) -> None:
+        before = page.locator(".agv-layer-mask").last.get_attribute("src")
+        field.fill(value)
+        field.press("Enter")
+        page.wait_for_function(
+            f"[...document.querySelectorAll('.agv-layer-mask')].pop().getAttribute('src') !== '{before}'"
+        )
+
+    set_threshold("0.9")
+    ask(page, "again")  # starts from what the user set last
+    assert field.input_value() == "0.9"
+    set_threshold("0.3")
+    page.locator("[data-agv=reply]").first.click()
+    page.wait_for_function("document.querySelector('#agv-side input[type=number]').value === '0.9'")
+    ask(page, "once more")
+    assert field.input_value() == "0.3"
+
+
+def test_a_comparison_shows_both_images_and_what_was_measured(url, open_page, photo, tmp_path):
+    page = open_page(url)
+    choose(page, "direct")
+    ask(page, "segment", photo)
+    other = tmp_path / "other.png"
+    spotted(0, size_hw=(240, 240), seed=5).save(other)
+    ask(page, "segment", other)
+    ask(page, "compare with the first image")
+    reply = page.locator("#agv-chat .bot-row").last
+    assert reply.locator(".agv-canvas").count() == 2
+    said = reply.locator(".agv-measured").inner_text()
+    assert "Image 2: no anomaly found" in said and "Image 2 has 2 regions fewer than Image 1" in said
+
+
 def test_two_visitors_do_not_see_each_other(url, open_page, photo):
     one, two = open_page(url), open_page(url)
     ask(one, "segment", photo)
@@ -338,7 +238,7 @@ def test_a_phone_has_no_sideways_scrolling_and_every_button_has_a_name(url, open
 
 
 def test_untrained_weights_are_announced_and_draw_no_mask(browser, open_page, photo):
-    for url in _serve("-m", "tests.fake_app", "--untrained"):
+    for url in serve("-m", "tests.fake_app", "--untrained"):
         page = open_page(url)
         page.wait_for_selector(".agv-banner")
         assert "UNTRAINED" in page.inner_text(".agv-banner")
@@ -351,7 +251,7 @@ def test_untrained_weights_are_announced_and_draw_no_mask(browser, open_page, ph
 @pytest.mark.slow
 @pytest.mark.skipif(not NANO.is_dir(), reason="checkpoints/agvas-nano is not installed")
 def test_the_bundled_model_answers_on_the_page(browser, open_page, photo):
-    for url in _serve("app.py"):
+    for url in serve("app.py"):
         page = open_page(url)
         for mode in ("direct", "explain"):
             choose(page, mode)

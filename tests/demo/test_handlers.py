@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import threading
 import time
 from pathlib import Path
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import draw, handlers
+from demo import compare, draw, handlers
 from demo.desk import EngineDesk
-from demo.handlers import Settings, adjust, ask, ask_again, image_in_words, pick_region
+from demo.handlers import Settings, ask, ask_again
+from demo.naming import compared_images, image_in_words
+from demo.pictures import adjust, pick_region
 from demo.session import MAX_IMAGES, Session
 from tests.demo.pictures import spotted
 from tests.fakes import FakeEngine, untrained_engine
@@ -221,10 +224,89 @@ def test_words_name_an_earlier_image(session, desk, photo, clean):
     assert image_in_words(session, "the previous photo please") == first
     assert image_in_words(session, "看第一张图") == first
     assert image_in_words(session, "compare with the first image") is None
+    assert image_in_words(session, "segment the first one") is None  # a region, perhaps
     assert image_in_words(session, "segment the first scratch") is None
     assert image_in_words(session, "image 7") is None
     finish(ask(session, desk, "segment the first image", [], Settings(mode="direct")))
     assert last(session).request.image_id == first == session.current_image_id
+
+
+def test_words_name_two_images_to_compare(session, desk, photo, clean):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    assert compared_images(session, "how does it differ from the other one?") is None
+    with pytest.raises(ValueError, match="only one image"):
+        compared_images(session, "compare with the first image")
+    finish(ask(session, desk, "segment", [clean], Settings(mode="direct")))
+    first, second = session.images
+    for words in (
+        "compare with the first image", "和第一张比较", "compare both images", "is it worse than the previous photo?",
+        "compare with the other one", "和上一张对比", "is it better than the first one?",
+    ):  # fmt: skip
+        assert compared_images(session, words) == (second, first), words
+    assert compared_images(session, "compare image 1 with image 2") == (first, second)
+    for words in ("segment the first image", "compare the two scratches", "compare the first scratch with the second"):
+        assert compared_images(session, words) is None, words
+    with pytest.raises(ValueError, match="no image 7"):
+        compared_images(session, "compare with image 7")
+
+
+@pytest.mark.parametrize("mode", ["auto", "explain", "chat"])
+def test_a_comparison_measures_both_images_and_says_so(session, desk, engine, photo, clean, mode):
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    asked = len(engine.seen)
+    for _ in ask(session, desk, "compare with the first image", [], Settings(mode=mode)):
+        assert draw.messages(session)
+    reply = last(session)
+    first, second = session.images
+    assert [request.image_id for _, request in engine.seen[asked:]] == [second, first]
+    assert not reply.running and not reply.compared.running and reply.text == ""
+    verdicts, difference = compare.sentences(session, reply, "en")[:2], compare.sentences(session, reply, "en")[2]
+    assert "Image 2: no anomaly found" in verdicts[0] and "Image 1: anomaly" in verdicts[1] and "stain" in verdicts[1]
+    a, b = reply.prediction, reply.compared.prediction
+    assert f"Image 2 has {len(b.regions) - len(a.regions)} regions fewer than Image 1" in difference
+    points = 100 * (b.pred_mask.mean() - a.pred_mask.mean())
+    assert f"{points:.1f} percentage points smaller" in difference
+    html = "".join(content for _, content in draw.reply_parts(session, reply))
+    assert html.count("agv-layer-overlay") == 2 and "not the model’s words" in html and "agv-measured" in html
+
+
+def test_the_sliders_move_either_side_of_a_comparison_and_its_sentences(session, desk, photo, clean):
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    finish(ask(session, desk, "compare with the first image", [], Settings()))
+    other = last(session).compared
+    session.selected_reply_id = other.reply_id
+    assert adjust(session, 1.0, 0.5, 0) is other
+    said = compare.sentences(session, last(session), "en")
+    assert "Image 1: no anomaly found" in said[1] and "different slider values" in said[-1]
+    assert "same number of regions" in said[2]
+    handlers.undo(session)
+    assert list(session.folder.glob(f"{other.reply_id}-*")) == []
+
+
+def test_comparing_with_an_image_that_is_not_there_is_answered_with_a_sentence(session, desk, engine, photo):
+    finish(ask(session, desk, "compare with image 3", [photo], Settings()))
+    assert "no image 3" in last(session).errors[0] and engine.seen == []
+
+
+def test_a_kind_comes_back_when_the_threshold_does(session, desk, photo):
+    """The mask was once moved from the moved mask, so that kinds were lost after an empty one."""
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    kinds = [r.kind for r in last(session).prediction.regions]
+    assert kinds == ["stain", "hole"]
+    adjust(session, 1.0, 0.5, 0)
+    adjust(session, 0.5, 0.5, 0)
+    assert [r.kind for r in last(session).prediction.regions] == kinds
+
+
+def test_kinds_are_listed_beside_the_picture_in_the_table_and_in_the_facts(session, desk, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    html = "".join(content for _, content in draw.reply_parts(session, last(session)))
+    assert "stain</em>" in html and "hole?</em>" in html  # the second is less than half sure
+    assert "stain</em>" in draw.side(session)[1] and "Kind</th>" in draw.side(session)[1]
+    facts = json.loads(asset(last(session), "json").read_text())
+    assert [(r["kind"], r["kind_score"]) for r in facts["regions"]] == [("stain", 0.9), ("hole", 0.4)]
 
 
 def test_images_are_bounded(session, desk, tmp_path):

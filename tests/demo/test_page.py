@@ -58,7 +58,8 @@ def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):
         alpha=0.5,
         api_name="/segment",
     )
-    assert answer["verdict"] == "anomaly" and len(answer["regions"]) == 2 and "unusual" in answer["text"]
+    assert answer["verdict"] == "anomaly" and "unusual" in answer["text"]
+    assert [r["kind"] for r in answer["regions"]] == ["stain", "hole"]
     mask = np.asarray(Image.open(answer["mask"]))
     assert mask.shape == (360, 480) and set(np.unique(mask)) == {0, 255}
 
@@ -91,6 +92,23 @@ def test_missing_or_faulty_examples_are_left_out(tmp_path):
     entries += [{"file": "../secret.png", "mode": "direct"}, {"file": entries[0]["file"], "mode": "nonsense"}]
     (folder / "examples.json").write_text(json.dumps(entries))
     assert len(read_examples(folder)) == 3
+
+
+def test_the_gallery_is_complete_and_equals_the_table_that_writes_it():
+    from agvas_core.synthesis.examples import PICKED
+    from demo.page import EXAMPLES
+
+    shown = read_examples(EXAMPLES)
+    assert [
+        (e.path.stem, e.mode, e.instruction, e.normal_description, e.caption, e.caption_zh) for e in shown
+    ] == [row[2:] for row in PICKED]
+    assert all(e.caption_zh and e.instruction for e in shown)
+
+
+def test_every_kind_of_defect_has_a_chinese_word():
+    from agvas_core.synthesis.facts import DEFECT_KINDS
+
+    assert all(kind in WORDS for kind in DEFECT_KINDS)
 
 
 def test_every_word_is_there_in_both_languages():

@@ -1,0 +1,59 @@
+"""Two images compared: plain sentences from the two measured masks; nothing in them comes from the model's words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from demo.i18n import percent, say
+from demo.session import Reply, Session
+
+
+def name_of(session: Session, reply: Reply, lang: str) -> str:
+    """Return "Image 2", by its place in the conversation."""
+    ids = list(session.images)
+    image_id = reply.request.image_id
+    return say("image_n", lang, n=ids.index(image_id) + 1) if image_id in ids else say("photo", lang)
+
+
+def sentences(session: Session, reply: Reply, lang: str) -> list[str]:
+    """Return a verdict sentence for each image and what differs; empty until both masks are there."""
+    other = reply.compared
+    if other is None or not (reply.facts and other.facts) or not reply.card.trained:
+        return []
+    names = name_of(session, reply, lang), name_of(session, other, lang)
+    lines = [_verdict(name, facts, lang) for name, facts in zip(names, (reply.facts, other.facts), strict=True)]
+    lines.append(_difference(names, reply.facts, other.facts, lang))
+    keys = ("threshold", "alpha", "min_area_px")
+    if any(reply.facts[key] != other.facts[key] for key in keys):
+        lines.append(say("compare_settings", lang))
+    return lines
+
+
+def _verdict(name: str, facts: dict[str, Any], lang: str) -> str:
+    score = f"{facts['score']:.2f}"
+    if facts["verdict"] == "normal":
+        return say("compare_normal", lang, name=name, s=score)
+    kinds = sorted({r["kind"] for r in facts["regions"] if r["kind"]})
+    listed = f" ({', '.join(say(kind, lang) for kind in kinds)})" if kinds else ""
+    return say(
+        "compare_anomaly", lang, name=name, s=score, regions=_count(len(facts["regions"]), lang) + listed,
+        share=percent(facts["area_percent"]),
+    )  # fmt: skip
+
+
+def _difference(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any], lang: str) -> str:
+    count = len(a["regions"]) - len(b["regions"])
+    points = a["area_percent"] - b["area_percent"]
+    if not count and abs(points) < 0.05:
+        return say("compare_same", lang)
+    regions = say("compare_as_many", lang)
+    if count:
+        regions = say("compare_more" if count > 0 else "compare_fewer", lang, regions=_count(abs(count), lang))
+    area = say("compare_larger" if points >= 0 else "compare_smaller", lang, p=f"{abs(points):.1f}")
+    if abs(points) < 0.05:
+        area = say("compare_equal_area", lang)
+    return say("compare_both", lang, a=names[0], b=names[1], regions=regions, area=area)
+
+
+def _count(n: int, lang: str) -> str:
+    return say("region_1", lang) if n == 1 else say("region_n", lang, n=n)

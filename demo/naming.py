@@ -1,0 +1,74 @@
+"""Which of a conversation's images the words mean: "the first image", "image 2", "compare with the other one"."""
+
+from __future__ import annotations
+
+import re
+
+from demo.i18n import say
+from demo.session import Session
+
+_ORDINALS = {
+    "first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4, "fifth": 5, "5th": 5,
+}  # fmt: skip
+_CHINESE = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5}
+_NAMED = re.compile(
+    rf"\b(?P<word>{'|'.join(_ORDINALS)}|last|latest|previous)\s+(?:image|picture|photo)\b"
+    r"|\b(?:image|picture|photo)\s*#?\s*(?P<number>\d{1,2})\b"
+    r"|第\s*(?P<chinese>[一二三四五]|\d{1,2})\s*[张幅个]|(?:图像|图片)\s*(?P<plain>\d{1,2})"
+    r"|(?P<before>[上前]一[张幅个])",
+    re.I,
+)
+_COMPARES = re.compile(r"\b(?:compare|compared|than|difference|differ|differs|versus|vs)\b|比较|对比|相比|比一比", re.I)
+_OTHER = re.compile(
+    r"\b(?:other|both|two)\s+(?:image|picture|photo|part)s?\b|\bother one\b"
+    r"|\b(?:both|the two|these two|each other)\s*[.?!]?\s*$|另[一外]*[张幅个]|[两这二]+[张幅个]",
+    re.I,
+)
+
+
+def image_in_words(session: Session, words: str) -> str | None:
+    """Return the id of the image that the words name ("the first image"), or None; a comparison names none."""
+    if len(session.images) < 2 or _COMPARES.search(words):
+        return None
+    ids = list(session.images)
+    numbers = _numbers(session, words)
+    return ids[numbers[0] - 1] if numbers and 1 <= numbers[0] <= len(ids) else None
+
+
+def compared_images(session: Session, words: str) -> tuple[str, str] | None:
+    """Return the ids of the image that the words are about and the one to compare it with, or None.
+
+    Raises:
+        ValueError: when the words compare with an image that is not there; a sentence for the user.
+    """
+    ids, current = list(session.images), session.current_image_id
+    if current not in ids or not _COMPARES.search(words):
+        return None
+    numbers = _numbers(session, re.sub(r"\bone\b", "image", words))  # "than the first one"
+    for n in numbers:
+        if not 1 <= n <= len(ids):
+            raise ValueError(say("no_such_image", session.lang, n=n, count=len(ids)))
+    named = list(dict.fromkeys(ids[n - 1] for n in numbers))
+    if len(named) >= 2:
+        return named[0], named[1]
+    others = [i for i in named if i != current] or [i for i in ids if i != current][-1:]
+    if named and not others:
+        raise ValueError(say("one_image", session.lang))
+    return (current, others[0]) if others and (named or _OTHER.search(words)) else None
+
+
+def _numbers(session: Session, words: str) -> list[int]:
+    """Return the 1-based numbers of the images that the words name, in the order of the words; some may not exist."""
+    ids = list(session.images)
+    here = ids.index(session.current_image_id) + 1 if session.current_image_id in ids else len(ids)
+    found = []
+    for match in _NAMED.finditer(words):
+        word = (match["word"] or "").lower()
+        if match["before"] or word == "previous":
+            found.append(max(1, here - 1))
+        elif word:
+            found.append(_ORDINALS.get(word, len(ids)))
+        else:
+            digits = match["number"] or match["chinese"] or match["plain"]
+            found.append(_CHINESE.get(digits, 0) or int(digits))
+    return found

@@ -1,0 +1,66 @@
+"""The side panel's pieces of HTML: the mode's sentence, the selected reply with its regions; and the engine's card."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+from agvas_core.structures import EngineCard
+from demo.cards import flag, kind, verdict
+from demo.i18n import mode_name, percent, say
+from demo.session import Reply
+
+
+def about_mode(mode: str, lang: str) -> str:
+    """One line about the chosen mode."""
+    return f'<p class="agv-about" aria-live="polite">{say("about_" + mode, lang)}</p>'
+
+
+def engine_card(card: EngineCard) -> str:
+    """The engine's card as a small table."""
+    rows = {
+        "Name": card.name, "Weights": card.weights, "Licence": card.licence, "Device": card.device,
+        "Memory": f"{card.memory_mb:.0f} MB", "Modes": ", ".join(mode_name(m) for m in card.modes),
+    }  # fmt: skip
+    body = "".join(f"<tr><th scope='row'>{k}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
+    return f'<p class="agv-about">{escape(card.description)}</p><table class="agv-card">{body}</table>'
+
+
+def regions_table(reply: Reply | None, lang: str) -> str:
+    """The selected reply's regions with their measures."""
+    if reply is None or not reply.facts or not reply.card.trained:
+        return f'<p class="agv-about">{say("no_selected", lang)}</p>'
+    old = f'<p class="agv-about">{say("too_old", lang)}</p>' if reply.prediction is None else ""
+    regions = reply.facts["regions"]
+    assert isinstance(regions, list)
+    if not regions:
+        return f'<p class="agv-about agv-calm">{say("verdict_normal", lang)}</p>{old}'
+    kinds = any(r["kind"] for r in regions)
+    columns = ("kind", "place", "share", "area", "score") if kinds else ("place", "share", "area", "score")
+    head = "".join(f'<th scope="col">{say(k, lang)}</th>' for k in columns)
+    rows = "".join(_row(reply, r, kinds, lang) for r in regions[:40])
+    return (
+        f'<div class="agv-table-box"><table class="agv-table"><thead><tr><th scope="col">#</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>{old}"
+    )
+
+
+def _row(reply: Reply, region: dict[str, Any], kinds: bool, lang: str) -> str:
+    pressed = flag(region["index"] == reply.selected_region)
+    box = f"{say('box', lang)}: {', '.join(map(str, region['box_xyxy']))}"
+    label = f"{say('region_1', lang)}: {region['index']}"
+    button = (
+        f'<button type="button" data-agv="region" data-reply="{reply.reply_id}" data-value="{region["index"]}" '
+        f'aria-pressed="{pressed}" aria-label="{label}">{region["index"]}</button>'
+    )
+    cells = [button, *([kind(region, lang)] if kinds else []), say(region["place"], lang)]
+    cells += [percent(region["area_percent"]), f"{region['area_px']:,} px", f"{region['score']:.2f}"]
+    return f'<tr title="{box}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def selected_title(reply: Reply | None, lang: str) -> str:
+    """The side panel's heading of the selected reply, with its verdict."""
+    title = f'<h2 class="agv-h2">{say("selected", lang)}</h2>'
+    if reply is None:
+        return title
+    return f'{title}{verdict(reply, lang)}<p class="agv-about agv-rule">{say("next_reply", lang)}</p>'
