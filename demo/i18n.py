@@ -60,20 +60,18 @@ WORDS: dict[str, tuple[str, str]] = {
     "selected": ("Selected reply", "所选回复"),
     "threshold": ("Threshold", "阈值"),
     "threshold_tip": (
-        "How sure a pixel must be to count as anomalous. Moves the selected reply’s mask; new replies start from the value "
-        "you set last.",
-        "像素达到多大把握才算异常。即时调整所选回复的掩码；新回复从你最后设定的值开始。",
+        "How sure a pixel must be to count as anomalous. New replies start from the value you set last.",
+        "像素达到多大把握才算异常。新回复从你最后设定的值开始。",
     ),
     "alpha": ("Alpha", "Alpha 融合"),
     "alpha_tip": (
-        "Balance of the two maps: 1 is the segmentation map, 0 the anomaly map. Moves the selected reply’s mask; new replies "
-        "start from the value you set last.",
-        "两张图的权重：1 为分割图，0 为异常图。即时调整所选回复的掩码；新回复从你最后设定的值开始。",
+        "Balance of the two maps: 1 is the segmentation map, 0 the anomaly map. New replies start from the value you set last.",
+        "两张图的权重：1 为分割图，0 为异常图。新回复从你最后设定的值开始。",
     ),
     "min_area": ("Smallest region (px)", "最小区域（像素）"),
     "min_area_tip": (
-        "Regions with fewer pixels are dropped from the selected reply’s mask; new replies start from the value you set last.",
-        "从所选回复的掩码中去掉像素更少的区域；新回复从你最后设定的值开始。",
+        "Regions with fewer pixels are dropped. New replies start from the value you set last.",
+        "像素更少的区域会被忽略。新回复从你最后设定的值开始。",
     ),
     "no_selected": ("Masks will be listed here.", "掩码将列在这里。"),
     "next_reply": (

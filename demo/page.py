@@ -105,7 +105,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 mode = gr.Radio(_modes("en"), value="auto", label=say("mode"), elem_id="agv-mode")
                 about = gr.HTML(panel.about_mode("auto", "en"))
                 normal = gr.Textbox(
-                    label=say("normal"), placeholder=say("normal_hint"), info=say("normal_tip"), lines=1, max_lines=3
+                    label=say("normal"), placeholder=say("normal_hint"), info=say("normal_tip"), lines=2, max_lines=4
                 )
                 title = gr.HTML(panel.selected_title(None, "en"))
                 threshold = gr.Slider(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
