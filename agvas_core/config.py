@@ -157,7 +157,7 @@ def _from_dict(cls: Any, values: dict[str, Any], path: Path) -> Any:
 
 _NANO = AGVASConfig(
     preset="nano",
-    serving_px=512,
+    serving_px=384,
     semantic=SemanticConfig(image_px=256, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=LLMConfig(
         vocab_size=1280,

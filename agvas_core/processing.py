@@ -162,17 +162,16 @@ def restore(canvas_map: Tensor | ArrayLike, letterbox: Letterbox) -> NDArray[np.
 
 
 def limit_canvas(size_hw: tuple[int, int], serving_px: int, multiple: int = 32) -> int:
-    """Return the canvas for an image: serving_px, or less where an image would be enlarged more than twice.
+    """Return the canvas for an image: serving_px, or its own longer side where that is less; enlarging shows nothing new.
 
     Args:
         size_hw: height and width of the image, px.
         serving_px: side at which the model serves large images, px, a multiple of `multiple`.
-        multiple: the canvas is a multiple of this, and never smaller.
+        multiple: the canvas is a multiple of this, rounded up.
     """
     if serving_px < multiple or serving_px % multiple:
         raise ValueError(f"serving_px must be a multiple of {multiple}; got {serving_px}.")
-    twice = 2 * max(size_hw) // multiple * multiple
-    return min(serving_px, max(multiple, twice))
+    return min(serving_px, -(-max(size_hw) // multiple) * multiple)
 
 
 def _centers(size: int, content: float) -> NDArray[np.float64]:

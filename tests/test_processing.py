@@ -279,7 +279,7 @@ def test_fit_refuses_other_arrays():
 
 @pytest.mark.parametrize(
     ("size", "serving", "expected"),
-    [((200, 180), 256, 256), ((200, 180), 512, 384), ((1000, 10), 512, 512), ((1, 1), 512, 32), ((100, 20), 512, 192)],
+    [((200, 180), 256, 224), ((256, 180), 512, 256), ((1000, 10), 512, 512), ((1, 1), 512, 32), ((100, 20), 512, 128)],
 )
 def test_small_images_get_a_small_canvas(size, serving, expected):
     assert limit_canvas(size, serving) == expected
