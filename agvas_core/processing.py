@@ -162,7 +162,7 @@ def restore(canvas_map: Tensor | ArrayLike, letterbox: Letterbox) -> NDArray[np.
 
 
 def limit_canvas(size_hw: tuple[int, int], serving_px: int, multiple: int = 32) -> int:
-    """Return the canvas for an image: serving_px, or its own longer side where that is less; enlarging shows nothing new.
+    """Return the canvas for an image: serving_px, or its own longer side if that is less.
 
     Args:
         size_hw: height and width of the image, px.

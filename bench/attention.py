@@ -1,4 +1,4 @@
-"""Time the fused and the plain attention, forward and backward, on this machine's CPU (agvas_core.modeling.attention)."""
+"""Time the fused and the plain attention, forward and backward, on a CPU (agvas_core.modeling.attention)."""
 
 from __future__ import annotations
 

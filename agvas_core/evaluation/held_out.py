@@ -1,4 +1,4 @@
-"""Held-out synthesis: images that training never sees, made anew from their seeds; masks and words judged by their facts."""
+"""Held-out synthesis: images that training never sees, made from their seeds; masks and words judged by their facts."""
 
 from __future__ import annotations
 

@@ -99,9 +99,9 @@ def test_the_gallery_is_complete_and_equals_the_table_that_writes_it():
     from demo.page import EXAMPLES
 
     shown = read_examples(EXAMPLES)
-    assert [
-        (e.path.stem, e.mode, e.instruction, e.normal_description, e.caption, e.caption_zh) for e in shown
-    ] == [row[2:] for row in PICKED]
+    assert [(e.path.stem, e.mode, e.instruction, e.normal_description, e.caption, e.caption_zh) for e in shown] == [
+        row[2:] for row in PICKED
+    ]
     assert all(e.caption_zh and e.instruction for e in shown)
 
 
