@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import DynamicCache, PreTrainedTokenizerFast
@@ -27,7 +28,7 @@ from agvas_core.prompts import (
     listed_regions,
     measured_line,
 )
-from agvas_core.regions import group_regions, make_prediction, place_of
+from agvas_core.regions import group_labels, make_prediction, place_of
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat
 
@@ -271,13 +272,15 @@ def measure(prediction: Prediction) -> tuple[str, Tensor]:
     Parts that lie close together are one finding (a cluster of pits), as in the facts that the words were learned from.
     """
     height, width = prediction.size_hw
-    groups = group_regions(prediction.pred_mask)  # (R, H, W), largest first
-    regions = []
-    for group in groups:
-        rows, cols = np.nonzero(group)
-        place = place_of(float(rows.mean()), float(cols.mean()), height, width)
-        regions.append((place, 100 * len(rows) / (height * width)))
-    return measured_line(regions), torch.from_numpy(groups[: listed_regions(len(groups))])
+    labels = group_labels(prediction.pred_mask)  # (H, W), 1 is the largest
+    count = int(labels.max())
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    centers = ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))
+    regions = [
+        (place_of(y, x, height, width), 100 * int(areas[i + 1]) / (height * width)) for i, (y, x) in enumerate(centers)
+    ]
+    listed = np.arange(1, listed_regions(count) + 1)
+    return measured_line(regions), torch.from_numpy(labels[None] == listed[:, None, None])
 
 
 def masks_to_canvas(masks: Tensor, letterbox: Letterbox) -> Tensor:

@@ -15,8 +15,9 @@ from scipy import ndimage
 
 from agvas_core.structures import Prediction, Region
 
-# More findings than these are not told apart: the largest come first, and memory stays bounded.
-_MAX_GROUPS = 32
+GAP_SHARE = 0.05  # of the longer side: parts nearer than this are one finding
+SPECK_SHARE = 1e-4  # of the image
+_GROUPING_PX = 512
 
 PLACES: tuple[str, ...] = (
     "upper left", "top", "upper right", "left", "center", "right", "lower left", "bottom", "lower right",
@@ -52,8 +53,8 @@ def find_regions(mask: ArrayLike, score_map: ArrayLike, min_area_px: int = 0) ->
     return _regions_and_mask(pixels.astype(bool, copy=False), scores, min_area_px)[0]
 
 
-def group_regions(mask: ArrayLike, gap_share: float = 0.03) -> NDArray[np.bool_]:
-    """Return the findings in a mask, bool (R, H, W), largest first: parts that lie close together are one finding.
+def group_labels(mask: ArrayLike, gap_share: float = GAP_SHARE) -> NDArray[np.int32]:
+    """Return the findings in a mask, int32 (H, W): 0 outside, then 1 for the largest; near parts are one finding.
 
     A cluster of pits or a crack that is broken into pieces is one defect to a person.
 
@@ -63,14 +64,26 @@ def group_regions(mask: ArrayLike, gap_share: float = 0.03) -> NDArray[np.bool_]
     """
     pixels = np.asarray(mask, dtype=bool)
     if not pixels.any():
-        return np.zeros((0, *pixels.shape), dtype=bool)
-    reach = max(1.0, gap_share * max(pixels.shape) / 2)
-    near = ndimage.distance_transform_edt(~pixels) <= reach
-    labels, count = ndimage.label(near, structure=np.ones((3, 3)))
-    labels = np.where(pixels, labels, 0)
-    areas = np.bincount(labels.ravel(), minlength=count + 1)[1:]
-    order = np.argsort(-areas, kind="stable")[:_MAX_GROUPS] + 1
-    return labels[None] == order[:, None, None]
+        return np.zeros(pixels.shape, dtype=np.int32)
+    height, width = pixels.shape
+    cell = -(
+        -max(height, width) // _GROUPING_PX
+    )  # distances are taken on a coarse grid: a large image would take seconds
+    coarse = np.pad(pixels, ((0, -height % cell), (0, -width % cell)))
+    coarse = coarse.reshape(coarse.shape[0] // cell, cell, -1, cell).any(axis=(1, 3))
+    reach = max(1.0, gap_share * max(coarse.shape) / 2)
+    near = ndimage.distance_transform_edt(~coarse) <= reach
+    labels, count = ndimage.label(near, structure=_EIGHT_CONNECTED)
+    fine = np.where(pixels, labels.repeat(cell, 0).repeat(cell, 1)[:height, :width], 0)
+    areas = np.bincount(fine.ravel(), minlength=count + 1)[1:]
+    rank = np.zeros(count + 1, dtype=np.int32)
+    rank[np.argsort(-areas, kind="stable") + 1] = np.arange(1, count + 1)
+    return rank[fine]
+
+
+def speck_px(size_hw: tuple[int, int]) -> int:
+    """Return the area in px below which a part is a speck: a ten-thousandth of the image, finer than the model sees."""
+    return math.ceil(SPECK_SHARE * size_hw[0] * size_hw[1])
 
 
 def make_prediction(

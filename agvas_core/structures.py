@@ -150,7 +150,7 @@ class Request:
         roi_xyxy: region of interest in px, or None for the whole image.
         threshold: mask = anomaly_map > threshold.
         alpha: weight of the absolute anchor's map in the fusion (Eq. 8).
-        min_area_px: regions below it are dropped.
+        min_area_px: regions below it are dropped (an engine may drop specks that it cannot see surely anyway).
         max_new_tokens: bound on the generated words.
     """
 

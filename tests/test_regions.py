@@ -10,10 +10,12 @@ import pytest
 from agvas_core.regions import (
     PLACES,
     find_regions,
+    group_labels,
     make_prediction,
     place_of,
     region_labels,
     rethreshold,
+    speck_px,
     with_kinds,
 )
 
@@ -153,3 +155,25 @@ def test_a_region_where_none_was_has_no_kind():
     p[2:5, 2:5], p[10:12, 10:12] = 0.9, 0.4
     named = with_kinds(make_prediction(image_id="a", p_seg=p, p_nor=1 - p, p_ano=p), [("scratch", 0.9)])
     assert [r.kind for r in rethreshold(named, threshold=0.3).regions] == ["scratch", ""]
+
+
+def test_near_parts_are_one_finding_and_the_largest_is_number_one():
+    mask = np.zeros((200, 300), bool)
+    mask[20:24, 20:24] = mask[20:24, 28:32] = True  # 4 px apart: one finding
+    mask[150:170, 200:240] = True
+    labels = group_labels(mask)
+    assert labels.max() == 2
+    assert labels[160, 220] == 1
+    assert labels[21, 21] == labels[21, 29] == 2
+    assert ((labels > 0) == mask).all()
+    assert group_labels(np.zeros((5, 7), bool)).max() == 0
+
+
+def test_findings_of_a_large_image_are_told_apart():
+    mask = np.zeros((4000, 6000), bool)
+    mask[::500, ::500] = True
+    assert group_labels(mask).max() == 96  # 8 x 12 specks far from each other
+
+
+def test_a_speck_is_a_ten_thousandth():
+    assert [speck_px(hw) for hw in ((1, 1), (100, 100), (512, 512))] == [1, 1, 27]

@@ -24,7 +24,7 @@ from agvas_core.prompts import (
     build_instruction,
     choose_mode,
 )
-from agvas_core.regions import make_prediction, region_labels, with_kinds
+from agvas_core.regions import make_prediction, region_labels, speck_px, with_kinds
 from agvas_core.structures import (
     MODES,
     Conversation,
@@ -230,7 +230,8 @@ class _Reply:
 
     def _options(self) -> dict[str, object]:
         r = self.request
-        return {"threshold": r.threshold, "alpha": r.alpha, "min_area_px": r.min_area_px, "roi_xyxy": r.roi_xyxy}
+        smallest = max(r.min_area_px, speck_px(self.image.size_hw))
+        return {"threshold": r.threshold, "alpha": r.alpha, "min_area_px": smallest, "roi_xyxy": r.roi_xyxy}
 
     def _decode(self, prefix: Prefix) -> Prediction:
         return self._named(self.predictor.decode(prefix, self.encoded, **self._options()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from transformers import PreTrainedTokenizerFast
 
+_MASK = "the mask"
 _BROKEN = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -34,21 +35,21 @@ class AnchorFilter:
     """Puts "the mask" in the anchors' place, so that "as indicated by [NOR][ANO][SEG]." reads as a sentence."""
 
     def __init__(self) -> None:
-        self.started, self.after_space = False, False
+        self.started, self.tail = False, ""
 
     def push(self, text: str) -> str:
         """Return text to show; the very first piece without its leading blanks."""
         if not self.started:
             text = text.lstrip()
         if text:
-            self.started, self.after_space = True, text[-1].isspace()
+            self.started, self.tail = True, (self.tail + text)[-len(_MASK) - 2 :]
         return text
 
     def anchors(self) -> str:
         """Return what stands for an anchor triple in running text."""
-        if not self.started:
+        if not self.started or self.tail.rstrip().endswith("mask"):  # "as shown by the empty mask"
             return ""
-        return "the mask" if self.after_space else " the mask"
+        return _MASK if self.tail[-1].isspace() else f" {_MASK}"
 
     def finish(self) -> str:
         """Return what is left."""
