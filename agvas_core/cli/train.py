@@ -18,6 +18,9 @@ def train(
     batch: Annotated[int, typer.Option(help="Images of a step (at 256 px).")] = 16,
     sizes: Annotated[str, typer.Option(help="Sizes of the training images in px, with commas.")] = "192,256,320",
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
+    bce: Annotated[float, typer.Option(help="Weight of the BCE (0.5 in the paper).")] = 0.5,
+    dice: Annotated[float, typer.Option(help="Weight of the Dice loss (2.0 in the paper).")] = 2.0,
+    hard_bce: Annotated[float, typer.Option(help="Weight of the BCE over the hardest pixels.")] = 0.25,
     minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
     textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
@@ -37,6 +40,7 @@ def train(
     """Train a stage of a preset."""
     import torch
 
+    from agvas_core.training.losses import SegLossWeights
     from agvas_core.training.run import RunOptions, export, train_dense, train_joint
     from agvas_core.training.sources import SourceOptions
     from agvas_core.training.trainer import TrainOptions
@@ -53,6 +57,7 @@ def train(
             real=real,
         ),
         start_from=start_from,
+        losses=SegLossWeights(bce=bce, dice=dice, hard_bce=hard_bce),
         train=TrainOptions(
             steps=steps, lr=lr, minutes=minutes, mixed_precision=precision, eval_steps=eval_steps, workers=workers
         ),

@@ -42,6 +42,7 @@ class RunOptions:
         seed: of the images and the weights.
         source: what the images are made of.
         train: length, rate and precision.
+        losses: weights of the segmentation loss's parts.
         start_from: checkpoint folder whose weights a stage begins with (not when it resumes its own state), or None.
     """
 
@@ -52,6 +53,7 @@ class RunOptions:
     source: SourceOptions
     train: TrainOptions
     start_from: Path | None = None
+    losses: SegLossWeights = SegLossWeights()
 
 
 def training_config(preset: str) -> AGVASConfig:
@@ -113,9 +115,9 @@ def dense_task(options: RunOptions) -> DenseTask:
     """Make the dense stage's task, with random weights or those of options.start_from."""
     torch.manual_seed(options.seed)
     if options.start_from is None:
-        task = DenseTask(build_agvas(training_config(options.preset), TokenIds(0, 0, (0, 0, 0))), SegLossWeights())
+        task = DenseTask(build_agvas(training_config(options.preset), TokenIds(0, 0, (0, 0, 0))), options.losses)
     else:
-        task = DenseTask(load_checkpoint(options.start_from)[0], SegLossWeights())
+        task = DenseTask(load_checkpoint(options.start_from)[0], options.losses)
         task.bank.load_state_dict(load_file(options.start_from / BANK_FILE))
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
     return task
@@ -156,7 +158,7 @@ def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, P
         bank = AnchorBank(model.config.decoder.width)
         _take_dense(options.run_dir / DENSE / STATE_FILE, model, bank)
     model.lmm.set_attn_implementation({"text_config": "eager", "vision_config": "eager"})  # faster backwards on CPUs
-    task = JointTask(model, bank, SegLossWeights(), freeze_pixel=freeze_pixel)
+    task = JointTask(model, bank, options.losses, freeze_pixel=freeze_pixel)
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
     return task, tokenizer
 
