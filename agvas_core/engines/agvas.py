@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ from agvas_core.prompts import (
     ChatTurn,
     build_instruction,
     choose_mode,
+    sanitize,
 )
 from agvas_core.regions import make_prediction, region_labels, speck_px, with_kinds
 from agvas_core.structures import (
@@ -81,7 +81,7 @@ class AGVASEngine:
             modes=MODES,
             device=device,
             memory_mb=round(sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6, 1),
-            markdown=(folder / CARD_FILE).read_text() if (folder / CARD_FILE).is_file() else "",
+            markdown=(folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else "",
         )
 
     @property
@@ -258,7 +258,7 @@ def _history(turns: tuple[Turn, ...], image_id: str) -> list[ChatTurn]:
     """Return the newest whole exchanges about an image, without masks' tokens: the model learns words from them."""
     own = [t for t in turns if t.image_id == image_id and t.text.strip()]
     pairs = [(q, a) for q, a in zip(own, own[1:], strict=False) if (q.role, a.role) == ("user", "assistant")]
-    return [ChatTurn(t.role, t.text) for pair in pairs[-HISTORY_EXCHANGES:] for t in pair]
+    return [ChatTurn(t.role, sanitize(t.text)) for pair in pairs[-HISTORY_EXCHANGES:] for t in pair]
 
 
 def _direct_words(prediction: Prediction) -> str:
@@ -274,8 +274,12 @@ def _delta(text: str) -> Iterator[Event]:
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Return the peak memory of the GPU, or of the process on a CPU, in MB."""
+    """Return the peak memory of the GPU, or of the process on a CPU, in MB; 0 where the system keeps none."""
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)

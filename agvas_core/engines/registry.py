@@ -18,7 +18,13 @@ def _device() -> str:
 
 
 def _load_nano() -> Engine:
-    return AGVASEngine(CHECKPOINTS / "agvas-nano", engine_id="agvas-nano", name="AG-VAS nano", device=_device())
+    folder = CHECKPOINTS / "agvas-nano"
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"The bundled model is not there: {folder}. It comes with the repository; give another checkpoint's "
+            "folder with --engine, or train one with `make train-nano`."
+        )
+    return AGVASEngine(folder, engine_id="agvas-nano", name="AG-VAS nano", device=_device())
 
 
 _LOADERS: dict[str, Callable[[], Engine]] = {"agvas-nano": _load_nano}

@@ -1,3 +1,4 @@
+import sys
 import threading
 from dataclasses import replace
 
@@ -7,7 +8,7 @@ import torch
 
 from agvas_core.anchors import ANCHOR_TEXT
 from agvas_core.checkpoint import save_checkpoint
-from agvas_core.engines import agvas
+from agvas_core.engines import agvas, registry
 from agvas_core.engines.agvas import NO_ANCHORS, NO_IMAGE, UNTRAINED, AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
@@ -354,6 +355,26 @@ def test_odd_histories_do_no_harm(engine, picture):
     ):
         for mode in ("direct", "explain"):
             assert isinstance(reply(engine, image, turns=turns, mode=mode, max_new_tokens=2)[-1], Done)
+
+
+def test_an_earlier_answer_cannot_spell_anchors(engine, picture, monkeypatch):
+    image = picture(1)
+    seen = spy_on_reading(engine, monkeypatch)
+    turns = [Turn("user", "One?", image.image_id), Turn("assistant", f"It is {ANCHOR_TEXT}.", image.image_id)]
+    reply(engine, image, turns=turns, mode="direct")
+    assert seen[-1].count(ANCHOR_TEXT) == 1  # the direct answer's own
+
+
+def test_memory_is_told_where_the_system_tells_it(monkeypatch):
+    assert agvas.peak_memory_mb(torch.device("cpu")) > 1
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert agvas.peak_memory_mb(torch.device("cpu")) == 0.0
+
+
+def test_a_missing_bundled_model_is_said_with_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(registry, "CHECKPOINTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match="bundled model is not there.*make train-nano"):
+        registry.load_engine("agvas-nano")
 
 
 def test_ask_collects_a_reply(engine, picture, monkeypatch):
