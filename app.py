@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> None:
 
     try:
         demo.serve(args.engine, host=args.host, port=args.port)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
 
 

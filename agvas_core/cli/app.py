@@ -40,7 +40,7 @@ def main() -> None:
     """Run the app; what a user can cause ends in one sentence (set AGVAS_DEBUG=1 for the whole traceback)."""
     try:
         app()
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         if os.environ.get("AGVAS_DEBUG"):
             raise
         typer.echo(f"agvas: {error}", err=True)

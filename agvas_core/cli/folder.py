@@ -23,6 +23,7 @@ COLUMNS = (
     "image", "verdict", "score", "regions", "area_percent", "largest_place", "largest_kind", "text", "seconds", "error",
 )  # fmt: skip
 _JOURNAL = "journal.jsonl"
+_MASKS, _OVERLAYS = "masks", "overlays"
 
 
 def find_images(root: Path) -> list[Path]:
@@ -50,7 +51,8 @@ def inspect_folder(engine: Engine, root: Path, out: Path, request: Request, *, o
     """
     from tqdm import tqdm
 
-    paths = [p for p in find_images(root) if not p.resolve().is_relative_to(out.resolve())]
+    written = [(out / name).resolve() for name in (_MASKS, _OVERLAYS)]  # out may be the images' own folder
+    paths = [p for p in find_images(root) if not any(p.resolve().is_relative_to(w) for w in written)]
     out.mkdir(parents=True, exist_ok=True)
     journal = out / _JOURNAL
     known = _read_journal(journal)
@@ -107,11 +109,11 @@ def _write_pictures(reply: Reply, rgb: NDArray[np.uint8], name: str, out: Path, 
     from demo.render import mask_png, overlay, shrink
 
     assert reply.prediction is not None
-    mask_path = out / "masks" / f"{name}.png"  # the image's suffix stays: part.jpg and part.png are two images
+    mask_path = out / _MASKS / f"{name}.png"  # the image's suffix stays: part.jpg and part.png are two images
     mask_path.parent.mkdir(parents=True, exist_ok=True)
     mask_png(reply.prediction, mask_path)
     if overlays:
-        overlay_path = out / "overlays" / f"{name}.png"
+        overlay_path = out / _OVERLAYS / f"{name}.png"
         overlay_path.parent.mkdir(parents=True, exist_ok=True)
         overlay(shrink(rgb), reply.prediction).save(overlay_path)
 

@@ -130,6 +130,7 @@ def test_predict_without_a_mask_says_so(run, photo, tmp_path):
         (["predict", "PHOTO", "--roi", "1,2"], "--roi must be left,top,right,bottom"),
         (["evaluate", "--data", "missing"], "There is no folder missing."),
         (["inspect", "missing"], "There is no folder missing."),
+        (["predict", "PHOTO", "--out", "PHOTO"], "part.png"),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, photo, monkeypatch, capsys, words, sentence):
@@ -182,6 +183,16 @@ def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, p
     assert BrightEngine.asked == 3 and "4 images" in again.output
     run("inspect", folder, "--out", out, "--overlays", "--threshold", "0.9")
     assert BrightEngine.asked == 6  # other settings, other answers
+
+
+@pytest.mark.parametrize("out", [".", "photos", "photos/report"])
+def test_inspect_may_write_beside_or_among_the_images(run, photo, tmp_path, monkeypatch, out):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    photo.rename("photos/part.png")
+    for _ in range(2):
+        assert "1 images: 1 with anomalies" in run("inspect", "photos", "--out", out, "--overlays").output
+    assert BrightEngine.asked == 1
 
 
 def test_demo_refuses_an_unknown_engine(run):
