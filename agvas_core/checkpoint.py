@@ -87,7 +87,7 @@ def save_checkpoint(
     (folder / INDEX_FILE).write_text(json.dumps({"training": training, "files": files}, indent=1) + "\n")
     model.config.save(folder / CONFIG_FILE)
     tokenizer.save_pretrained(folder)
-    (folder / CARD_FILE).write_text(card)
+    (folder / CARD_FILE).write_text(card, encoding="utf-8")
 
 
 def load_checkpoint(folder: Path) -> tuple[AGVAS, PreTrainedTokenizerFast, dict[str, Any]]:

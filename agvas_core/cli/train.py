@@ -67,6 +67,6 @@ def train(
     elif stage == "joint":
         train_joint(options, freeze_pixel=freeze_pixel, eval_images=eval_images)
     elif stage == "export":
-        export(options, out, card=Path(card).read_text() if card else "")
+        export(options, out, card=card.read_text(encoding="utf-8") if card else "")
     else:
         raise typer.BadParameter(f"--stage is dense, joint or export; got {stage!r}.")
