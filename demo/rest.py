@@ -23,8 +23,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from agvas_core.engines.ask import ask
 from agvas_core.processing import open_image
-from agvas_core.structures import MODES, Conversation, Done, MaskReady, Mode, Notice, Prediction, Request, TextDelta
+from agvas_core.structures import MODES, Mode, Request
 from demo import render
 from demo.desk import EngineDesk
 from demo.session import FileStore
@@ -63,20 +64,8 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         request = Request(
             instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha
         )
-        words: list[str] = []
-        notices: list[str] = []
-        prediction: Prediction | None = None
-        used_mode = request.mode
         with desk.turn():
-            for event in engine.respond(Conversation().with_image(photo), request):
-                if isinstance(event, TextDelta):
-                    words.append(event.text)
-                elif isinstance(event, Notice):
-                    notices.append(event.text)
-                elif isinstance(event, MaskReady):
-                    prediction = event.prediction
-                elif isinstance(event, Done):
-                    used_mode = event.mode
+            reply = ask(engine, photo, request)
         answer: dict[str, Any] = {
             "verdict": None,
             "score": None,
@@ -84,12 +73,13 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
             "mask": None,
             "trained": engine.card.trained,
         }
-        if prediction is not None:
-            answer |= render.verdict_facts(prediction, engine.card, used_mode, photo.name)
+        if reply.prediction is not None:
+            answer |= render.verdict_facts(reply.prediction, engine.card, reply.done.mode, photo.name)
             path = files.new_folder() / "mask.png"
             files.created.add(str(path))
-            render.mask_png(prediction, path)
+            render.mask_png(reply.prediction, path)
             answer["mask"] = {"path": str(path), "orig_name": "mask.png", "meta": {"_type": "gradio.FileData"}}
-        return answer | {"text": "".join(words), "notices": notices, "mode": used_mode, "engine": engine.card.engine_id}
+        said = {"text": reply.text, "notices": list(reply.notices)}
+        return answer | said | {"mode": reply.done.mode, "engine": engine.card.engine_id}
 
     return segment
