@@ -8,7 +8,6 @@ LANGUAGES: tuple[str, ...] = ("en", "zh")
 WORDS: dict[str, tuple[str, str]] = {
     "tagline": ("Upload an inspection photo, talk about it, get the defect’s mask.", "上传检测照片，边聊边得到缺陷掩码。"),
     "language": ("EN | 中", "EN | 中"),
-    "language_tip": ("切换到中文", "Switch to English"),
     "help": ("How it works", "使用说明"),
     "help_body": (
         "Add a photo with + (or paste or drop it), ask, and press Enter; Esc stops a reply, Shift+Enter makes a new line. "
@@ -34,10 +33,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "current": ("current", "当前"),
     "panel": ("Settings and selected reply", "设置与所选回复"),
     "engine": ("Engine", "引擎"),
-    "engine_tip": ("Which model answers.", "由哪个模型回答。"),
     "card": ("Card", "卡片"),
     "card_title": ("About this engine", "关于此引擎"),
-    "close": ("Close", "关闭"),
     "mode": ("Mode", "模式"),
     "auto": ("Auto", "自动"),
     "direct": ("Direct", "直接分割"),
@@ -99,7 +96,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "stopped": ("Stopped.", "已停止。"),
     "thinking": ("Starting", "正在开始"),
     "waiting": ("Waiting for {n} earlier question(s)", "前面还有 {n} 个问题"),
-    "table": ("Regions", "区域"),
     "kind": ("Kind", "类型"),
     "kind_tip": ("Likeliest kind of defect, {p} sure", "最可能的缺陷类型，把握 {p}"),
     "place": ("Place", "位置"),
@@ -139,10 +135,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "The engine gave no words and no mask. Retry, or choose the mode Direct.",
         "引擎没有给出文字或掩码。请重试，或选择“直接分割”模式。",
     ),
-    "no_mask": ("This reply came without a mask.", "此回复没有掩码。"),
     "busy": ("A reply is still running; stop it first.", "回复仍在进行；请先停止。"),
-    "no_examples": ("The example images are not installed.", "示例图像未安装。"),
-    "example_missing": ("The example image {name} could not be read.", "无法读取示例图像 {name}。"),
     "about_image": ("About image {n}, {name}.", "关于图像 {n}：{name}。"),
     "compare": ("Comparison", "对比"),
     "compare_measured": ("Measured on the two masks, not the model’s words", "由两张掩码测得，非模型文字"),
@@ -177,8 +170,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "weave fault": ("weave fault", "织造缺陷"), "corrosion": ("corrosion", "腐蚀"), "burn": ("burn", "烧痕"),
     "blur": ("blur", "模糊"), "foreign patch": ("foreign patch", "异质斑块"),
     "clear": ("New chat", "新对话"),
-    "clear_tip": ("Forget this conversation and its images", "清除本次对话及其图像"),
-    "you": ("You", "你"),
 }  # fmt: skip
 
 
