@@ -219,14 +219,21 @@ class _Reply:
         open_end: bool = False,
         anchors: bool = False,
     ) -> Prefix:
-        """Read history and turns; open_end leaves the assistant's turn unfinished, prompt begins one.
+        """Read as much of the history as the model has positions for, and turns.
 
+        open_end leaves the assistant's turn unfinished, prompt begins one.
         With `anchors`, the states of the last anchor triple are among the newest.
         """
-        ids = encode_chat(self.predictor.tokenizer, [*self.history, *turns], add_generation_prompt=prompt).input_ids
-        if open_end:  # the turn's end is <|im_end|> and what follows it
-            ids = ids[: len(ids) - 1 - ids[::-1].index(self.predictor.end_id)]
-        return self.predictor.read(self.predictor.expand(ids), self.encoded, masks, anchors=anchors)
+        predictor, history = self.predictor, self.history
+        room = predictor.model.config.llm.max_positions - self.request.max_new_tokens
+        while True:
+            ids = encode_chat(predictor.tokenizer, [*history, *turns], add_generation_prompt=prompt).input_ids
+            if open_end:  # the turn's end is <|im_end|> and what follows it
+                ids = ids[: len(ids) - 1 - ids[::-1].index(predictor.end_id)]
+            ids = predictor.expand(ids)
+            if len(ids) <= room or not history:
+                return predictor.read(ids, self.encoded, masks, anchors=anchors)
+            history = history[2:]  # the oldest exchange
 
     def _options(self) -> dict[str, object]:
         r = self.request

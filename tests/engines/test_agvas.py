@@ -357,6 +357,15 @@ def test_odd_histories_do_no_harm(engine, picture):
             assert isinstance(reply(engine, image, turns=turns, mode=mode, max_new_tokens=2)[-1], Done)
 
 
+def test_a_history_beyond_the_models_positions_is_left_out(engine, picture, monkeypatch):
+    image = picture(1)
+    seen = spy_on_reading(engine, monkeypatch)
+    turns = [Turn("user", "\u9f98" * 1500, image.image_id), Turn("assistant", "Long.", image.image_id)]
+    turns += [Turn("user", "Short?", image.image_id), Turn("assistant", "Yes.", image.image_id)]
+    reply(engine, image, turns=turns, mode="direct")
+    assert "Short?" in seen[-1] and "Long." not in seen[-1]
+
+
 def test_an_earlier_answer_cannot_spell_anchors(engine, picture, monkeypatch):
     image = picture(1)
     seen = spy_on_reading(engine, monkeypatch)
