@@ -81,7 +81,7 @@ class AGVASEngine:
             modes=MODES,
             device=device,
             memory_mb=round(sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6, 1),
-            markdown=(folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else "",
+            markdown=_card_text(folder / CARD_FILE),
         )
 
     @property
@@ -259,6 +259,14 @@ class _Reply:
         """Return the glance under the request's threshold and region of interest."""
         maps = {"p_seg": glance.p_seg, "p_nor": glance.p_nor, "p_ano": glance.p_ano}
         return make_prediction(image_id=glance.image_id, **maps, **self._options())  # type: ignore[arg-type]
+
+
+def _card_text(path: Path) -> str:
+    """Return a model card without its front matter, which is for the hub; "" when there is none."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if text.startswith("---\n"):
+        text = text.partition("\n---\n")[2]
+    return text.strip()
 
 
 def _history(turns: tuple[Turn, ...], image_id: str) -> list[ChatTurn]:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from agvas_core.checkpoint import load_checkpoint, save_checkpoint, token_ids_of
+from agvas_core.checkpoint import CARD_FILE, load_checkpoint, save_checkpoint, token_ids_of
 from agvas_core.config import AGVASConfig, get_preset
 from agvas_core.evaluation.held_out import held_out_batches
 from agvas_core.evaluation.metrics import PixelCurve
@@ -212,7 +212,12 @@ def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 6
 
 
 def export(options: RunOptions, folder: Path, card: str) -> None:
-    """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of their training."""
+    """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of their training.
+
+    options.source says what the runs were given (textures, real); an empty card leaves the folder's own as it is.
+    """
+    if not card and (folder / CARD_FILE).is_file():
+        card = (folder / CARD_FILE).read_text(encoding="utf-8")
     task, tokenizer = joint_task(options, freeze_pixel=True)
     state = torch.load(options.run_dir / JOINT / STATE_FILE, map_location="cpu", weights_only=True)
     task.load_state_dict(state["average"])
@@ -223,6 +228,11 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
             s = torch.load(path, map_location="cpu", weights_only=True)
             stages[stage] = {"steps": s["step"], "images": s["images_seen"], "hours": round(s["seconds"] / 3600, 2)}
     images = sum(s["images"] for s in stages.values())
-    training = {"summary": f"trained from scratch on {images:,} synthetic inspection images", "stages": stages}
+    own = options.source
+    mixed = ["photographs of normal surfaces"] * bool(own.textures) + ["a few real labelled defects"] * bool(own.real)
+    summary = f"trained on {images:,} inspection images: synthetic defects" + "".join(f", {name}" for name in mixed)
+    training: dict[str, Any] = {"summary": summary, "stages": stages}
+    if options.start_from is not None:
+        training["before"] = load_checkpoint(options.start_from)[2]
     save_checkpoint(task.model, tokenizer, folder, card=card, training=training, dtype=torch.float16)
     save_file(task.bank.state_dict(), folder / BANK_FILE)  # so that training can begin again from what is published
