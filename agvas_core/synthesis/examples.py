@@ -17,21 +17,21 @@ SIZE_PX, BATCH, NORMAL_SHARE = 512, 8, 0.25
 
 # (seed, image of its batch, file name, mode, instruction, sentence about normal, caption, caption in Chinese)
 PICKED: tuple[tuple[int, int, str, str, str, str, str, str], ...] = (
-    (7003, 3, "connector", "explain", "Is this connector good? Segment the anomalies and explain.", "",
-     "Connector", "连接器"),
-    (7005, 4, "hex-nut", "describe", "Please describe the anomalies in this image and segment them.", "",
-     "Hex nut", "六角螺母"),
-    (7006, 1, "bottle-mouth", "chat", "How many defects are there, and of what kind?", "", "Bottle mouth", "瓶口"),
-    (7002, 4, "painted-metal", "explain", "Segment only the fiber.", "", "Painted metal", "喷漆金属"),
-    (7003, 1, "leather", "explain", "Please segment the anomalies in this image and explain.", "",
-     "Leather, normal", "皮革（正常）"),
     (7007, 7, "wire-mesh", "describe_plus", "Please describe the anomalies in this image and segment them.",
      "A normal wire mesh has even wires with regular gaps.", "Wire mesh", "金属丝网"),
-    (7001, 5, "dot-plate", "direct", "Please segment the anomalies in this image.", "",
-     "Dot plate, normal", "圆点板（正常）"),
+    (7005, 4, "hex-nut", "describe", "Please describe the anomalies in this image and segment them.", "",
+     "Hex nut", "六角螺母"),
     (7006, 2, "brushed-metal", "auto", "What is wrong with this surface, and where?", "",
      "Brushed metal", "拉丝金属"),
+    (7003, 1, "leather", "explain", "Please segment the anomalies in this image and explain.", "",
+     "Leather, normal", "皮革（正常）"),
+    (7002, 4, "painted-metal", "explain", "Segment only the fiber.", "", "Painted metal", "喷漆金属"),
     (7005, 1, "plaster", "direct", "Please segment the anomalies in this image.", "", "Plaster", "灰泥"),
+    (7001, 5, "dot-plate", "direct", "Please segment the anomalies in this image.", "",
+     "Dot plate, normal", "圆点板（正常）"),
+    (7006, 1, "bottle-mouth", "chat", "How many defects are there, and of what kind?", "", "Bottle mouth", "瓶口"),
+    (7003, 3, "connector", "explain", "Is this connector good? Segment the anomalies and explain.", "",
+     "Connector", "连接器"),
 )  # fmt: skip
 
 

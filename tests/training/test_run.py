@@ -41,7 +41,7 @@ def test_every_stage_hands_on_to_the_next(trained):
     assert model.config.decoder.region_kinds == DEFECT_KINDS
     queries = joint["average"]["model.agmd.queries"]
     torch.testing.assert_close(model.agmd.queries, queries.half().float(), rtol=0, atol=0)
-    assert training["summary"] == "trained from scratch on 64 synthetic inspection images"
+    assert training["summary"] == "trained on 64 inspection images: synthetic defects"
     assert set(training["stages"]) == {"dense", "joint"}
 
 
