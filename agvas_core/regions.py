@@ -70,7 +70,7 @@ def group_labels(mask: ArrayLike, gap_share: float = GAP_SHARE) -> NDArray[np.in
         -max(height, width) // _GROUPING_PX
     )  # distances are taken on a coarse grid: a large image would take seconds
     coarse = np.pad(pixels, ((0, -height % cell), (0, -width % cell)))
-    coarse = coarse.reshape(coarse.shape[0] // cell, cell, -1, cell).any(axis=(1, 3))
+    coarse = np.asarray(coarse.reshape(coarse.shape[0] // cell, cell, -1, cell).any(axis=(1, 3)))
     reach = max(1.0, gap_share * max(coarse.shape) / 2)
     near = ndimage.distance_transform_edt(~coarse) <= reach
     labels, count = ndimage.label(near, structure=_EIGHT_CONNECTED)
