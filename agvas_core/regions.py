@@ -66,9 +66,8 @@ def group_labels(mask: ArrayLike, gap_share: float = GAP_SHARE) -> NDArray[np.in
     if not pixels.any():
         return np.zeros(pixels.shape, dtype=np.int32)
     height, width = pixels.shape
-    cell = -(
-        -max(height, width) // _GROUPING_PX
-    )  # distances are taken on a coarse grid: a large image would take seconds
+    # distances are taken on a coarse grid: on a large image they would take seconds
+    cell = -(-max(height, width) // _GROUPING_PX)
     coarse = np.pad(pixels, ((0, -height % cell), (0, -width % cell)))
     coarse = np.asarray(coarse.reshape(coarse.shape[0] // cell, cell, -1, cell).any(axis=(1, 3)))
     reach = max(1.0, gap_share * max(coarse.shape) / 2)
