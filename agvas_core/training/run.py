@@ -146,7 +146,7 @@ def train_dense(options: RunOptions, eval_images: int = 192) -> Trainer:
 
 
 def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
-    """Make the joint stage's task: from options.start_from, or from the dense stage's averaged weights, or random."""
+    """Make the joint stage's task from options.start_from or random weights, with what the run's dense stage learned."""
     torch.manual_seed(options.seed + 1)
     if options.start_from is not None:
         model, tokenizer, _ = load_checkpoint(options.start_from)
@@ -156,7 +156,7 @@ def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, P
         tokenizer = build_tokenizer()
         model = build_agvas(training_config(options.preset), token_ids_of(tokenizer))
         bank = AnchorBank(model.config.decoder.width)
-        _take_dense(options.run_dir / DENSE / STATE_FILE, model, bank)
+    _take_dense(options.run_dir / DENSE / STATE_FILE, model, bank)
     model.lmm.set_attn_implementation({"text_config": "eager", "vision_config": "eager"})  # faster backwards on CPUs
     task = JointTask(model, bank, options.losses, freeze_pixel=freeze_pixel)
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
