@@ -146,7 +146,7 @@ def train_dense(options: RunOptions, eval_images: int = 192) -> Trainer:
 
 
 def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
-    """Make the joint stage's task from options.start_from or random weights, with what the run's dense stage learned."""
+    """Make the joint stage's task: options.start_from or random weights, then what the run's dense stage learned."""
     torch.manual_seed(options.seed + 1)
     if options.start_from is not None:
         model, tokenizer, _ = load_checkpoint(options.start_from)
