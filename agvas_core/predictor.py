@@ -95,9 +95,7 @@ class AnomalyPredictor:
             )
             rgb, letterbox = fit(image.rgb, canvas)
             pixels = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None].float() / 255  # (1, 3, C, C)
-            side = config.semantic.image_px
-            semantic = interpolate(pixels, (side, side), mode="bilinear", antialias=True, align_corners=False)
-            features = self.model.encode_image(2 * semantic - 1, pixels)
+            features = self.model.encode_image(self.model.semantic_input(pixels), pixels)
             encoded = EncodedImage(image.image_id, features, letterbox, (canvas, canvas))
             _keep(self._images, image.image_id, encoded, IMAGES_KEPT)
             return encoded

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import interpolate
 from transformers import DynamicCache
 
 from agvas_core.anchors import gather_anchor_states
@@ -63,6 +64,12 @@ class AGVAS(nn.Module):
                 kinds=len(dec.region_kinds),
             )
             self.region_proj = nn.Linear(dec.width, d)
+
+    def semantic_input(self, pixel_values: Tensor) -> Tensor:
+        """Return the semantic eye's input (I, 3, S, S) in [-1, 1] from the pixel eye's (I, 3, H, W) in [0, 1]."""
+        side = self.config.semantic.image_px
+        resized = interpolate(pixel_values, (side, side), mode="bilinear", antialias=True, align_corners=False)
+        return 2 * resized.clamp(0, 1) - 1
 
     def encode_semantic(self, semantic_values: Tensor) -> Tensor:
         """Return f_s (I, N, D) from semantic_values (I, 3, S, S) in [-1, 1]: SigLIP, then the projector."""

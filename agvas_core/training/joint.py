@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, interpolate, mse_loss
+from torch.nn.functional import cross_entropy, mse_loss
 from transformers import PreTrainedTokenizerFast
 
 from agvas_core.anchors import find_anchors, gather_anchor_states
@@ -163,13 +163,6 @@ class JointMaker:
         return ids, mask, targets
 
 
-def semantic_input(images: Tensor, size_px: int) -> Tensor:
-    """Return the semantic eye's input (B, 3, S, S) in [-1, 1] from uint8 images (B, 3, H, W)."""
-    size_hw = (size_px, size_px)
-    resized = interpolate(images.float() / 255, size_hw, mode="bilinear", antialias=True, align_corners=False)
-    return 2 * resized.clamp(0, 1) - 1
-
-
 class JointTask(nn.Module):
     """Losses of the joint stage."""
 
@@ -197,7 +190,7 @@ class JointTask(nn.Module):
         pixel_values = (batch.images.float() / 255).contiguous(memory_format=torch.channels_last)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_pixel):
             pixel = model.pixel_encoder(pixel_values)
-        f_s = model.encode_semantic(semantic_input(batch.images, model.config.semantic.image_px))
+        f_s = model.encode_semantic(model.semantic_input(pixel_values))
         features = model.align(f_s, pixel)
         losses: dict[str, Tensor] = {}
         regions, losses["kind"] = self._regions(batch, pixel)
@@ -239,7 +232,7 @@ class JointTask(nn.Module):
         """Return the direct mode's fused map (B, H / 2, W / 2) at alpha 0.5 of uint8 images (B, 3, H, W)."""
         model = self.model
         pixel_values = (images.float() / 255).contiguous(memory_format=torch.channels_last)
-        features = model.encode_image(semantic_input(images, model.config.semantic.image_px), pixel_values)
+        features = model.encode_image(model.semantic_input(pixel_values), pixel_values)
         ids = torch.tensor([direct_ids] * len(images), device=images.device)
         anchors = find_anchors(ids, model.token_ids.anchors)
         _, logits = model(ids, torch.ones_like(ids), features, anchors, anchors[:, 0])
