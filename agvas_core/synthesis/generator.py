@@ -32,6 +32,7 @@ REGULAR_FACTOR = {"weave fault": 7.0, "missing part": 4.0, "deformation": 1.5, "
 IRREGULAR_FACTOR = {"weave fault": 0.4, "deformation": 0.6}  # on random texture they can hardly be seen
 TEXTURAL = {"blur", "foreign patch", "weave fault", "missing part", "deformation"}  # judged by their texture, too
 DEFECT_COUNT_WEIGHTS = (0.6, 0.2, 0.1, 0.06, 0.04)
+CROWDED_WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
 MIN_CHANGE = 0.03  # mean change inside a mask below which nobody sees the defect
 MIN_EXTENT = 6 / 256  # longer side of the smallest box, share of the image
 EXTRA_ROUNDS = 3  # further attempts for images whose defect came out invisible
@@ -50,6 +51,7 @@ class SceneGenerator:
         regular_boost: prefer faults of single elements on regular patterns.
         real: photographs of real defects to mix in, or None.
         real_share: share of the images that are such photographs, used only with `real`.
+        crowded: more defects an image, all counts alike often: more to learn from every pixel that is computed.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class SceneGenerator:
         regular_boost: bool = True,
         real: RealDefects | None = None,
         real_share: float = 0.1,
+        crowded: bool = False,
     ) -> None:
         if not 1 <= max_defects <= len(DEFECT_COUNT_WEIGHTS):
             raise ValueError(f"max_defects must be 1 to {len(DEFECT_COUNT_WEIGHTS)}, got {max_defects}")
@@ -71,6 +74,7 @@ class SceneGenerator:
         self.normal_share = normal_share
         self.object_share = object_share
         self.max_defects = max_defects
+        self.count_weights = (CROWDED_WEIGHTS if crowded else DEFECT_COUNT_WEIGHTS)[:max_defects]
         self.family_size = family_size
         self.regular_boost = regular_boost
         self.real = real
@@ -119,7 +123,7 @@ class SceneGenerator:
         """Return how many defects an image shall have."""
         if dice.random() < self.normal_share:
             return 0
-        return dice.choices(range(1, self.max_defects + 1), DEFECT_COUNT_WEIGHTS[: self.max_defects])[0]
+        return dice.choices(range(1, self.max_defects + 1), self.count_weights)[0]
 
     def _scenes(
         self, n: int, rng: Generator, dice: random.Random

@@ -29,6 +29,7 @@ class SourceOptions:
         real: folder of real labelled defects in MVTec layout, or None.
         real_share: share of batches that come from `real`.
         normal_share: share of synthetic images without a defect.
+        crowded: one to five defects in an image alike often, instead of mostly one.
         passes: how often an image is used, each time turned and mirrored anew: making one costs as much as learning
             from it.
         block: batches between two uses of the same one.
@@ -39,6 +40,7 @@ class SourceOptions:
     real: Path | None = None
     real_share: float = 0.12
     normal_share: float = 0.42
+    crowded: bool = False
     passes: int = 3
     block: int = 12
 
@@ -52,7 +54,9 @@ class ImageSource:
         textures = TextureBank(options.textures) if options.textures else None
         self.real = RealDefects(options.real) if options.real else None
         self.generators = {
-            size: SceneGenerator(size=size, textures=textures, normal_share=options.normal_share)
+            size: SceneGenerator(
+                size=size, textures=textures, normal_share=options.normal_share, crowded=options.crowded
+            )
             for size in options.sizes_px
         }
 

@@ -138,3 +138,11 @@ def test_real_photographs_come_with_the_same_facts(tmp_path) -> None:
 def test_a_batch_is_made_on_the_device() -> None:
     made = SceneGenerator(SIZE).batch(8, 0, "cuda")
     assert made.images.is_cuda and made.labels.is_cuda
+
+
+def test_crowded_images_hold_more_defects() -> None:
+    def planted(crowded: bool) -> float:
+        batch = SceneGenerator(size=64, normal_share=0.0, crowded=crowded).batch(24, 3)
+        return sum(len(scene.defects) for scene in batch.facts) / 24
+
+    assert planted(True) > planted(False) + 0.5
