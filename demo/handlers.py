@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from agvas_core.drawing import SHOWN_PX, shrink
 from agvas_core.processing import open_image
 from agvas_core.structures import (
     Done,
@@ -60,9 +61,9 @@ def read_upload(session: Session, path: str) -> InspectionImage:
     session.add_image(known)
     if known.image_id not in session.photo_urls:
         stem = known.image_id[:16]
-        for urls, size_px in ((session.photo_urls, render.SHOWN_PX), (session.thumb_urls, render.THUMB_PX)):
+        for urls, size_px in ((session.photo_urls, SHOWN_PX), (session.thumb_urls, render.THUMB_PX)):
             file = session.new_file(f"photo-{stem}-{size_px}.webp")
-            render.shrink(known.rgb, size_px).save(file, format="WEBP", quality=88, method=2)
+            shrink(known.rgb, size_px).save(file, format="WEBP", quality=88, method=2)
             urls[known.image_id] = file_url(file)
     return known
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from agvas_core.regions import rethreshold
 from agvas_core.structures import Prediction
+from agvas_core.writers import verdict_facts
 from demo import render
 from demo.session import Exchange, Reply, Session
 
@@ -23,7 +24,7 @@ def show_prediction(
     reply.prediction = prediction
     image = session.images[prediction.image_id]
     mode = reply.mode or reply.request.mode
-    reply.facts = render.verdict_facts(prediction, reply.card, mode, image.name)
+    reply.facts = verdict_facts(prediction, reply.card, mode, image.name)
     if not any(region.index == reply.selected_region for region in prediction.regions):
         reply.selected_region = None
     reply.version += 1

@@ -26,7 +26,7 @@ from typing import Any, cast
 from agvas_core.engines.ask import ask
 from agvas_core.processing import open_image
 from agvas_core.structures import MODES, Mode, Request
-from demo import render
+from agvas_core.writers import mask_png, verdict_facts
 from demo.desk import EngineDesk
 from demo.session import FileStore
 
@@ -74,10 +74,10 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
             "trained": engine.card.trained,
         }
         if reply.prediction is not None:
-            answer |= render.verdict_facts(reply.prediction, engine.card, reply.done.mode, photo.name)
+            answer |= verdict_facts(reply.prediction, engine.card, reply.done.mode, photo.name)
             path = files.new_folder() / "mask.png"
             files.created.add(str(path))
-            render.mask_png(reply.prediction, path)
+            mask_png(reply.prediction, path)
             answer["mask"] = {"path": str(path), "orig_name": "mask.png", "meta": {"_type": "gradio.FileData"}}
         said = {"text": reply.text, "notices": list(reply.notices)}
         return answer | said | {"mode": reply.done.mode, "engine": engine.card.engine_id}

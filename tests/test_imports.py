@@ -23,17 +23,20 @@ ARROWS: dict[str, set[str]] = {
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used
     "processing": _LANGUAGE,
+    "drawing": _VALUES | {"regions"},
+    "writers": _VALUES | {"drawing"},
     "synthesis": _LANGUAGE | {"processing"},
     "data": _PICTURES | {"synthesis"},
     "modeling": _VALUES | {"anchors"},
     "checkpoint": _VALUES | {"anchors", "prompts", "tokenizer", "modeling"},
     "predictor": _MODEL,
-    "engines": _MODEL | {"predictor"},
+    "engines": _MODEL | {"predictor", "drawing"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"synthesis", "data", "evaluation"},
-    "cli": _PICTURES | {"front door", "engines", "synthesis", "data", "evaluation", "training", "checkpoint", "demo"},
+    "cli": _PICTURES
+    | {"front door", "engines", "synthesis", "data", "evaluation", "training", "checkpoint", "writers", "demo"},
     "front door": {"structures", "processing", "engines", "predictor"},
-    "demo": _LANGUAGE | {"front door", "processing", "engines"},
+    "demo": _LANGUAGE | {"front door", "processing", "engines", "drawing", "writers"},
     "app": {"front door", "demo"},
 }
 FORBIDDEN_PACKAGES = {"gradio", "gradio_client", "spaces", "torchvision"}
@@ -93,6 +96,13 @@ def _wrong_arrows(path: Path, source: str) -> list[str]:
 @pytest.mark.parametrize("path", _files(), ids=lambda p: str(p.relative_to(ROOT)))
 def test_every_import_follows_the_arrows(path):
     assert _wrong_arrows(path, path.read_text(encoding="utf-8")) == []
+
+
+def test_the_library_knows_of_the_page_only_that_it_can_be_opened():
+    for path in (ROOT / "agvas_core").rglob("*.py"):
+        for line, name in _imported(ast.parse(path.read_text(encoding="utf-8")), _module_name(path), False):
+            assert not name.startswith("demo."), f"{path.name}:{line} imports {name}"
+            assert name != "demo" or path.name == "app.py", f"{path.name}:{line} imports the page"
 
 
 def test_every_room_has_its_arrows():

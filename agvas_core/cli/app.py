@@ -100,7 +100,7 @@ def predict(
     """Ask about one image; print the words as they come, then the verdict and the regions."""
     from agvas_core.engines.ask import ask
     from agvas_core.processing import open_image
-    from demo.render import verdict_facts
+    from agvas_core.writers import verdict_facts, write_reply
 
     photo = open_image(image)
     request = _request(instruction, mode, normal, threshold, alpha, min_area, _parse_roi(roi))
@@ -111,7 +111,7 @@ def predict(
         facts = dict(verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name))
     facts |= {"text": reply.text, "notices": list(reply.notices), "seconds": dict(reply.done.seconds)}
     if out is not None:
-        _write_reply(out, photo.rgb, reply.prediction, facts)
+        write_reply(out, photo.rgb, reply.prediction, facts)
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
@@ -305,17 +305,6 @@ def _print_facts(facts: dict[str, Any]) -> None:
         )
     if len(facts["regions"]) > 20:
         typer.echo(f"  ... and {len(facts['regions']) - 20} smaller ones")
-
-
-def _write_reply(out: Path, rgb: Any, prediction: Any, facts: dict[str, Any]) -> None:
-    from demo.render import facts_json, map_png, mask_png, overlay, shrink
-
-    out.mkdir(parents=True, exist_ok=True)
-    facts_json(facts, out / "regions.json")
-    if prediction is not None:
-        mask_png(prediction, out / "mask.png")
-        map_png(prediction, out / "map.png")
-        overlay(shrink(rgb), prediction).save(out / "overlay.png")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from agvas_core.engines.ask import Reply, ask
 from agvas_core.engines.base import Engine
 from agvas_core.processing import open_image
 from agvas_core.structures import Request
+from agvas_core.writers import mask_png, overlay_png, verdict_facts
 
 COLUMNS = (
     "image", "verdict", "score", "regions", "area_percent", "largest_place", "largest_kind", "text", "seconds", "error",
@@ -90,8 +91,6 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
 
 
 def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
-    from demo.render import verdict_facts
-
     prediction = reply.prediction
     assert prediction is not None
     return {
@@ -106,8 +105,6 @@ def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
 
 
 def _write_pictures(reply: Reply, rgb: NDArray[np.uint8], name: str, out: Path, overlays: bool) -> None:
-    from demo.render import mask_png, overlay, shrink
-
     assert reply.prediction is not None
     mask_path = out / _MASKS / f"{name}.png"  # the image's suffix stays: part.jpg and part.png are two images
     mask_path.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +112,7 @@ def _write_pictures(reply: Reply, rgb: NDArray[np.uint8], name: str, out: Path, 
     if overlays:
         overlay_path = out / _OVERLAYS / f"{name}.png"
         overlay_path.parent.mkdir(parents=True, exist_ok=True)
-        overlay(shrink(rgb), reply.prediction).save(overlay_path)
+        overlay_png(rgb, reply.prediction, overlay_path)
 
 
 def _write_tables(rows: Iterable[dict], out: Path) -> None:

@@ -1,0 +1,78 @@
+"""What is written about a prediction: mask, map and overlay as files, and the facts as JSON."""
+
+# H, W: the photo's own size
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from agvas_core.drawing import overlay, shrink
+from agvas_core.structures import EngineCard, Mode, Prediction
+
+
+def mask_png(prediction: Prediction, path: Path) -> None:
+    """Write the mask as an 8-bit PNG of the photo's size, 0 and 255."""
+    Image.fromarray(prediction.pred_mask.astype(np.uint8) * 255).save(path, format="PNG", compress_level=3)
+
+
+def map_png(prediction: Prediction, path: Path) -> None:
+    """Write the anomaly map as a 16-bit PNG of the photo's size, 65535 for a score of 1."""
+    levels = (prediction.anomaly_map * np.float32(65535) + np.float32(0.5)).astype(np.uint16)
+    Image.fromarray(levels).save(path, format="PNG", compress_level=1)
+
+
+def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
+    """Return what regions.json and the REST endpoint say about a prediction."""
+    return {
+        "image": name,
+        "size_hw": list(prediction.size_hw),
+        "verdict": prediction.verdict,
+        "score": round(prediction.pred_score, 4),
+        "threshold": prediction.threshold,
+        "alpha": prediction.alpha,
+        "min_area_px": prediction.min_area_px,
+        "area_percent": round(100 * float(prediction.pred_mask.mean()), 4),
+        "regions": [
+            {
+                "index": region.index,
+                "kind": region.kind,
+                "kind_score": round(region.kind_score, 4),
+                "place": region.place,
+                "box_xyxy": list(region.box_xyxy),
+                "area_px": region.area_px,
+                "area_percent": round(region.area_percent, 4),
+                "centroid_yx": [round(v, 2) for v in region.centroid_yx],
+                "score": round(region.score, 4),
+            }
+            for region in prediction.regions
+        ],
+        "mode": mode,
+        "engine": card.engine_id,
+        "weights": card.weights,
+    }
+
+
+def facts_json(facts: Mapping[str, object], path: Path) -> None:
+    """Write verdict_facts as a file."""
+    path.write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def overlay_png(rgb: NDArray[np.uint8], prediction: Prediction, path: Path) -> None:
+    """Write the photo (H, W, 3) with the mask drawn over it, at the size at which people look at it."""
+    overlay(shrink(rgb), prediction).save(path, format="PNG")
+
+
+def write_reply(out: Path, rgb: NDArray[np.uint8], prediction: Prediction | None, facts: Mapping[str, object]) -> None:
+    """Write regions.json, and mask.png, map.png and overlay.png when there is a mask, into a folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    facts_json(facts, out / "regions.json")
+    if prediction is not None:
+        mask_png(prediction, out / "mask.png")
+        map_png(prediction, out / "map.png")
+        overlay_png(rgb, prediction, out / "overlay.png")
