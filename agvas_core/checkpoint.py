@@ -83,7 +83,7 @@ def save_checkpoint(
     for i, shard in enumerate(shards):
         path = folder / f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors"
         save_file(shard, path, metadata={"format": "pt"})
-        files[path.name] = {"sha256": _sha256(path), "tensors": sorted(shard)}
+        files[path.name] = {"sha256": file_sha256(path), "tensors": sorted(shard)}
     (folder / INDEX_FILE).write_text(json.dumps({"training": training, "files": files}, indent=1) + "\n")
     model.config.save(folder / CONFIG_FILE)
     tokenizer.save_pretrained(folder)
@@ -107,7 +107,7 @@ def load_checkpoint(folder: Path) -> tuple[AGVAS, PreTrainedTokenizerFast, dict[
         path = folder / name
         if not path.is_file():
             raise FileNotFoundError(f"{folder} is incomplete: {name} is not there.")
-        if _sha256(path) != entry["sha256"]:
+        if file_sha256(path) != entry["sha256"]:
             raise ValueError(f"{name} is damaged: its SHA-256 is not the one in {INDEX_FILE}.")
         state |= load_file(path)
     load_weights(model, state)
@@ -116,7 +116,12 @@ def load_checkpoint(folder: Path) -> tuple[AGVAS, PreTrainedTokenizerFast, dict[
 
 def load_weights(model: AGVAS, state: dict[str, Tensor]) -> None:
     """Copy weights into a model; ValueError that names what is missing, unknown or of another shape."""
-    wanted = {name: tuple(value.shape) for name, value in _own_state(model).items()}
+    refuse_misfits({name: tuple(value.shape) for name, value in _own_state(model).items()}, state)
+    model.load_state_dict(state, strict=False)  # names that share memory come along with their twins
+
+
+def refuse_misfits(wanted: dict[str, tuple[int, ...]], state: dict[str, Tensor]) -> None:
+    """Raise ValueError that names what is missing, unknown or of another shape in a state."""
     missing, unknown = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
     misshapen = [n for n in wanted if n in state and tuple(state[n].shape) != wanted[n]]
     problems = [
@@ -126,8 +131,9 @@ def load_weights(model: AGVAS, state: dict[str, Tensor]) -> None:
     ]
     if problems:
         raise ValueError("These weights do not fit the model; " + "; ".join(problems) + ".")
-    model.load_state_dict(state, strict=False)  # names that share memory come along with their twins
 
 
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
