@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 _VALUES = {"structures", "config"}
 _LANGUAGE = _VALUES | {"anchors", "prompts", "regions"}
 _PICTURES = _LANGUAGE | {"processing", "tokenizer"}
-_MODEL = _PICTURES | {"modeling", "checkpoint"}
+_MODEL = _PICTURES | {"modeling", "checkpoint", "checkpoint_expert"}
 # room: the rooms that it may import, besides itself
 ARROWS: dict[str, set[str]] = {
     "structures": set(),
@@ -28,13 +28,27 @@ ARROWS: dict[str, set[str]] = {
     "synthesis": _LANGUAGE | {"processing"},
     "data": _PICTURES | {"synthesis"},
     "modeling": _VALUES | {"anchors"},
+    "memory": _VALUES | {"modeling"},
+    "backbones": _MODEL | {"memory"},
     "checkpoint": _VALUES | {"anchors", "prompts", "tokenizer", "modeling"},
+    "checkpoint_expert": {"checkpoint", "modeling"},
     "predictor": _MODEL,
-    "engines": _MODEL | {"predictor", "drawing"},
+    "engines": _MODEL | {"predictor", "drawing", "backbones", "memory"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
-    "training": _MODEL | {"synthesis", "data", "evaluation"},
+    "training": _MODEL | {"synthesis", "data", "evaluation", "backbones", "memory"},
     "cli": _PICTURES
-    | {"front door", "engines", "synthesis", "data", "evaluation", "training", "checkpoint", "writers", "demo"},
+    | {
+        "front door",
+        "engines",
+        "synthesis",
+        "data",
+        "evaluation",
+        "training",
+        "checkpoint",
+        "memory",
+        "writers",
+        "demo",
+    },
     "front door": {"structures", "processing", "engines", "predictor"},
     "demo": _LANGUAGE | {"front door", "processing", "engines", "drawing", "writers"},
     "app": {"front door", "demo"},

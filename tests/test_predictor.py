@@ -187,7 +187,10 @@ def test_masks_lie_on_the_canvas_where_the_image_does(picture):
 def test_sam_always_gets_its_own_size(token_ids, tokenizer, picture):
     # its positions are learned: a small image was once brought to a smaller canvas, which SAM refuses
     sam = PixelConfig(
-        kind="sam", image_px=64, width=32, attention_layers=1, heads=2, sam_width=32, sam_global_layers=(0,)
+        kind="sam",
+        image_px=64,
+        width=32,
+        backbone={"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "global_attn_indexes": [0]},
     )
     config = get_preset("tiny-test")
     config = replace(config, pixel=sam, decoder=replace(config.decoder, use_region_tokens=False))

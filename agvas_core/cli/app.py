@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from agvas_core import __version__
+from agvas_core.cli.checkpoint import app as checkpoint_app
+from agvas_core.cli.expert import train_expert
 from agvas_core.cli.train import train
 
 if TYPE_CHECKING:
@@ -235,6 +237,8 @@ def synth(
 
 
 app.command()(train)
+app.command("train-expert")(train_expert)
+app.add_typer(checkpoint_app, name="checkpoint")
 
 
 def _load(engine: str) -> Engine:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -14,8 +15,9 @@ from transformers import DynamicCache
 from agvas_core.anchors import gather_anchor_states
 from agvas_core.config import AGVASConfig
 from agvas_core.modeling.agmd import AGMD, MaskLogits
-from agvas_core.modeling.lmm import build_lmm
-from agvas_core.modeling.pixel_encoder import PixelFeatures, build_pixel_encoder
+from agvas_core.modeling.lmm import LMM, build_lmm, encode_semantic, normalise_semantic
+from agvas_core.modeling.pixel_encoder import build_pixel_encoder
+from agvas_core.modeling.pixel_features import PixelFeatures
 from agvas_core.modeling.region_reader import RegionReader
 from agvas_core.modeling.spam import SPAM
 from agvas_core.modeling.token_refiner import TokenRefiner
@@ -23,7 +25,10 @@ from agvas_core.modeling.token_refiner import TokenRefiner
 
 @dataclass(frozen=True)
 class TokenIds:
-    """The ids that the model treats apart: image and region placeholders, and the anchors NOR, ANO, SEG."""
+    """The ids that the model treats apart: image and region placeholders, and the anchors NOR, ANO, SEG.
+
+    region is -1 where the tokenizer has no such placeholder.
+    """
 
     image: int
     region: int
@@ -44,14 +49,25 @@ class ImageFeatures:
 
 
 class AGVAS(nn.Module):
-    """The whole model; every part is one box of the paper's figure."""
+    """The whole model; every part is one box of the paper's figure.
 
-    def __init__(self, config: AGVASConfig, token_ids: TokenIds) -> None:
+    lmm, pixel_encoder: ready ones of the config's sizes (backbones.load_backbones); by default they are made here.
+    Parts may differ in dtype and device: what passes from one to the next is brought to the receiver's.
+    """
+
+    def __init__(
+        self,
+        config: AGVASConfig,
+        token_ids: TokenIds,
+        *,
+        lmm: LMM | None = None,
+        pixel_encoder: nn.Module | None = None,
+    ) -> None:
         super().__init__()
         self.config, self.token_ids = config, token_ids
         d, dec, pix = config.llm.width, config.decoder, config.pixel
-        self.lmm = build_lmm(config, image_token_id=token_ids.image)
-        self.pixel_encoder = build_pixel_encoder(pix)
+        self.lmm = build_lmm(config, image_token_id=token_ids.image) if lmm is None else lmm
+        self.pixel_encoder = build_pixel_encoder(pix) if pixel_encoder is None else pixel_encoder
         self.spam = SPAM(width=d, pixel_width=pix.width, heads=dec.heads) if dec.use_spam else None
         self.token_refiner = TokenRefiner(width=d, out_width=dec.width)
         self.agmd = AGMD(dec, pixel_width=pix.width, high_res_widths=pix.widths_high_res)
@@ -66,26 +82,30 @@ class AGVAS(nn.Module):
             self.region_proj = nn.Linear(dec.width, d)
 
     def semantic_input(self, pixel_values: Tensor) -> Tensor:
-        """Return the semantic eye's input (I, 3, S, S) in [-1, 1] from the pixel eye's (I, 3, H, W) in [0, 1]."""
+        """Return the semantic eye's normalised input (I, 3, S, S) from the pixel eye's (I, 3, H, W) in [0, 1]."""
         side = self.config.semantic.image_px
         resized = interpolate(pixel_values, (side, side), mode="bilinear", antialias=True, align_corners=False)
-        return 2 * resized.clamp(0, 1) - 1
+        return normalise_semantic(resized.clamp(0, 1), self.config.family)
 
     def encode_semantic(self, semantic_values: Tensor) -> Tensor:
-        """Return f_s (I, N, D) from semantic_values (I, 3, S, S) in [-1, 1]: SigLIP, then the projector."""
-        seen = self.lmm.model.vision_tower(semantic_values, output_hidden_states=True).hidden_states
-        seen = seen[self.lmm.config.vision_feature_layer]  # LLaVA-OneVision takes the last layer before its norm
-        return self.lmm.model.multi_modal_projector(seen)
+        """Return f_s (I, N, D) from semantic_input's values (I, 3, S, S): the vision tower, then the projector."""
+        return encode_semantic(self.lmm, _for(self.lmm.model.vision_tower, semantic_values))
 
-    def encode_image(self, semantic_values: Tensor, pixel_values: Tensor) -> ImageFeatures:
-        """Return both eyes' features of (I, 3, S, S) in [-1, 1] and (I, 3, H, W) in [0, 1]."""
-        return self.align(self.encode_semantic(semantic_values), self.pixel_encoder(pixel_values))
+    def encode_image(
+        self, semantic_values: Tensor, pixel_values: Tensor, content_hw: Sequence[tuple[int, int]] | None = None
+    ) -> ImageFeatures:
+        """Return both eyes' features of semantic_input's values (I, 3, S, S) and of (I, 3, H, W) in [0, 1].
+
+        content_hw: of each image, its height and width on the pixel eye's canvas, px; None when it fills the canvas.
+        """
+        return self.align(self.encode_semantic(semantic_values), self.pixel_encoder(pixel_values, content_hw))
 
     def align(self, f_s: Tensor, pixel: PixelFeatures) -> ImageFeatures:
         """Join f_s (I, N, D) with f_align (Eq. 2)."""
         if self.spam is None:
             return ImageFeatures(f_s, pixel)
-        return ImageFeatures(torch.cat([f_s, self.spam(f_s, pixel.embedding)], dim=1), pixel)
+        f_align = self.spam(_for(self.spam, f_s), _for(self.spam, pixel.embedding))
+        return ImageFeatures(torch.cat([f_s, f_align.to(f_s)], dim=1), pixel)
 
     def region_tokens(self, features: PixelFeatures, masks: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return region tokens (R, D) and kind logits (R, K) from features of batch R and masks (R, H, W)."""
@@ -105,7 +125,7 @@ class AGVAS(nn.Module):
             if wanted != given:
                 raise ValueError(f"The text has {wanted} placeholders of token {token_id}, but {given} features came.")
             if values is not None and wanted:
-                embeds = embeds.masked_scatter(place[..., None], values.to(embeds.dtype))
+                embeds = embeds.masked_scatter(place[..., None], values.to(embeds))
         return embeds
 
     def language(
@@ -123,7 +143,9 @@ class AGVAS(nn.Module):
 
     def decode_masks(self, anchor_states: Tensor, pixel: PixelFeatures) -> MaskLogits:
         """Return logits (A, H / 2, W / 2) from the anchors' states (A, 3, D) and features of batch A (Eq. 4-7)."""
-        return self.agmd(self.token_refiner(anchor_states), pixel)
+        h_anchors = self.token_refiner(_for(self.token_refiner, anchor_states))  # (A, 3, C)
+        pixel = PixelFeatures(_for(self.agmd, pixel.embedding), tuple(_for(self.agmd, f) for f in pixel.high_res))
+        return self.agmd(h_anchors, pixel)
 
     def forward(
         self,
@@ -141,6 +163,14 @@ class AGVAS(nn.Module):
         hidden = self.language(self.embed(input_ids, features.visual, regions), attention_mask)
         states = gather_anchor_states(hidden, anchor_positions)
         return hidden, self.decode_masks(states, features.pixel.select(image_index))
+
+
+def _for(part: nn.Module, values: Tensor) -> Tensor:
+    """Return values on the device and in the type of a part's weights; weights kept elsewhere move by themselves."""
+    weight = next(p for p in part.parameters() if p.is_floating_point())
+    if torch.is_autocast_enabled(values.device.type):
+        return values  # autocast casts; more precise values are kept
+    return values.to(weight.dtype) if weight.is_meta else values.to(weight.device, weight.dtype)
 
 
 def build_agvas(config: AGVASConfig, token_ids: TokenIds) -> AGVAS:

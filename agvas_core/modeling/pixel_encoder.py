@@ -1,34 +1,18 @@
-"""Pixel encoder: F_p(x), the eye that sees detail (paper Sec. 3.1); one contract, two kinds."""
+"""Pixel encoder: F_p(x), the eye that sees detail (paper Sec. 3.1): the bundled convolutional one, and any by name."""
 
 # B images, H x W canvas px, C channels of f_p; strides 16 (embedding), 8 and 4 (high resolution)
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from transformers import SamVisionConfig, SamVisionModel
 
 from agvas_core.config import PixelConfig
 from agvas_core.modeling.attention import attend
-
-
-@dataclass(frozen=True, eq=False)
-class PixelFeatures:
-    """What a pixel encoder gives.
-
-    Attributes:
-        embedding: f_p, (B, C, H / 16, W / 16).
-        high_res: features at strides 4 and 8, (B, C4, H / 4, W / 4) and (B, C8, H / 8, W / 8), or () if there are none.
-    """
-
-    embedding: Tensor
-    high_res: tuple[Tensor, ...] = ()
-
-    def select(self, image_index: Tensor) -> PixelFeatures:
-        """Return the features of chosen images, (A,) -> batch A."""
-        return PixelFeatures(self.embedding[image_index], tuple(f[image_index] for f in self.high_res))
+from agvas_core.modeling.pixel_features import PixelFeatures
+from agvas_core.modeling.pixel_pretrained import KINDS, build_pretrained
 
 
 class GroupNorm(nn.GroupNorm):
@@ -102,8 +86,11 @@ class ConvPixelEncoder(nn.Module):
         self.attention = nn.ModuleList(SelfAttentionBlock(c16, config.heads) for _ in range(config.attention_layers))
         self.out_norm = nn.LayerNorm(c16)
 
-    def forward(self, pixel_values: Tensor) -> PixelFeatures:
-        """Return the features of pixel_values (B, 3, H, W), RGB in [0, 1], H and W multiples of 32."""
+    def forward(self, pixel_values: Tensor, content_hw: Sequence[tuple[int, int]] | None = None) -> PixelFeatures:
+        """Return the features of pixel_values (B, 3, H, W), RGB in [0, 1], H and W multiples of 32.
+
+        content_hw is for pretrained encoders: this one was trained on canvases that repeat the image's border.
+        """
         f4 = self.stage4(self.stem(2 * pixel_values - 1))  # (B, C4, H/4, W/4)
         f8 = self.stage8(self.down8(f4))  # (B, C8, H/8, W/8)
         f16 = self.stage16(self.down16(f8))  # (B, C, H/16, W/16)
@@ -115,40 +102,10 @@ class ConvPixelEncoder(nn.Module):
         return PixelFeatures(cells.transpose(1, 2).reshape(b, c, h, w), (f4, f8))
 
 
-class SamPixelEncoder(nn.Module):
-    """SAM's ViT (ViT-H in the paper), through transformers."""
-
-    mean = (123.675 / 255, 116.28 / 255, 103.53 / 255)
-    std = (58.395 / 255, 57.12 / 255, 57.375 / 255)
-    mean_rgb: Tensor
-    std_rgb: Tensor
-
-    def __init__(self, config: PixelConfig) -> None:
-        super().__init__()
-        self.encoder = SamVisionModel(
-            SamVisionConfig(
-                hidden_size=config.sam_width,
-                output_channels=config.width,
-                num_hidden_layers=config.attention_layers,
-                num_attention_heads=config.heads,
-                image_size=config.image_px,
-                patch_size=16,
-                global_attn_indexes=list(config.sam_global_layers),
-                num_pos_feats=config.width // 2,
-            )
-        )
-        self.register_buffer("mean_rgb", torch.tensor(self.mean).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std_rgb", torch.tensor(self.std).view(1, 3, 1, 1), persistent=False)
-
-    def forward(self, pixel_values: Tensor) -> PixelFeatures:
-        """Return the features of pixel_values (B, 3, image_px, image_px), RGB in [0, 1]."""
-        normalised = (pixel_values - self.mean_rgb) / self.std_rgb
-        return PixelFeatures(self.encoder(normalised).last_hidden_state)  # (B, C, H/16, W/16)
-
-
 def build_pixel_encoder(config: PixelConfig) -> nn.Module:
     """Make a pixel encoder without weights; ValueError on an unknown kind."""
-    kinds = {"conv": ConvPixelEncoder, "sam": SamPixelEncoder}
-    if config.kind not in kinds:
-        raise ValueError(f"There is no pixel encoder {config.kind!r}; choose one of {', '.join(kinds)}.")
-    return kinds[config.kind](config)
+    if config.kind == "conv":
+        return ConvPixelEncoder(config)
+    if config.kind not in KINDS:
+        raise ValueError(f"There is no pixel encoder {config.kind!r}; choose one of {', '.join(['conv', *KINDS])}.")
+    return build_pretrained(config)

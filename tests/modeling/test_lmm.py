@@ -1,19 +1,27 @@
 import pytest
 import torch
-from transformers import LlavaOnevisionForConditionalGeneration, Qwen2Model, SiglipVisionModel
+from transformers import (
+    CLIPVisionModel,
+    LlamaModel,
+    LlavaForConditionalGeneration,
+    LlavaOnevisionForConditionalGeneration,
+    Qwen2Model,
+    SiglipVisionModel,
+)
 
 from agvas_core.config import PRESETS, get_preset
 from agvas_core.modeling.lmm import build_lmm
 
 
 @pytest.mark.parametrize("preset", list(PRESETS))
-def test_every_preset_builds_the_classes_of_llava_onevision(preset):
+def test_every_preset_builds_the_classes_of_its_family(preset):
     config = get_preset(preset)
     with torch.device("meta"):
         lmm = build_lmm(config, image_token_id=3)
-    assert type(lmm) is LlavaOnevisionForConditionalGeneration
-    assert type(lmm.model.vision_tower) is SiglipVisionModel
-    assert type(lmm.model.language_model) is Qwen2Model
+    assert (type(lmm), type(lmm.model.vision_tower), type(lmm.model.language_model)) == {
+        "onevision": (LlavaOnevisionForConditionalGeneration, SiglipVisionModel, Qwen2Model),
+        "llava": (LlavaForConditionalGeneration, CLIPVisionModel, LlamaModel),
+    }[config.family]
     assert lmm.config.image_token_index == 3 or lmm.config.image_token_id == 3
     assert lmm.get_input_embeddings().weight.shape == (config.llm.vocab_size, config.llm.width)
     assert len(lmm.model.language_model.layers) == config.llm.layers
@@ -23,6 +31,10 @@ def test_every_preset_builds_the_classes_of_llava_onevision(preset):
 def test_the_papers_semantic_encoder_has_729_tokens():
     assert get_preset("onevision-7b").semantic.tokens == 729
     assert get_preset("onevision-7b").image_tokens == 2 * 729  # f_s and f_align (Eq. 3)
+
+
+def test_llava_sees_576_tokens():
+    assert get_preset("llava-13b").semantic.tokens == 576
 
 
 def test_embeddings_are_tied_where_the_config_says_so():

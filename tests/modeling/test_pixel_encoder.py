@@ -4,16 +4,17 @@ import pytest
 import torch
 
 from agvas_core.config import PixelConfig, get_preset
-from agvas_core.modeling.pixel_encoder import (
-    PixelFeatures,
-    ResidualBlock,
-    SamPixelEncoder,
-    build_pixel_encoder,
-    group_norm,
-)
+from agvas_core.modeling.pixel_encoder import ResidualBlock, build_pixel_encoder, group_norm
+from agvas_core.modeling.pixel_features import PixelFeatures
+from agvas_core.modeling.pixel_pretrained import SamPixelEncoder
 
 CONV = get_preset("tiny-test").pixel
-SAM = PixelConfig(kind="sam", image_px=64, width=32, attention_layers=2, heads=2, sam_width=32, sam_global_layers=(1,))
+SAM = PixelConfig(
+    kind="sam",
+    image_px=64,
+    width=32,
+    backbone={"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "global_attn_indexes": [1]},
+)
 
 
 @pytest.fixture(scope="module")
