@@ -1,0 +1,66 @@
+"""`agvas train-expert` and `agvas evaluate-expert`: the bundled model's Anomaly-OV expert."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train_expert(
+    model: Annotated[Path, typer.Option(help="Checkpoint whose eyes the expert reads.")] = Path(
+        "checkpoints/agvas-nano"
+    ),
+    out: Annotated[Path, typer.Option(help="Where the expert is written when its steps are done.")] = Path(
+        "checkpoints/anomaly-ov-nano"
+    ),
+    run_dir: Annotated[Path, typer.Option(help="Where states and logs go; an unfinished run there is resumed.")] = Path(
+        "runs/nano"
+    ),
+    steps: Annotated[int, typer.Option(help="Length in optimiser steps.")] = 4000,
+    batch: Annotated[int, typer.Option(help="Images of a step (at 256 px).")] = 16,
+    sizes: Annotated[str, typer.Option(help="Sizes of the training images in px, with commas.")] = "256",
+    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    saliency: Annotated[float, typer.Option(help="Weight of the saliency's loss beside the score's.")] = 1.0,
+    semantic_only: Annotated[bool, typer.Option("--semantic-only", help="Without the pixel eye's features.")] = False,
+    without_look_back: Annotated[bool, typer.Option("--without-look-back", help="Ablation of the paper.")] = False,
+    without_embeddings: Annotated[bool, typer.Option("--without-embeddings", help="Ablation of the paper.")] = False,
+    minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
+    textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
+    real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights and images.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads of the training itself.")] = 2,
+    precision: Annotated[str, typer.Option(help="bf16 or no.")] = "bf16",
+    eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
+    eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 256,
+    card: Annotated[Path | None, typer.Option(help="Model card to put beside the weights.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
+) -> None:
+    """Train the expert that scores images and shows where it looked; the model itself stays as it is."""
+    import torch
+
+    from agvas_core.training.expert import ExpertRunOptions
+    from agvas_core.training.expert import train_expert as run
+    from agvas_core.training.sources import SourceOptions
+    from agvas_core.training.trainer import TrainOptions
+
+    torch.set_num_threads(threads)
+    options = ExpertRunOptions(
+        model=model,
+        run_dir=run_dir,
+        batch=batch,
+        seed=seed,
+        source=SourceOptions(sizes_px=tuple(int(s) for s in sizes.split(",")), textures=textures, real=real),
+        train=TrainOptions(
+            steps=steps, lr=lr, minutes=minutes, mixed_precision=precision, eval_steps=eval_steps, workers=workers
+        ),
+        use_pixel=not semantic_only,
+        use_look_back=not without_look_back,
+        use_embeddings=not without_embeddings,
+        saliency_weight=saliency,
+    )
+    text = card.read_text(encoding="utf-8") if card else ""
+    trainer = run(options, out, eval_images=eval_images, card=text)
+    done = trainer.step >= steps
+    typer.echo(f"Wrote {out}" if done else f"Stopped at step {trainer.step} of {steps}; the same command goes on.")
