@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import broadcast_object_list, gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
@@ -31,10 +34,11 @@ class TrainOptions:
         decay_share: share of the steps in which the rate falls.
         weight_decay: AdamW's, on matrices only.
         clip_norm: bound of the gradient's norm.
-        ema: decay of the averaged weights, which are the ones that are evaluated and exported.
+        ema: decay of the averaged weights, which are the ones that are evaluated and exported; 0 keeps none.
         save_seconds: a state is written at least this often.
         eval_steps: steps between evaluations, 0 for none.
         minutes: stop (resumably) after so many minutes, 0 for no limit.
+        accumulate: batches of a step on each process; their gradients are averaged.
         mixed_precision: "bf16" or "no".
         workers: processes that make images beside the training.
     """
@@ -49,6 +53,7 @@ class TrainOptions:
     save_seconds: float = 180.0
     eval_steps: int = 500
     minutes: float = 0.0
+    accumulate: int = 1
     mixed_precision: str = "bf16"
     workers: int = 1
 
@@ -60,17 +65,17 @@ class Task(Protocol):
 
 
 class StepStream(IterableDataset):
-    """Batches made by `make(step)`, from a step on; each worker makes its own share."""
+    """Batches made by `make(number)`, from a number on; each process makes its own, each worker a share of these."""
 
-    def __init__(self, make: Callable[[int], Any], first_step: int, steps: int) -> None:
-        self.make, self.first_step, self.steps = make, first_step, steps
+    def __init__(self, make: Callable[[int], Any], first: int, stop: int, *, process: int = 0, count: int = 1) -> None:
+        self.make, self.first, self.stop, self.process, self.count = make, first, stop, process, count
 
     def __iter__(self) -> Iterator[Any]:
-        """Yield the batches of the steps in order."""
+        """Yield the process's batches in order: of `count` processes, its own of every `count` successive numbers."""
         info = torch.utils.data.get_worker_info()
         first, stride = (info.id, info.num_workers) if info else (0, 1)
-        for step in range(self.first_step + first, self.steps, stride):
-            yield self.make(step)
+        for n in range(self.first + first, self.stop, stride):
+            yield self.make(n * self.count + self.process)
 
 
 def rate_at(step: int, options: TrainOptions) -> float:
@@ -78,6 +83,23 @@ def rate_at(step: int, options: TrainOptions) -> float:
     rise = min(1.0, (step + 1) / max(1, options.warmup_steps))
     fall = (options.steps - step) / max(1.0, options.decay_share * options.steps)
     return max(0.0, min(rise, fall, 1.0))
+
+
+def make_accelerator(options: TrainOptions) -> Accelerator:
+    """Return accelerate's front: one process, or what `accelerate launch` set up (DDP, FSDP, DeepSpeed)."""
+    deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"  # it finds its device by itself
+    accelerator = Accelerator(
+        mixed_precision=options.mixed_precision,
+        cpu=not torch.cuda.is_available() and not deepspeed,
+        gradient_accumulation_steps=options.accumulate,
+        # a batch without defects leaves parts without a gradient
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+    if accelerator.state.deepspeed_plugin is not None:
+        config = accelerator.state.deepspeed_plugin.deepspeed_config
+        config["train_micro_batch_size_per_gpu"] = 1  # only its product with the others is looked at
+        config["gradient_clipping"] = options.clip_norm
+    return accelerator
 
 
 class Averaged:
@@ -129,8 +151,7 @@ class Trainer:
     ) -> None:
         self.options, self.run_dir, self.make_batch, self.evaluate = options, run_dir, make_batch, evaluate
         run_dir.mkdir(parents=True, exist_ok=True)
-        cpu = not torch.cuda.is_available()
-        self.accelerator = Accelerator(mixed_precision=options.mixed_precision, cpu=cpu)
+        self.accelerator = make_accelerator(options)
         trained = [p for p in task.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": options.weight_decay},
@@ -138,7 +159,7 @@ class Trainer:
         ]
         optimizer = torch.optim.AdamW(groups, lr=options.lr, betas=(0.9, 0.98), fused=True)
         self.task, self.optimizer = self.accelerator.prepare(task, optimizer)
-        self.average = Averaged(self.module, options.ema)
+        self.average = Averaged(self.module, options.ema) if options.ema else None
         self.step, self.images_seen, self.seconds = 0, 0, 0.0
         if self.state_path.exists():
             self._load()
@@ -156,7 +177,9 @@ class Trainer:
     def run(self) -> None:
         """Train until the steps are done or the minutes are over."""
         o = self.options
-        stream = StepStream(self.make_batch, self.step, o.steps)
+        ours, processes = self.accelerator.process_index, self.accelerator.num_processes
+        a = o.accumulate
+        stream = StepStream(self.make_batch, self.step * a, o.steps * a, process=ours, count=processes)
         loader = DataLoader(
             stream,
             batch_size=None,
@@ -166,80 +189,119 @@ class Trainer:
         )
         began = last_save = time.monotonic()
         seconds_before = self.seconds
-        bar = tqdm(loader, initial=self.step, total=o.steps, desc="training", mininterval=5, smoothing=0.05)
-        for batch in bar:
-            losses = self._train_step(batch)
+        bar = tqdm(
+            batched(loader, a), initial=self.step, total=o.steps, desc="training", mininterval=5, smoothing=0.05,
+            disable=not self.accelerator.is_main_process,
+        )  # fmt: skip
+        for batches in bar:
+            losses = self._train_step(batches)
             self.seconds = seconds_before + time.monotonic() - began
             if self.step % 20 == 0:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()} | {"images": self.images_seen})
                 self._log({"step": self.step, "images": self.images_seen, "seconds": round(self.seconds), **losses})
             if o.eval_steps and self.step % o.eval_steps == 0:
                 self._evaluate()
-            if time.monotonic() - last_save > o.save_seconds:
+            if self._agreed(time.monotonic() - last_save > o.save_seconds):
                 self.save()
                 last_save = time.monotonic()
-            if o.minutes and time.monotonic() - began > 60 * o.minutes:
+            if o.minutes and self._agreed(time.monotonic() - began > 60 * o.minutes):
                 break
         self._evaluate()
         self.save()
 
-    def _train_step(self, batch: Any) -> dict[str, float]:
+    def _train_step(self, batches: Sequence[Any]) -> dict[str, float]:
         for group in self.optimizer.param_groups:
             group["lr"] = self.options.lr * rate_at(self.step, self.options)
-        torch.manual_seed(self.step)  # what the task draws depends on the step alone, also after a resumption
-        batch = move(batch, self.accelerator.device)
-        with self.accelerator.autocast():
-            losses = self.task(batch)
-        check_finite(losses, self.step)
-        self.accelerator.backward(sum(losses.values()))
-        self.accelerator.clip_grad_norm_(self.task.parameters(), self.options.clip_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        processes = self.accelerator.num_processes
+        seen, total = 0, Counter[str]()
+        for i, batch in enumerate(batches):
+            # what the task draws depends on the batch's number alone, also after a resumption
+            number = (self.step * self.options.accumulate + i) * processes + self.accelerator.process_index
+            torch.manual_seed(number)
+            batch = move(batch, self.accelerator.device)
+            with self.accelerator.accumulate(self.task):
+                with self.accelerator.autocast():
+                    losses = self.task(batch)
+                check_finite(losses, self.step)
+                self.accelerator.backward(sum(losses.values()))
+                if self.accelerator.sync_gradients:
+                    self.accelerator.clip_grad_norm_(self.task.parameters(), self.options.clip_norm)
+                self.optimizer.step()
+                self.optimizer.zero_grad(set_to_none=True)
+            seen += len(batch.images)
+            total.update({name: float(value.detach()) / len(batches) for name, value in losses.items()})
         self.step += 1
-        self.images_seen += len(batch.images)
-        self.average.update(self.module, self.step)
-        return {name: round(float(value.detach()), 5) for name, value in losses.items()}
+        self.images_seen += seen * processes
+        if self.average is not None:
+            self.average.update(self.module, self.step)
+        return {name: round(value, 5) for name, value in self._mean(total).items()}
+
+    def _mean(self, losses: Mapping[str, float]) -> dict[str, float]:
+        """Return the losses' means over all processes."""
+        if self.accelerator.num_processes == 1:
+            return dict(losses)
+        gathered = gather_object([dict(losses)])
+        names = dict.fromkeys(name for row in gathered for name in row)
+        return {name: sum(row.get(name, 0.0) for row in gathered) / len(gathered) for name in names}
+
+    def _agreed(self, wanted: bool) -> bool:
+        """Return what the first process wants: clocks differ, and all have to do the same."""
+        return bool(broadcast_object_list([wanted])[0]) if self.accelerator.num_processes > 1 else wanted
 
     def _evaluate(self) -> None:
         if self.evaluate is None:
             return
         self.module.eval()
-        self.average.swap(self.module)
+        if self.average is not None:
+            self.average.swap(self.module)
         scores = self.evaluate(self.module)
-        self.average.swap(self.module)
+        if self.average is not None:
+            self.average.swap(self.module)
         self.module.train()
         row = {"eval_step": self.step, "images": self.images_seen, "seconds": round(self.seconds), **scores}
         self._log(row)
         tqdm.write(json.dumps(row))
 
     def _log(self, row: dict[str, Any]) -> None:
+        if not self.accelerator.is_main_process:
+            return
         with (self.run_dir / "log.jsonl").open("a") as f:
             f.write(json.dumps(row) + "\n")
 
     def averaged_state(self) -> dict[str, Tensor]:
         """Return the averaged weights by name, what is exported."""
-        return {k: self.average.values.get(k, v).clone() for k, v in self.module.state_dict().items()}
+        averages = {} if self.average is None else self.average.values
+        return {k: averages.get(k, v).clone() for k, v in self.module.state_dict().items()}
 
     def save(self) -> None:
         """Write the state; a crash in the middle leaves the old one."""
-        state = {
-            "task": self.module.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "average": self.average.values,
-            "step": self.step,
-            "images_seen": self.images_seen,
-            "seconds": self.seconds,
-        }
+        progress = {"step": self.step, "images_seen": self.images_seen, "seconds": self.seconds}
+        state = self.learned() | progress
+        if not self.accelerator.is_main_process:
+            return
         part = self.state_path.with_suffix(".part")
         torch.save(state, part)
         part.replace(self.state_path)
 
-    def _load(self) -> None:
-        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+    def learned(self) -> dict[str, Any]:
+        """Return weights, moments and averages: all that training changes. Every process calls it."""
+        return {
+            "task": self.module.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": {} if self.average is None else self.average.values,
+        }
+
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on from what `learned` returned."""
         self.module.load_state_dict(state["task"])
         self.optimizer.load_state_dict(state["optimizer"])
-        for key, value in self.average.values.items():
-            value.copy_(state["average"][key])
+        if self.average is not None:
+            for key, value in self.average.values.items():
+                value.copy_(state["average"][key])
+
+    def _load(self) -> None:
+        state = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        self.take(state)
         self.step, self.images_seen, self.seconds = state["step"], state["images_seen"], state["seconds"]
 
 
@@ -251,3 +313,13 @@ def move(batch: Any, device: torch.device) -> Any:
     """Return a dataclass of tensors with its tensors on the device."""
     values = {k: v.to(device, non_blocking=True) if isinstance(v, Tensor) else v for k, v in vars(batch).items()}
     return type(batch)(**values)
+
+
+def batched(stream: Iterable[Any], count: int) -> Iterator[list[Any]]:
+    """Yield lists of `count` successive items; a rest is left out."""
+    group = []
+    for item in stream:
+        group.append(item)
+        if len(group) == count:
+            yield group
+            group = []
