@@ -13,6 +13,11 @@ from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.structures import Mode
 
 END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
+VICUNA_START, VICUNA_END = "<s>", "</s>"
+VICUNA_SYSTEM = (
+    "A chat between a curious human and an artificial intelligence assistant. "
+    "The assistant gives helpful, detailed, and polite answers to the human's questions."
+)
 IMAGE_TOKEN, REGION_TOKEN = "<image>", "<region>"
 MEASURED_OPEN, MEASURED_CLOSE = "<measured>", "</measured>"
 CONTROL_TOKENS: tuple[str, ...] = (
@@ -127,17 +132,42 @@ def chat_pieces(turns: Sequence[ChatTurn], add_generation_prompt: bool = False) 
         yield Piece("assistant\n", False, False)
 
 
+def vicuna_pieces(turns: Sequence[ChatTurn], add_generation_prompt: bool = False) -> Iterator[Piece]:
+    """Yield the chat as LLaVA-1.5's language model reads it: USER: ... ASSISTANT: ...</s>; it has no measured line.
+
+    Every plain piece gets a leading blank from this family's tokenizer, as LLaVA's own pieces do.
+    """
+    yield Piece(VICUNA_START, True, False)
+    before, image_due = f"{VICUNA_SYSTEM} USER:", True
+    for i, turn in enumerate(turns):
+        if turn.role == "user":
+            text = sanitize(turn.text)
+            if turn.about_image and image_due:
+                image_due = False
+                yield Piece(before, False, False)
+                yield Piece(IMAGE_TOKEN, True, False)
+                text = f"\n{text}"
+            else:
+                text = f"{before} {text}"
+            answered = i + 1 < len(turns) or add_generation_prompt
+            yield Piece(f"{text} ASSISTANT:" if answered else text, False, False)
+        else:
+            yield from _answer_pieces(turn)
+            yield Piece(VICUNA_END, True, True)
+        before = "USER:"
+
+
 def _answer_pieces(turn: ChatTurn) -> Iterator[Piece]:
     before, anchors, after = turn.text.strip().partition(ANCHOR_TEXT)
     if before:
-        yield Piece(_defuse(before), False, True)
+        yield Piece(defuse(before), False, True)
     if anchors:
         for token in ANCHOR_TOKENS:
             yield Piece(token, True, True)
     if turn.measured:
         yield from _measured_pieces(turn.measured)
     if after:
-        yield Piece(_defuse(after), False, True)
+        yield Piece(defuse(after), False, True)
 
 
 def _measured_pieces(line: str) -> Iterator[Piece]:
@@ -147,7 +177,7 @@ def _measured_pieces(line: str) -> Iterator[Piece]:
         if n:
             yield Piece(REGION_TOKEN, True, False)
         if part:
-            yield Piece(_defuse(part), False, False)
+            yield Piece(defuse(part), False, False)
     yield Piece(MEASURED_CLOSE, True, False)
 
 
@@ -202,23 +232,29 @@ def sanitize(text: str) -> str:
     text = text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " ")
     keep = (c for c in text if c == "\n" or unicodedata.category(c) not in ("Cc", "Cs"))
     text = "".join(c for c in keep if c not in _INVISIBLE and c not in _BIDI)
-    return _defuse(re.sub(r"\n{3,}", "\n\n", text).strip()[:MAX_INSTRUCTION_CHARS].rstrip())
+    return defuse(re.sub(r"\n{3,}", "\n\n", text).strip()[:MAX_INSTRUCTION_CHARS].rstrip())
 
 
-def _defuse(text: str) -> str:
-    """Replace the outer brackets of all that reads as a control string, whatever its case, width or spacing.
+def skeleton(text: str) -> tuple[str, list[int]]:
+    """Return what is left of a text without case, width and spacing, and from which character each of it comes."""
+    kept, source = [], []
+    for i, char in enumerate(text):
+        for c in unicodedata.normalize("NFKC", char).casefold():
+            if not c.isspace() and unicodedata.category(c) not in ("Cf", "Mn", "Cc"):
+                kept.append(c)
+                source.append(i)
+    return "".join(kept), source
+
+
+def defuse(text: str, harmful: re.Pattern[str] = _HARMFUL) -> str:
+    """Replace the outer brackets of all whose skeleton reads as a control string.
 
     Characters are replaced one for one and never removed, so that no new control string can come together.
     """
     chars = list(text)
     while True:
-        skeleton, source = [], []
-        for i, char in enumerate(chars):
-            for c in unicodedata.normalize("NFKC", char).casefold():
-                if not c.isspace() and unicodedata.category(c) not in ("Cf", "Mn", "Cc"):
-                    skeleton.append(c)
-                    source.append(i)
-        matches = list(_HARMFUL.finditer("".join(skeleton)))
+        plain, source = skeleton("".join(chars))
+        matches = list(harmful.finditer(plain))
         if not matches:
             return "".join(chars)
         for match in matches:
@@ -269,6 +305,11 @@ _KEYWORDS = (
     "description", "explain", "inspect", "examine", "analyze", "analyse", "everything", "please",
 )  # fmt: skip
 _CLAUSES = re.compile(r"[.?!,;:\n。？！，；、]+|\b(?:and|then)\b")
+
+
+def singles_out(instruction: str) -> bool:
+    """Return whether the words ask for one of several: "only the scratch", "the one on the left"."""
+    return bool(_REFER.search(sanitize(instruction).casefold()))
 
 
 def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = False) -> Mode:

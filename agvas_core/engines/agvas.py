@@ -14,6 +14,7 @@ import torch
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.checkpoint import CARD_FILE, load_checkpoint
+from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.predictor import AnomalyPredictor, EncodedImage, Prefix, measure
 from agvas_core.prompts import (
@@ -21,8 +22,6 @@ from agvas_core.prompts import (
     MEASURED_SLOT,
     ChatTurn,
     build_instruction,
-    choose_mode,
-    sanitize,
 )
 from agvas_core.regions import make_prediction, region_labels, speck_px, with_kinds
 from agvas_core.structures import (
@@ -39,7 +38,6 @@ from agvas_core.structures import (
     Request,
     Stage,
     TextDelta,
-    Turn,
 )
 from agvas_core.tokenizer import encode_chat
 
@@ -49,6 +47,10 @@ UNTRAINED = "UNTRAINED: this engine's weights are random, so neither its mask no
 KINDS_ASKED = 12  # regions whose kind of defect is read, largest first
 MASK_VALUES = 2**24  # of region masks held at a time, so that a photo of 40 MP does not need gigabytes
 HISTORY_EXCHANGES = 2  # earlier exchanges about the image that the small model reads; it was trained on short talks
+
+
+class QuestionTooLongError(ValueError):
+    """The question alone has more tokens than the model has positions for; the message is a sentence for the user."""
 
 
 @dataclass(eq=False)
@@ -100,7 +102,7 @@ class AGVASEngine:
         stop = stop or threading.Event()
         clock = _Clock()
         image = conversation.images.get(request.image_id or "")
-        mode = self._mode(conversation, request, image)
+        mode = mode_of(conversation, request)
         if not self._card.trained:
             yield Notice(UNTRAINED)
         if image is None:
@@ -111,16 +113,12 @@ class AGVASEngine:
         encoded = self.predictor.set_image(image)
         clock.lap("encode")
         reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock)
-        if not stop.is_set():
-            yield from reply.events()
+        try:
+            if not stop.is_set():
+                yield from reply.events()
+        except QuestionTooLongError as error:
+            yield Notice(str(error))
         yield Done(mode, clock.seconds, reply.tokens, peak_memory_mb(self.predictor.device), stop.is_set())
-
-    @staticmethod
-    def _mode(conversation: Conversation, request: Request, image: InspectionImage | None) -> Mode:
-        if request.mode != "auto":
-            return request.mode
-        shown = any(t.prediction is not None and t.image_id == request.image_id for t in conversation.turns)
-        return choose_mode(request.instruction, image is not None, shown)
 
 
 class _Reply:
@@ -140,11 +138,14 @@ class _Reply:
         self.predictor, self.request, self.image, self.encoded = predictor, request, image, encoded
         self.mode, self.stop, self.clock = mode, stop, clock
         self.question = build_instruction(mode, request.instruction, request.normal_description)
-        self.history = _history(conversation.turns, image.image_id)
+        self.history = recent_exchanges(conversation.turns, image.image_id, HISTORY_EXCHANGES)
         self.tokens = 0
 
     def events(self) -> Iterator[Event]:
-        """Yield what the mode calls for."""
+        """Yield what the mode calls for; QuestionTooLongError when the question alone is too much."""
+        refused = too_many_characters(self.question)
+        if refused:
+            raise QuestionTooLongError(refused)
         if self.mode == "direct":
             yield from self._direct()
         elif self.mode == "explain":
@@ -202,7 +203,7 @@ class _Reply:
                     yield from _delta(visible.anchors())
                 continue
             yield from _delta(visible.push(text.push(token)))
-        yield from _delta(visible.push(text.finish()) + visible.finish())
+        yield from _delta(visible.push(text.finish()))
         self.clock.lap("words")
         if not shown and not self.stop.is_set():
             prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
@@ -222,7 +223,7 @@ class _Reply:
         """Read as much of the history as the model has positions for, and turns.
 
         open_end leaves the assistant's turn unfinished, prompt begins one.
-        With `anchors`, the states of the last anchor triple are among the newest.
+        With `anchors`, the states of the last anchor triple are among the newest. Nothing is ever cut in silence.
         """
         predictor, history = self.predictor, self.history
         room = predictor.model.config.llm.max_positions - self.request.max_new_tokens
@@ -231,8 +232,14 @@ class _Reply:
             if open_end:  # the turn's end is <|im_end|> and what follows it
                 ids = ids[: len(ids) - 1 - ids[::-1].index(predictor.end_id)]
             ids = predictor.expand(ids)
-            if len(ids) <= room or not history:
+            if len(ids) <= room:
                 return predictor.read(ids, self.encoded, masks, anchors=anchors)
+            if not history:
+                raise QuestionTooLongError(
+                    f"Your question is too long for this model: with the picture it makes {len(ids):,} tokens, and "
+                    f"there is room for {room:,}. Your words are kept: shorten them with Edit, or ask in several "
+                    "questions."
+                )
             history = history[2:]  # the oldest exchange
 
     def _options(self) -> dict[str, object]:
@@ -267,13 +274,6 @@ def _card_text(path: Path) -> str:
     if text.startswith("---\n"):
         text = text.partition("\n---\n")[2]
     return text.strip()
-
-
-def _history(turns: tuple[Turn, ...], image_id: str) -> list[ChatTurn]:
-    """Return the newest whole exchanges about an image, without masks' tokens: the model learns words from them."""
-    own = [t for t in turns if t.image_id == image_id and t.text.strip()]
-    pairs = [(q, a) for q, a in zip(own, own[1:], strict=False) if (q.role, a.role) == ("user", "assistant")]
-    return [ChatTurn(t.role, sanitize(t.text)) for pair in pairs[-HISTORY_EXCHANGES:] for t in pair]
 
 
 def _direct_words(prediction: Prediction) -> str:

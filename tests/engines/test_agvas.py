@@ -425,3 +425,17 @@ def test_a_model_without_region_tokens_answers_too(untrained, picture, mode):
 def test_preparing_encodes_ahead(engine, picture):
     engine.prepare(picture(8))
     assert engine.predictor.has_image(picture(8).image_id)
+
+
+# --- questions that are too long -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("question", "said"), [("\u9f98" * 1950, "makes 5,"), ("long " * 401, "at most 2,000 are read")])
+def test_a_question_that_is_too_long_is_refused_in_a_sentence_and_not_cut(engine, picture, mode, question, said):
+    """A question was once bounded in characters only: 1,950 Chinese ones are more tokens than there are positions."""
+    events = reply(engine, picture(), mode=mode, instruction=question)
+    assert [type(e) for e in events if not isinstance(e, Stage)] == [Notice, Done]
+    assert said in events[-2].text and "Edit" in events[-2].text
+    fits = reply(engine, picture(), mode=mode, instruction="\u9f98" * 300, max_new_tokens=2)
+    assert not any("too long" in e.text for e in fits if isinstance(e, Notice))

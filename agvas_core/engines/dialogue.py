@@ -1,0 +1,34 @@
+"""What a reply takes from its conversation: how to answer, and which earlier exchanges to read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, choose_mode, sanitize
+from agvas_core.structures import Conversation, Mode, Request, Turn
+
+
+def mode_of(conversation: Conversation, request: Request) -> Mode:
+    """Return the mode to answer in, never "auto": the one that was picked, or by the words."""
+    if request.mode != "auto":
+        return request.mode
+    shown = any(t.prediction is not None and t.image_id == request.image_id for t in conversation.turns)
+    return choose_mode(request.instruction, request.image_id in conversation.images, shown)
+
+
+def recent_exchanges(turns: Sequence[Turn], image_id: str, count: int) -> list[ChatTurn]:
+    """Return the newest whole exchanges about an image, at most count, as plain words that can spell no anchors."""
+    own = [t for t in turns if t.image_id == image_id and t.text.strip()]
+    pairs = [(q, a) for q, a in zip(own, own[1:], strict=False) if (q.role, a.role) == ("user", "assistant")]
+    return [ChatTurn(t.role, sanitize(t.text)) for pair in pairs[-count:] for t in pair]
+
+
+def too_many_characters(question: str) -> str | None:
+    """Return a sentence for the user when his words are more than an engine reads, else None."""
+    length = len(question.strip())
+    if length <= MAX_INSTRUCTION_CHARS:
+        return None
+    return (
+        f"With what the mode adds, your question has {length:,} characters, and at most {MAX_INSTRUCTION_CHARS:,} are read, so nothing was "
+        "answered. Your words are kept: shorten them with Edit, or ask in several questions."
+    )
