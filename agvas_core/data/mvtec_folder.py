@@ -55,6 +55,17 @@ def find_samples(root: str | Path) -> list[Sample]:
     return samples
 
 
+def train_samples(root: str | Path) -> list[Sample]:
+    """Return the normal images of <category>/train/good of the categories that find_samples finds, sorted alike."""
+    root = Path(root)
+    return [
+        Sample(image_path, None, _category_name(root, category), GOOD)
+        for category in _category_folders(root)
+        if (category / "train" / GOOD).is_dir()
+        for image_path in sorted(_images(category / "train" / GOOD))
+    ]
+
+
 def load_sample(sample: Sample) -> tuple[InspectionImage, NDArray[np.bool_]]:
     """Return the image and its gt_mask, bool (H, W); a mask of another size is resized to the image, nearest.
 
@@ -102,7 +113,7 @@ def _category_folders(root: Path) -> Iterator[Path]:
 
 
 def _category_samples(root: Path, category: Path) -> Iterator[Sample]:
-    name = category.name if category == root else category.relative_to(root).as_posix()
+    name = _category_name(root, category)
     for folder in sorted(_folders(category / "test")):
         masks = {} if folder.name == GOOD else _masks_by_stem(category / "ground_truth" / folder.name)
         for image_path in sorted(_images(folder)):
@@ -114,6 +125,10 @@ def _category_samples(root: Path, category: Path) -> Iterator[Sample]:
                     wanted = category / "ground_truth" / folder.name / f"{stem}_mask.png"
                     raise FileNotFoundError(f"{image_path} has no mask: expected {wanted} or {stem}.png beside it.")
             yield Sample(image_path, mask_path, name, folder.name)
+
+
+def _category_name(root: Path, category: Path) -> str:
+    return category.name if category == root else category.relative_to(root).as_posix()
 
 
 def _masks_by_stem(folder: Path) -> dict[str, Path]:

@@ -95,8 +95,8 @@ class RealDefects:
                 break
         else:
             raise ValueError(f"no crop with {MIN_DEFECT_PX} px of defect in {MAX_TRIES} tries; are the masks empty?")
-        rgb = _jitter(rgb, dice)
-        labels = _parts(mask)
+        rgb = jitter(rgb, dice)
+        labels = number_parts(mask)
         kinds = [photo.kind or ""] * int(labels.max())
         chw = np.ascontiguousarray(rgb.transpose(2, 0, 1))
         labels, defects = measure(chw.astype(np.float32) / 255, labels, kinds)
@@ -137,7 +137,7 @@ def _crop(photo: _Photo, size: int, dice: np.random.Generator) -> tuple[NDArray,
     return (rgb[:, ::-1], mask[:, ::-1]) if flip else (rgb, mask)
 
 
-def _jitter(rgb: NDArray, dice: np.random.Generator) -> NDArray:
+def jitter(rgb: NDArray, dice: np.random.Generator) -> NDArray:
     """Vary gain, contrast and white balance; a fifth of the crops gray. uint8 in, uint8 out."""
     out = rgb.astype(np.float32) / 255
     if dice.random() < 0.2:
@@ -148,7 +148,7 @@ def _jitter(rgb: NDArray, dice: np.random.Generator) -> NDArray:
     return (out.clip(0, 1) * 255).round().astype(np.uint8)
 
 
-def _parts(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def number_parts(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Return labels uint8 (H, W): the largest connected parts 1 to MAX_PARTS, what is left joined to the last."""
     parts, n = ndimage.label(mask, structure=np.ones((3, 3)))
     sizes = np.bincount(parts.ravel(), minlength=n + 1)[1:]
