@@ -24,6 +24,7 @@ from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank
 from agvas_core.training.losses import SegLossWeights, seg_losses
 
 UNKNOWN_QUERY = -1
+UNKNOWN_KIND = -100  # what cross_entropy leaves out
 MAX_TALK_TOKENS = 200  # a step is as long as its longest talk
 BANK_NEAR = 0.3  # of the bank's variance: the anchors' distance to it below which masks are trained too
 BLIND_SHARE = 0.1  # talks without measured lines, so that the words also learn to rest on the pixels alone
@@ -64,9 +65,15 @@ def query_of(scene: SceneFacts, target: tuple[int, ...]) -> int:
     if target == everything:
         return QUERY_ALL
     for name in dict.fromkeys([scene.defects[i].kind for i in target] + [scene.defects[i].place for i in target]):
-        if target == tuple(i for i in everything if name in (scene.defects[i].kind, scene.defects[i].place)):
+        same = tuple(i for i in everything if name in (scene.defects[i].kind, scene.defects[i].place))
+        if target == same and name in QUERIES:  # labelled images have kinds of their own
             return QUERIES.index(name)
     return UNKNOWN_QUERY
+
+
+def kind_number(kind: str) -> int:
+    """Return a kind's place in DEFECT_KINDS, or UNKNOWN_KIND."""
+    return DEFECT_KINDS.index(kind) if kind in DEFECT_KINDS else UNKNOWN_KIND
 
 
 def measured_of(scene: SceneFacts, shown: tuple[int, ...]) -> tuple[str, list[int]]:
@@ -95,7 +102,13 @@ def render_talk(
 
 
 class JointMaker:
-    """Turns synthetic images into talks, tokens and masks."""
+    """Turns synthetic images into talks, tokens and masks.
+
+    Attributes:
+        blind: talks never have measured lines.
+    """
+
+    blind = False
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, config: AGVASConfig, token_ids: TokenIds) -> None:
         self.tokenizer, self.config, self.token_ids = tokenizer, config, token_ids
@@ -107,7 +120,7 @@ class JointMaker:
         regions: list[tuple[int, int]] = []
         defects: list[tuple[int, int, int]] = []
         for b, scene in enumerate(batch.facts):
-            exchanges, blind = talk(scene, draw), draw.random() < BLIND_SHARE
+            exchanges, blind = self.exchanges(batch, b, draw), self.blind or draw.random() < BLIND_SHARE
             while True:  # a talk that is too long loses its last exchanges
                 turns, numbers, targets = render_talk(scene, exchanges, blind=blind)
                 row = self.encode(turns)
@@ -116,7 +129,7 @@ class JointMaker:
                 exchanges = exchanges[:-1]
             rows.append(row)
             regions += [(b, n) for n in numbers]
-            defects += [(b, i + 1, DEFECT_KINDS.index(d.kind)) for i, d in enumerate(scene.defects)]
+            defects += [(b, i + 1, kind_number(d.kind)) for i, d in enumerate(scene.defects)]
             for target, query in targets:
                 wanted = torch.tensor([i + 1 for i in target], dtype=torch.uint8)
                 masks.append(torch.isin(batch.labels[b], wanted))
@@ -142,6 +155,10 @@ class JointMaker:
             defect_number=defect_rows[:, 1],
             defect_kind=defect_rows[:, 2],
         )
+
+    def exchanges(self, batch: SyntheticBatch, b: int, draw: random.Random) -> list[Exchange]:
+        """Return the talk about image b of a batch."""
+        return talk(batch.facts[b], draw)
 
     def encode(self, turns: list[ChatTurn]) -> tuple[list[int], list[int]]:
         """Return ids with the placeholders expanded, and labels."""
@@ -169,7 +186,7 @@ class JointTask(nn.Module):
     def __init__(
         self,
         model: AGVAS,
-        bank: AnchorBank,
+        bank: AnchorBank | None,
         weights: SegLossWeights,
         *,
         freeze_pixel: bool,
@@ -179,7 +196,8 @@ class JointTask(nn.Module):
         max_decoded: int = 20,
     ) -> None:
         super().__init__()
-        self.model, self.bank, self.weights = model, bank.requires_grad_(False), weights
+        self.model, self.weights = model, weights
+        self.bank = None if bank is None else bank.requires_grad_(False)
         self.freeze_pixel, self.max_decoded = freeze_pixel, max_decoded
         self.text_weight, self.kind_weight, self.bank_weight = text_weight, kind_weight, bank_weight
         model.pixel_encoder.requires_grad_(not freeze_pixel)
@@ -187,7 +205,7 @@ class JointTask(nn.Module):
     def forward(self, batch: JointBatch) -> dict[str, Tensor]:
         """Return the named losses of a batch."""
         model = self.model
-        pixel_values = (batch.images.float() / 255).contiguous(memory_format=torch.channels_last)
+        pixel_values = self.pixel_values(batch.images)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.freeze_pixel):
             pixel = model.pixel_encoder(pixel_values)
         f_s = model.encode_semantic(model.semantic_input(pixel_values))
@@ -201,7 +219,7 @@ class JointTask(nn.Module):
         if len(batch.anchors):
             h_anchors = model.token_refiner(gather_anchor_states(hidden, batch.anchors))  # (A, 3, C)
             known = batch.anchor_query != UNKNOWN_QUERY
-            if bool(known.any()) and self.bank_weight:
+            if self.bank is not None and bool(known.any()) and self.bank_weight:
                 taught = self.bank(batch.anchor_query[known]).float()
                 distance = mse_loss(h_anchors[known].float(), taught)
                 losses["bank"] = self.bank_weight * distance
@@ -213,6 +231,10 @@ class JointTask(nn.Module):
             losses |= seg_losses(mask_logits, batch.anchor_mask[chosen], self.weights)
         return losses
 
+    def pixel_values(self, images: Tensor) -> Tensor:
+        """Return the pixel eye's input (B, 3, H, W) in [0, 1] from uint8 images."""
+        return (images.float() / 255).contiguous(memory_format=torch.channels_last)
+
     def _regions(self, batch: JointBatch, pixel: PixelFeatures) -> tuple[Tensor | None, Tensor]:
         """Return the region placeholders' tokens (R, D) and the loss of the kinds under the true masks."""
         model, nothing = self.model, pixel.embedding.new_zeros(())
@@ -223,7 +245,7 @@ class JointTask(nn.Module):
         same_image = batch.region_image[:, None] == batch.defect_image
         same = same_image & (batch.region_number[:, None] == batch.defect_number)
         regions = tokens[same.int().argmax(1)] if len(same) else None
-        if kind_logits is None:
+        if kind_logits is None or not bool((batch.defect_kind != UNKNOWN_KIND).any()):
             return regions, nothing
         return regions, self.kind_weight * cross_entropy(kind_logits.float(), batch.defect_kind)
 
@@ -231,7 +253,7 @@ class JointTask(nn.Module):
     def predict(self, images: Tensor, direct_ids: list[int]) -> Tensor:
         """Return the direct mode's fused map (B, H / 2, W / 2) at alpha 0.5 of uint8 images (B, 3, H, W)."""
         model = self.model
-        pixel_values = (images.float() / 255).contiguous(memory_format=torch.channels_last)
+        pixel_values = self.pixel_values(images)
         features = model.encode_image(model.semantic_input(pixel_values), pixel_values)
         ids = torch.tensor([direct_ids] * len(images), device=images.device)
         anchors = find_anchors(ids, model.token_ids.anchors)
