@@ -15,13 +15,12 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate
-from transformers import DynamicCache, PreTrainedTokenizerFast
+from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.modeling.agvas import AGVAS, ImageFeatures
 from agvas_core.processing import Letterbox, fit, limit_canvas, restore
 from agvas_core.prompts import (
-    CONTROL_TOKENS,
     DEFAULT_INSTRUCTIONS,
     DIRECT_ANSWER,
     ChatTurn,
@@ -30,7 +29,7 @@ from agvas_core.prompts import (
 )
 from agvas_core.regions import group_labels, make_prediction, place_of
 from agvas_core.structures import InspectionImage, Prediction
-from agvas_core.tokenizer import encode_chat
+from agvas_core.tokenizer import encode_chat, end_of_turn_id
 
 IMAGES_KEPT = 6
 PREFIXES_KEPT = 4
@@ -68,10 +67,12 @@ class Prefix:
 class AnomalyPredictor:
     """Masks and words from one model, for many users: holds no state of a conversation but bounded caches."""
 
-    def __init__(self, model: AGVAS, tokenizer: PreTrainedTokenizerFast, *, device: str = "cpu") -> None:
-        self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, torch.device(device)
+    def __init__(self, model: AGVAS, tokenizer: PreTrainedTokenizerBase, *, device: str = "cpu") -> None:
+        placed = getattr(model.lmm, "hf_device_map", None) is not None  # by backbones.load_backbones
+        self.model = (model if placed else model.to(device)).eval()
+        self.tokenizer, self.device = tokenizer, torch.device(device)
         self.ids = model.token_ids
-        self.end_id = int(tokenizer.convert_tokens_to_ids("<|im_end|>"))
+        self.end_id = end_of_turn_id(tokenizer)
         self._images: OrderedDict[str, EncodedImage] = OrderedDict()
         self._glances: OrderedDict[str, Prediction] = OrderedDict()
         self._prefixes: OrderedDict[object, Prefix] = OrderedDict()
@@ -89,13 +90,12 @@ class AnomalyPredictor:
                 self._images.move_to_end(image.image_id)
                 return known
             config = self.model.config
-            # SAM's positions are learned for one size; the bundled encoder serves any
-            canvas = (
-                limit_canvas(image.size_hw, config.serving_px) if config.pixel.kind == "conv" else config.pixel.image_px
-            )
-            rgb, letterbox = fit(image.rgb, canvas)
+            # the bundled encoder serves any size; pretrained ones their own, with nothing beyond the image
+            own = config.pixel.kind == "conv"
+            canvas = limit_canvas(image.size_hw, config.serving_px) if own else config.pixel.image_px
+            rgb, letterbox = fit(image.rgb, canvas, bilinear=not own)
             pixels = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None].float() / 255  # (1, 3, C, C)
-            features = self.model.encode_image(self.model.semantic_input(pixels), pixels)
+            features = self.model.encode_image(self.model.semantic_input(pixels), pixels, [letterbox.content_hw])
             encoded = EncodedImage(image.image_id, features, letterbox, (canvas, canvas))
             _keep(self._images, image.image_id, encoded, IMAGES_KEPT)
             return encoded
@@ -258,8 +258,7 @@ class AnomalyPredictor:
     def _unsayable(self) -> Tensor:
         """Return the ids that no reply may choose: control tokens but [NOR] and the end, and rows without a token."""
         sayable = {self.ids.anchors[0], self.end_id}
-        vocab = self.tokenizer.get_vocab()
-        control = {vocab[token] for token in CONTROL_TOKENS if token in vocab}
+        control = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         rows = range(len(self.tokenizer), self.model.config.llm.vocab_size)
         return torch.tensor(sorted((control - sayable) | set(rows)), dtype=torch.int64, device=self.device)
 

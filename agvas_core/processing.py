@@ -106,7 +106,7 @@ class Letterbox:
         return height, width
 
 
-def fit(rgb: NDArray[np.uint8], canvas: int) -> tuple[NDArray[np.uint8], Letterbox]:
+def fit(rgb: NDArray[np.uint8], canvas: int, *, bilinear: bool = False) -> tuple[NDArray[np.uint8], Letterbox]:
     """Scale an image's longer side to the canvas, and fill the canvas to the right and below.
 
     The fill repeats the last column and row: a border in black or in the mean colour would be the strongest edge
@@ -115,6 +115,7 @@ def fit(rgb: NDArray[np.uint8], canvas: int) -> tuple[NDArray[np.uint8], Letterb
     Args:
         rgb: uint8 (H, W, 3).
         canvas: C, side in px.
+        bilinear: scale as SAM's own preprocessing does, and the other pretrained encoders'.
 
     Returns:
         uint8 (C, C, 3), and how to come back.
@@ -131,7 +132,10 @@ def fit(rgb: NDArray[np.uint8], canvas: int) -> tuple[NDArray[np.uint8], Letterb
         picture = Image.fromarray(np.ascontiguousarray(rgb))
         kernel = Image.Resampling.LANCZOS if shrinks else Image.Resampling.BICUBIC
         # The gap lets Pillow average whole blocks first: as good at this size, and several times faster.
-        content = np.asarray(picture.resize((width, height), kernel, reducing_gap=3.0 if shrinks else None))
+        gap = 3.0 if shrinks else None
+        if bilinear:
+            kernel, gap = Image.Resampling.BILINEAR, None
+        content = np.asarray(picture.resize((width, height), kernel, reducing_gap=gap))
     padded = np.pad(content, ((0, canvas - height), (0, canvas - width), (0, 0)), mode="edge")  # (C, C, 3)
     return padded, letterbox
 

@@ -1,4 +1,4 @@
-"""The bundled model's tokenizer: byte-level BPE over the chat's own words, and chats turned into ids piece by piece."""
+"""The bundled model's tokenizer (byte-level BPE over the chat's words), and chats turned into any model's ids."""
 
 # Control tokens become ids only where the renderer puts them; no text, whoever wrote it, can spell one.
 
@@ -6,12 +6,23 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from agvas_core.prompts import CONTROL_TOKENS, END_OF_TEXT, IM_END, ChatTurn, Piece, chat_pieces, sanitize
+from agvas_core.prompts import (
+    CONTROL_TOKENS,
+    END_OF_TEXT,
+    IM_END,
+    MEASURED_OPEN,
+    VICUNA_END,
+    ChatTurn,
+    Piece,
+    chat_pieces,
+    sanitize,
+    vicuna_pieces,
+)
 
 CORPUS_TALKS = 6000
 CORPUS_SEED = 20
@@ -90,8 +101,19 @@ def encode_user_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]
 def encode_chat(
     tokenizer: PreTrainedTokenizerBase, turns: Sequence[ChatTurn], add_generation_prompt: bool = False
 ) -> EncodedChat:
-    """Return the ids of a chat and which of them are the model's own words."""
-    return encode_pieces(tokenizer, list(chat_pieces(turns, add_generation_prompt)))
+    """Return the ids of a chat and which of them are the model's own words.
+
+    A base's tokenizer has no tokens for the measured line: there it is left out, and words come from the image alone.
+    """
+    if not _knows(tokenizer, MEASURED_OPEN):
+        turns = [replace(turn, measured="") for turn in turns]
+    pieces = chat_pieces if _knows(tokenizer, IM_END) else vicuna_pieces
+    return encode_pieces(tokenizer, list(pieces(turns, add_generation_prompt)))
+
+
+def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int:
+    """Return the id that ends the assistant's turn."""
+    return _special_id(tokenizer, IM_END if _knows(tokenizer, IM_END) else VICUNA_END)
 
 
 def encode_pieces(tokenizer: PreTrainedTokenizerBase, pieces: Sequence[Piece]) -> EncodedChat:
@@ -105,11 +127,14 @@ def encode_pieces(tokenizer: PreTrainedTokenizerBase, pieces: Sequence[Piece]) -
     return EncodedChat(input_ids, answer_mask)
 
 
+def _knows(tokenizer: PreTrainedTokenizerBase, token: str) -> bool:
+    return tokenizer.convert_tokens_to_ids(token) not in (None, tokenizer.unk_token_id)
+
+
 def _special_id(tokenizer: PreTrainedTokenizerBase, token: str) -> int:
-    token_id = tokenizer.convert_tokens_to_ids(token)
-    if token_id is None or token_id == tokenizer.unk_token_id:
+    if not _knows(tokenizer, token):
         raise ValueError(f"the tokenizer does not know the control token {token!r}")
-    return int(token_id)
+    return int(tokenizer.convert_tokens_to_ids(token))
 
 
 def _encode_plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
@@ -117,6 +142,7 @@ def _encode_plain(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
     backend = tokenizer.backend_tokenizer
     if backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
-    return [
-        token.id for word, _ in backend.pre_tokenizer.pre_tokenize_str(text) for token in backend.model.tokenize(word)
-    ]
+    words = [text]
+    if backend.pre_tokenizer is not None:  # older Llama tokenizers leave all to the normalizer
+        words = [word for word, _ in backend.pre_tokenizer.pre_tokenize_str(text)]
+    return [token.id for word in words for token in backend.model.tokenize(word)]

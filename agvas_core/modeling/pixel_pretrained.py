@@ -28,6 +28,7 @@ from transformers import (
     SiglipVisionConfig,
     SiglipVisionModel,
 )
+from transformers.utils import logging
 
 from agvas_core.config import PixelConfig
 from agvas_core.modeling.pixel_features import STRIDE, PixelFeatures
@@ -174,18 +175,32 @@ def load_pretrained(config: PixelConfig, name: str, **options: Any) -> Pretraine
     """Return a pixel encoder with the weights of a hub name or folder; options as of from_pretrained.
 
     Raises:
-        ValueError: when weights that it needs are not there, or have another shape; the message names them.
+        ValueError: when weights are not there, or the encoder is not as wide as the config says.
     """
     kind = KINDS[config.kind]
-    # a SAM 2 checkpoint holds the eye as a part of the whole model
-    source, wanted = (Sam2Model, None) if config.kind == "sam2" else (kind.model_class, backbone_config(config))
-    if wanted is not None:
-        options["config"] = wanted
-    model, info = source.from_pretrained(name, output_loading_info=True, **options)
-    missing = sorted(key for key in info["missing_keys"] if config.kind != "sam2" or key.startswith("vision_encoder."))
-    if missing or info["mismatched_keys"]:
-        wrong = [*missing, *(str(entry[0]) for entry in info["mismatched_keys"])]
-        raise ValueError(
-            f"{name} is not the pixel encoder that the config describes; not there: {', '.join(wrong[:8])}."
-        )
-    return kind.wrapper(model.vision_encoder if config.kind == "sam2" else model, config)
+    source, prefix = kind.model_class, ""
+    if config.kind == "sam2":  # its checkpoints hold the eye as a part of the whole model
+        source, prefix = Sam2Model, "vision_encoder."
+    if config.kind == "siglip":
+        options["vision_use_head"] = False
+    shown = logging.get_verbosity()
+    logging.set_verbosity_error()  # its report of the parts that we leave out reads like a failure; ours follows
+    try:
+        model, info = source.from_pretrained(name, output_loading_info=True, **options)
+    finally:
+        logging.set_verbosity(shown)
+    encoder = model.vision_encoder if config.kind == "sam2" else model
+    absent = [str(key) for key in info["missing_keys"] if str(key).startswith(prefix)]
+    absent += [str(entry[0]) for entry in info["mismatched_keys"]]
+    if absent:
+        raise ValueError(f"{name} is no {config.kind} encoder; not there: {', '.join(sorted(absent)[:8])}.")
+    width = _width(config.kind, encoder.config)
+    if width != config.width:
+        raise ValueError(f"The pixel encoder {name} is {width} wide, the config wants {config.width}.")
+    return kind.wrapper(encoder, config)
+
+
+def _width(kind: str, config: Any) -> int:
+    if kind == "convnext":
+        return int(config.hidden_sizes[2])
+    return int(getattr(config, {"sam": "output_channels", "sam2": "fpn_hidden_size"}.get(kind, "hidden_size")))
