@@ -22,6 +22,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--engine", default=DEFAULT_ENGINE, help=f"engine, or a checkpoint's folder (default {DEFAULT_ENGINE})"
     )
+    parser.add_argument(
+        "--explainer",
+        default=None,
+        help="who puts it into words: hub name or folder of an image-text-to-text model (default: the engine itself)",
+    )
     return parser
 
 
@@ -31,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     import demo
 
     try:
-        demo.serve(args.engine, host=args.host, port=args.port)
+        demo.serve(args.engine, host=args.host, port=args.port, explainer=args.explainer)
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
 

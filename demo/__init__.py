@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from agvas_core.engines.base import Engine
     from demo.desk import EngineDesk
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported anywhere
@@ -16,9 +19,12 @@ MAX_WAITING = 64
 CACHE_CHECK_S, CACHE_AGE_S = 3600, 86400  # a shorter age would take the pictures out of running chats
 
 
-def serve(engine: str, *, host: str | None = None, port: int | None = None) -> None:
-    """Serve the page with an engine by its name, or a checkpoint by its folder; ValueError when it is neither."""
-    from agvas_core import list_engines, load_engine
+def serve(engine: str, *, host: str | None = None, port: int | None = None, explainer: str | None = None) -> None:
+    """Serve the page with an engine by its name, or a checkpoint by its folder; ValueError when it is neither.
+
+    With an explainer (hub name or folder of an image-text-to-text model) the engine sees and the explainer speaks.
+    """
+    from agvas_core import list_engines
     from demo.desk import EngineDesk
 
     names = list(list_engines())
@@ -26,7 +32,27 @@ def serve(engine: str, *, host: str | None = None, port: int | None = None) -> N
         names.insert(0, engine)
     elif engine not in names:
         raise ValueError(f"There is no engine {engine!r}; choose one of: {', '.join(names)}, or a checkpoint's folder.")
-    launch(EngineDesk(names, load_engine, default=engine), host=host, port=port)
+    both = f"{engine} + {explainer}"
+    desk = EngineDesk(
+        [both, *names] if explainer else names, _loader(engine, both, explainer), default=both if explainer else engine
+    )
+    launch(desk, host=host, port=port)
+
+
+def _loader(engine: str, both: str, explainer: str | None) -> Callable[[str], Engine]:
+    """Return what loads an engine by its name on the page; the one that is explained is also there by itself."""
+    from agvas_core import load_engine
+
+    alone = functools.cache(load_engine)  # loaded once, whether it answers alone or with the explainer
+
+    def load(name: str) -> Engine:
+        if explainer is None or name != both:
+            return alone(name)
+        from agvas_core.engines.registry import add_explainer
+
+        return add_explainer(alone(engine), explainer)
+
+    return load
 
 
 def launch(

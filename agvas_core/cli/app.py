@@ -13,13 +13,11 @@ import typer
 from agvas_core import __version__
 from agvas_core.cli.checkpoint import app as checkpoint_app
 from agvas_core.cli.expert import train_expert
+from agvas_core.cli.question import DEFAULT_ENGINE, EngineOption, ExplainerOption, Question, asks, load
 from agvas_core.cli.train import train
 
 if TYPE_CHECKING:
-    from agvas_core.engines.base import Engine
-    from agvas_core.structures import Event, Request
-
-DEFAULT_ENGINE = "agvas-nano"
+    from agvas_core.structures import Event
 
 app = typer.Typer(
     name="agvas",
@@ -28,14 +26,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_show_locals=False,
 )
-
-EngineOption = Annotated[str, typer.Option("--engine", help="Who answers; `agvas engines` lists them.")]
-ModeOption = Annotated[str, typer.Option("--mode", help="direct, describe, describe_plus, explain, chat or auto.")]
-InstructionOption = Annotated[str, typer.Option("--instruction", help="What to ask; by default what the mode asks.")]
-NormalOption = Annotated[str, typer.Option("--normal", help="One sentence on what normal looks like.")]
-ThresholdOption = Annotated[float, typer.Option("--threshold", help="Mask = map above it.", min=0.0, max=1.0)]
-AlphaOption = Annotated[float, typer.Option("--alpha", help="Weight of [SEG] against [ANO].", min=0.0, max=1.0)]
-MinAreaOption = Annotated[int, typer.Option("--min-area", help="Drop regions of fewer pixels.", min=0)]
 
 
 def main() -> None:
@@ -69,11 +59,12 @@ def demo(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860).")] = None,
     engine: EngineOption = DEFAULT_ENGINE,
+    explainer: ExplainerOption = None,
 ) -> None:
     """Open the chat page."""
     import demo as page
 
-    page.serve(engine, host=host, port=port)
+    page.serve(engine, host=host, port=port, explainer=explainer)
 
 
 @app.command()
@@ -86,15 +77,11 @@ def engines() -> None:
 
 
 @app.command()
+@asks(mode="auto")
 def predict(
     image: Annotated[Path, typer.Argument(help="The image.")],
-    engine: EngineOption = DEFAULT_ENGINE,
-    mode: ModeOption = "auto",
-    instruction: InstructionOption = "",
-    normal: NormalOption = "",
-    threshold: ThresholdOption = 0.5,
-    alpha: AlphaOption = 0.5,
-    min_area: MinAreaOption = 0,
+    question: Question,
+    explainer: ExplainerOption = None,
     roi: Annotated[str | None, typer.Option(help="Region of interest in px: left,top,right,bottom.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write mask, map, overlay and regions.json here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
@@ -105,8 +92,8 @@ def predict(
     from agvas_core.writers import verdict_facts, write_reply
 
     photo = open_image(image)
-    request = _request(instruction, mode, normal, threshold, alpha, min_area, _parse_roi(roi))
-    answering = _load(engine)
+    request = question.request(_parse_roi(roi))
+    answering = load(question.engine, explainer)
     reply = ask(answering, photo, request, None if as_json else _print_words)
     facts: dict[str, Any] = {"verdict": None, "regions": []}
     if reply.prediction is not None:
@@ -123,14 +110,10 @@ def predict(
 
 
 @app.command()
+@asks()
 def evaluate(
     data: Annotated[Path, typer.Option(help="Folder in MVTec layout: a category, a set, or a folder of sets.")],
-    engine: EngineOption = DEFAULT_ENGINE,
-    mode: ModeOption = "direct",
-    instruction: InstructionOption = "",
-    normal: NormalOption = "",
-    threshold: ThresholdOption = 0.5,
-    alpha: AlphaOption = 0.5,
+    question: Question,
     save_maps: Annotated[Path | None, typer.Option(help="Write each map as a float32 .npy file here.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images of each kind.", min=1)] = None,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file too.")] = None,
@@ -144,8 +127,8 @@ def evaluate(
     from agvas_core.evaluation.report import markdown_table, to_json
 
     find_samples(data)  # a wrong folder is reported before the engine is loaded
-    request = _request(instruction, mode, normal, threshold, alpha, 0, None)
-    answering = _load(engine)
+    request = question.request()
+    answering = load(question.engine)
     with tqdm(unit="image") as bar:
 
         def progress(done: int, total: int, sample: Any) -> None:
@@ -157,7 +140,6 @@ def evaluate(
         bar.update(bar.total - bar.n)
     typer.echo(markdown_table(results))
     if json_path is not None:
-        settings = {"mode": mode, "instruction": instruction, "normal": normal, "threshold": threshold, "alpha": alpha}
         about = {
             "engine": answering.card.engine_id,
             "weights": answering.card.weights,
@@ -167,7 +149,9 @@ def evaluate(
             "version": __version__,
         }
         json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(to_json(results, about | settings), indent=1) + "\n", encoding="utf-8")
+        json_path.write_text(
+            json.dumps(to_json(results, about | question.as_facts()), indent=1) + "\n", encoding="utf-8"
+        )
 
 
 @app.command("evaluate-synthesis")
@@ -175,7 +159,7 @@ def evaluate_synthesis(
     engine: EngineOption = DEFAULT_ENGINE,
     images: Annotated[int, typer.Option(help="Held-out images to segment.", min=1)] = 1000,
     words: Annotated[int, typer.Option(help="Of so many of them a question is asked too.", min=0)] = 300,
-    threshold: ThresholdOption = 0.5,
+    threshold: Annotated[float, typer.Option(help="Mask = map above it.", min=0.0, max=1.0)] = 0.5,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file too.")] = None,
 ) -> None:
     """Measure an engine on held-out synthetic images: masks, and whether its words are true."""
@@ -185,7 +169,7 @@ def evaluate_synthesis(
     from agvas_core.evaluation.protocol import CategoryResult
     from agvas_core.evaluation.report import markdown_table, to_json
 
-    answering = _load(engine)
+    answering = load(engine)
     with tqdm(unit="image", total=images) as bar:
         result = evaluate_held_out(answering, images, words, lambda done: bar.update(done - bar.n), threshold)
         seconds = bar.format_dict["elapsed"] / images
@@ -202,24 +186,19 @@ def evaluate_synthesis(
 
 
 @app.command()
+@asks()
 def inspect(
     folder: Annotated[Path, typer.Argument(help="Folder of images, with its subfolders.")],
+    question: Question,
     out: Annotated[Path, typer.Option(help="Where results.csv, results.json and masks go.")] = Path("runs/inspect"),
-    engine: EngineOption = DEFAULT_ENGINE,
-    mode: ModeOption = "direct",
-    instruction: InstructionOption = "",
-    normal: NormalOption = "",
-    threshold: ThresholdOption = 0.5,
-    alpha: AlphaOption = 0.5,
-    min_area: MinAreaOption = 0,
     overlays: Annotated[bool, typer.Option("--overlays", help="Write overlays too.")] = False,
 ) -> None:
     """Inspect all images of a folder; stopped and started again, it goes on where it was."""
     from agvas_core.cli.folder import find_images, inspect_folder
 
     find_images(folder)
-    request = _request(instruction, mode, normal, threshold, alpha, min_area, None)
-    rows = inspect_folder(_load(engine), folder, out, request, overlays=overlays)
+    request = question.request()
+    rows = inspect_folder(load(question.engine), folder, out, request, overlays=overlays)
     anomalies = sum(row["verdict"] == "anomaly" for row in rows)
     failed = sum(bool(row["error"]) for row in rows)
     typer.echo(f"{len(rows)} images: {anomalies} with anomalies, {failed} not answered. See {out / 'results.csv'}.")
@@ -239,40 +218,6 @@ def synth(
 app.command()(train)
 app.command("train-expert")(train_expert)
 app.add_typer(checkpoint_app, name="checkpoint")
-
-
-def _load(engine: str) -> Engine:
-    from agvas_core import load_engine
-
-    answering = load_engine(engine)
-    if not answering.card.trained:
-        typer.echo(f"Note: {answering.card.name} is {answering.card.weights}; its masks mean nothing.", err=True)
-    return answering
-
-
-def _request(
-    instruction: str,
-    mode: str,
-    normal: str,
-    threshold: float,
-    alpha: float,
-    min_area_px: int,
-    roi_xyxy: tuple[int, int, int, int] | None,
-) -> Request:
-    from agvas_core.prompts import DEFAULT_INSTRUCTIONS
-    from agvas_core.structures import MODES, Request
-
-    if mode not in MODES:
-        raise ValueError(f"mode must be one of {', '.join(MODES)}; got {mode!r}.")
-    return Request(
-        instruction=instruction or DEFAULT_INSTRUCTIONS.get(mode, DEFAULT_INSTRUCTIONS["direct"]),
-        mode=mode,
-        normal_description=normal,
-        threshold=threshold,
-        alpha=alpha,
-        min_area_px=min_area_px,
-        roi_xyxy=roi_xyxy,
-    )
 
 
 def _parse_roi(text: str | None) -> tuple[int, int, int, int] | None:

@@ -29,6 +29,6 @@ def too_many_characters(question: str) -> str | None:
     if length <= MAX_INSTRUCTION_CHARS:
         return None
     return (
-        f"With what the mode adds, your question has {length:,} characters, and at most {MAX_INSTRUCTION_CHARS:,} are read, so nothing was "
-        "answered. Your words are kept: shorten them with Edit, or ask in several questions."
+        f"With what the mode adds, your question has {length:,} characters, and at most {MAX_INSTRUCTION_CHARS:,} are "
+        "read, so nothing was answered. Your words are kept: shorten them with Edit, or ask in several questions."
     )

@@ -42,3 +42,15 @@ def load_engine(name: str = "agvas-nano") -> Engine:
     if Path(name).is_dir():
         return AGVASEngine(Path(name), engine_id=name, name=f"AG-VAS {Path(name).name}", device=_device())
     raise ValueError(f"There is no engine {name!r}; choose one of {', '.join(_LOADERS)}, or a checkpoint's folder.")
+
+
+def add_explainer(eyes: Engine, name_or_folder: str) -> Engine:
+    """Return an engine whose masks are those of `eyes` and whose words are an image-text-to-text model's.
+
+    Raises:
+        FileNotFoundError, ValueError: when the model is not there or cannot do it; the message is one sentence.
+    """
+    from agvas_core.engines.explained import ExplainedEngine
+    from agvas_core.engines.speaker import Speaker
+
+    return ExplainedEngine(eyes, Speaker(name_or_folder, device=_device()))

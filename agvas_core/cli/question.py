@@ -1,0 +1,106 @@
+"""The options by which every command asks an engine something, written once."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from agvas_core.engines.base import Engine
+    from agvas_core.structures import Request
+
+DEFAULT_ENGINE = "agvas-nano"
+EngineOption = Annotated[str, typer.Option("--engine", help="Who answers; `agvas engines` lists them.")]
+ExplainerOption = Annotated[
+    str | None,
+    typer.Option(
+        "--explainer",
+        help="Who puts it into words: hub name or folder of an image-text-to-text model, as "
+        "llava-hf/llava-onevision-qwen2-0.5b-ov-hf; the masks stay the engine's.",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Question:
+    """What to ask and whom: the options that `predict`, `evaluate` and `inspect` have in common."""
+
+    engine: EngineOption = DEFAULT_ENGINE
+    mode: Annotated[str, typer.Option("--mode", help="direct, describe, describe_plus, explain, chat or auto.")] = (
+        "direct"
+    )
+    instruction: Annotated[str, typer.Option("--instruction", help="What to ask; by default what the mode asks.")] = ""
+    normal: Annotated[str, typer.Option("--normal", help="One sentence on what normal looks like.")] = ""
+    threshold: Annotated[float, typer.Option("--threshold", help="Mask = map above it.", min=0.0, max=1.0)] = 0.5
+    alpha: Annotated[float, typer.Option("--alpha", help="Weight of [SEG] against [ANO].", min=0.0, max=1.0)] = 0.5
+    min_area: Annotated[int, typer.Option("--min-area", help="Drop regions of fewer pixels.", min=0)] = 0
+
+    def request(self, roi_xyxy: tuple[int, int, int, int] | None = None) -> Request:
+        """Return it as engines take it; ValueError that lists the modes when there is no such mode."""
+        from agvas_core.prompts import DEFAULT_INSTRUCTIONS
+        from agvas_core.structures import MODES, Request
+
+        if self.mode not in MODES:
+            raise ValueError(f"mode must be one of {', '.join(MODES)}; got {self.mode!r}.")
+        return Request(
+            instruction=self.instruction or DEFAULT_INSTRUCTIONS.get(self.mode, DEFAULT_INSTRUCTIONS["direct"]),
+            mode=self.mode,
+            normal_description=self.normal,
+            threshold=self.threshold,
+            alpha=self.alpha,
+            min_area_px=self.min_area,
+            roi_xyxy=roi_xyxy,
+        )
+
+    def as_facts(self) -> dict[str, Any]:
+        """Return the settings for a report, without the engine's name."""
+        return {name: value for name, value in asdict(self).items() if name != "engine"}
+
+
+def asks(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of Question where it has a parameter `question`; defaults change the options' own."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(command, eval_str=True)
+        hints = inspect.get_annotations(Question, eval_str=True)
+        options = [
+            inspect.Parameter(
+                f.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=defaults.get(f.name, f.default),
+                annotation=hints[f.name],
+            )
+            for f in fields(Question)
+        ]
+        own = [p.replace(kind=p.KEYWORD_ONLY) for p in signature.parameters.values() if p.name != "question"]
+
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            chosen = {f.name: values.pop(f.name) for f in fields(Question)}
+            command(question=Question(**chosen), **values)
+
+        parameters = [own[0], *options, *own[1:]]
+        run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        run.__annotations__ = {p.name: p.annotation for p in parameters}
+        return run
+
+    return decorate
+
+
+def load(engine: str, explainer: str | None = None) -> Engine:
+    """Load an engine, with an explainer when one is named; untrained weights are announced."""
+    from agvas_core import load_engine
+
+    answering = load_engine(engine)
+    if not answering.card.trained:
+        typer.echo(f"Note: {answering.card.name} is {answering.card.weights}; its masks mean nothing.", err=True)
+    if explainer is None:
+        return answering
+    from agvas_core.engines.registry import add_explainer
+
+    return add_explainer(answering, explainer)
