@@ -65,9 +65,14 @@ class Prefix:
 
 
 class AnomalyPredictor:
-    """Masks and words from one model, for many users: holds no state of a conversation but bounded caches."""
+    """Masks and words from one model, for many users: holds no state of a conversation but bounded caches.
 
-    def __init__(self, model: AGVAS, tokenizer: PreTrainedTokenizerBase, *, device: str = "cpu") -> None:
+    says_anchors: replies may ask for a mask by themselves; not where the mask decoder is untrained.
+    """
+
+    def __init__(
+        self, model: AGVAS, tokenizer: PreTrainedTokenizerBase, *, device: str = "cpu", says_anchors: bool = True
+    ) -> None:
         placed = getattr(model.lmm, "hf_device_map", None) is not None  # by backbones.load_backbones
         self.model = (model if placed else model.to(device)).eval()
         self.tokenizer, self.device = tokenizer, torch.device(device)
@@ -76,7 +81,7 @@ class AnomalyPredictor:
         self._images: OrderedDict[str, EncodedImage] = OrderedDict()
         self._glances: OrderedDict[str, Prediction] = OrderedDict()
         self._prefixes: OrderedDict[object, Prefix] = OrderedDict()
-        self._never_said = self._unsayable()
+        self._never_said = self._unsayable(says_anchors)
         self._lock = threading.RLock()
 
     # --- images ------------------------------------------------------------------------------------------------------
@@ -253,11 +258,12 @@ class AnomalyPredictor:
 
     def _next_word(self, hidden: Tensor) -> int:
         """Return the likeliest token after a state (1, D) among those that a reply may hold."""
-        return int(self.model.word_logits(hidden)[0].float().index_fill(0, self._never_said, float("-inf")).argmax())
+        logits = self.model.word_logits(hidden)[0].float()  # (V,)
+        return int(logits.index_fill(0, self._never_said.to(logits.device), float("-inf")).argmax())
 
-    def _unsayable(self) -> Tensor:
+    def _unsayable(self, says_anchors: bool) -> Tensor:
         """Return the ids that no reply may choose: control tokens but [NOR] and the end, and rows without a token."""
-        sayable = {self.ids.anchors[0], self.end_id}
+        sayable = {self.end_id} | ({self.ids.anchors[0]} if says_anchors else set())
         control = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         rows = range(len(self.tokenizer), self.model.config.llm.vocab_size)
         return torch.tensor(sorted((control - sayable) | set(rows)), dtype=torch.int64, device=self.device)

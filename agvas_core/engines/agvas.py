@@ -8,14 +8,17 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.checkpoint import CARD_FILE, load_checkpoint
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
+from agvas_core.modeling.agvas import AGVAS
 from agvas_core.predictor import AnomalyPredictor, EncodedImage, Prefix, measure
 from agvas_core.prompts import (
     DIRECT_ANSWER,
@@ -44,6 +47,10 @@ from agvas_core.tokenizer import encode_chat
 NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
 NO_ANCHORS = "The words ended without a mask, so the mask was asked for directly."
 UNTRAINED = "UNTRAINED: this engine's weights are random, so neither its mask nor its words mean anything."
+NO_DECODER = (
+    "UNTRAINED: without an AG-VAS adapter the mask decoder of this engine is random, so no mask is shown. The words "
+    "come from the base model alone, as its makers trained it."
+)
 KINDS_ASKED = 12  # regions whose kind of defect is read, largest first
 MASK_VALUES = 2**24  # of region masks held at a time, so that a photo of 40 MP does not need gigabytes
 HISTORY_EXCHANGES = 2  # earlier exchanges about the image that the small model reads; it was trained on short talks
@@ -71,19 +78,53 @@ class AGVASEngine:
 
     def __init__(self, folder: Path, *, engine_id: str, name: str, device: str = "cpu") -> None:
         model, tokenizer, training = load_checkpoint(folder)
-        self.predictor = AnomalyPredictor(model, tokenizer, device=device)
         weights = str(training.get("summary", "")) if training else "UNTRAINED (random weights)"
+        self._take(
+            model,
+            tokenizer,
+            engine_id=engine_id,
+            name=name,
+            device=device,
+            weights=weights,
+            trained=bool(training),
+            markdown=_card_text(folder / CARD_FILE),
+        )
+
+    @classmethod
+    def of(cls, model: AGVAS, tokenizer: PreTrainedTokenizerBase, **card: Any) -> AGVASEngine:
+        """Return an engine of a model that is loaded already; card: as in _take."""
+        engine = cls.__new__(cls)
+        engine._take(model, tokenizer, **card)
+        return engine
+
+    def _take(
+        self,
+        model: AGVAS,
+        tokenizer: PreTrainedTokenizerBase,
+        *,
+        engine_id: str,
+        name: str,
+        device: str,
+        weights: str,
+        trained: bool,
+        licence: str = "Apache-2.0",
+        markdown: str = "",
+        speaks_alone: bool = False,
+    ) -> None:
+        """Keep a model; speaks_alone: its words come from a trained base, its mask decoder is random: no masks."""
+        self.predictor = AnomalyPredictor(model, tokenizer, device=device, says_anchors=not speaks_alone)
+        self.speaks_alone = speaks_alone
         self._card = EngineCard(
             name=name,
             engine_id=engine_id,
             description="AG-VAS: masks and words from one multimodal language model, by its anchors [NOR][ANO][SEG].",
-            licence="Apache-2.0",
+            licence=licence,
             weights=weights,
-            trained=bool(training),
+            trained=trained,
             modes=MODES,
             device=device,
             memory_mb=round(sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6, 1),
-            markdown=_card_text(folder / CARD_FILE),
+            markdown=markdown,
         )
 
     @property
@@ -104,7 +145,7 @@ class AGVASEngine:
         image = conversation.images.get(request.image_id or "")
         mode = mode_of(conversation, request)
         if not self._card.trained:
-            yield Notice(UNTRAINED)
+            yield Notice(NO_DECODER if self.speaks_alone else UNTRAINED)
         if image is None:
             yield Notice(NO_IMAGE)
             yield Done(mode, clock.seconds)
@@ -115,7 +156,7 @@ class AGVASEngine:
         reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock)
         try:
             if not stop.is_set():
-                yield from reply.events()
+                yield from reply.words_alone() if self.speaks_alone else reply.events()
         except QuestionTooLongError as error:
             yield Notice(str(error))
         yield Done(mode, clock.seconds, reply.tokens, peak_memory_mb(self.predictor.device), stop.is_set())
@@ -152,6 +193,20 @@ class _Reply:
             yield from self._explain()
         else:
             yield from self._words_first()
+
+    def words_alone(self) -> Iterator[Event]:
+        """Yield words in every mode, and never a mask; QuestionTooLongError when the question alone is too much."""
+        refused = too_many_characters(self.question)
+        if refused:
+            raise QuestionTooLongError(refused)
+        yield Stage("looking", 0.4)
+        text, visible = TokenText(self.predictor.tokenizer), AnchorFilter()
+        start = self._read([ChatTurn("user", self.question)], prompt=True)
+        for token, _ in self.predictor.generate(start, self.encoded, self.request.max_new_tokens, self.stop):
+            self.tokens += 1
+            yield from _delta(visible.push(text.push(token)))
+        yield from _delta(visible.push(text.finish()))
+        self.clock.lap("words")
 
     def _direct(self) -> Iterator[Event]:
         """One forward pass over prompt and fixed answer: no token loop."""
