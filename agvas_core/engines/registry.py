@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,28 @@ def _load_nano() -> Engine:
     return AGVASEngine(folder, engine_id="agvas-nano", name="AG-VAS nano", device=_device())
 
 
-_LOADERS: dict[str, Callable[[], Engine]] = {"agvas-nano": _load_nano}
+def _load_anomaly_ov_nano() -> Engine:
+    from agvas_core.engines.anomaly_ov import load_bundled
+
+    return load_bundled(CHECKPOINTS / "anomaly-ov-nano", CHECKPOINTS / "agvas-nano", device=_device())
+
+
+def _load_anomaly_ov(size: str, expert_file: str) -> Engine:
+    """Load Anomaly-OV on LLaVA-OneVision; AGVAS_ANOMALY_OV_EXPERT is the path of the authors' expert."""
+    from agvas_core.engines.anomaly_ov_hub import load_hub
+
+    expert = Path(os.environ.get("AGVAS_ANOMALY_OV_EXPERT") or CHECKPOINTS / "anomaly-ov" / expert_file)
+    source = f"llava-hf/llava-onevision-qwen2-{size}-ov-hf"
+    name = f"Anomaly-OV {size.upper()}"
+    return load_hub(source, expert, engine_id=f"anomaly-ov-{size}", name=name, device=_device())
+
+
+_LOADERS: dict[str, Callable[[], Engine]] = {
+    "agvas-nano": _load_nano,
+    "anomaly-ov-nano": _load_anomaly_ov_nano,
+    "anomaly-ov-0.5b": lambda: _load_anomaly_ov("0.5b", "pretrained_expert_05b.pth"),
+    "anomaly-ov-7b": lambda: _load_anomaly_ov("7b", "pretrained_expert_7b.pth"),
+}
 
 
 def list_engines() -> tuple[str, ...]:
