@@ -11,6 +11,11 @@ _ORDINALS = {
     "first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4, "fifth": 5, "5th": 5,
 }  # fmt: skip
 _CHINESE = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5}
+_REFERENCE = (
+    rf"(?:the |an? |that |this )?(?:{'|'.join(_ORDINALS)}|last|latest|previous|other)\s+"
+    r"(?:image|picture|photo|part|one)\b"
+    r"|(?:the )?(?:image|picture|photo)\s*#?\s*\d{1,2}\b"
+)
 _NAMED = re.compile(
     rf"\b(?P<word>{'|'.join(_ORDINALS)}|last|latest|previous)\s+(?:image|picture|photo)\b"
     r"|\b(?:image|picture|photo)\s*#?\s*(?P<number>\d{1,2})\b"
@@ -18,10 +23,25 @@ _NAMED = re.compile(
     r"|(?P<before>[上前]一[张幅个])",
     re.I,
 )
-_COMPARES = re.compile(r"\b(?:compare|compared|than|difference|differ|differs|versus|vs)\b|比较|对比|相比|比一比", re.I)
+# A comparison is one of two images only when an image itself is what is compared: "compare it with the first image",
+# "worse than in image 2", "compare both images"; not "are there more than two scratches in the first image?".
+_COMPARING = r"\b(?:compare|comparing|compared|comparison|difference|differences|differ|differs|different|versus|vs)\b"
+_COMPARES = re.compile(
+    rf"\bthan\s+(?:(?:that|those|it is|the ones?)\s+)?(?:(?:in|on|of)\s+)?(?:{_REFERENCE})"
+    rf"|{_COMPARING}(?=.*\b(?:with|to|from|against|and|between|versus|vs)\s+(?:(?:that|those|the ones?|it)\s+)?"
+    rf"(?:(?:in|on|of)\s+)?(?:{_REFERENCE}))"
+    rf"|{_COMPARING}\W+(?:(?:of|between)\s+)?(?:{_REFERENCE})"
+    rf"|{_COMPARING}(?=.*\b(?:both|(?:the |these )?two)\s+(?:images|pictures|photos|parts)\b)"
+    rf"|{_COMPARING}(?=.*\b(?:both|them|the two|these two|each other)\s*[.?!]?\s*$)"
+    r"|[和与跟同比对](?:[上前]一[张幅个]|第\s*(?:[一二三四五]|\d{1,2})\s*[张幅个]|另[一外]*[张幅个]|(?:图像|图片)\s*\d{1,2})"
+    r"(?!(?:图|图像|图片|照片)?\s*[里中上])(?=.*(?:比|差|更|不同|区别|一样))"
+    r"|(?:比较|对比|比一比)(?:一下)?(?:第\s*(?:[一二三四五]|\d{1,2})\s*[张幅个]|[上前]一[张幅个]|另[一外]*[张幅个]|[两这二]+[张幅个])"
+    r"(?!(?:图|图像|图片|照片)?\s*[里中上])",
+    re.I,
+)
 _OTHER = re.compile(
     r"\b(?:other|both|two)\s+(?:image|picture|photo|part)s?\b|\bother one\b"
-    r"|\b(?:both|the two|these two|each other)\s*[.?!]?\s*$|另[一外]*[张幅个]|[两这二]+[张幅个]",
+    r"|\b(?:both|them|the two|these two|each other)\s*[.?!]?\s*$|另[一外]*[张幅个]|[两这二]+[张幅个]",
     re.I,
 )
 

@@ -231,6 +231,39 @@ def test_words_name_an_earlier_image(session, desk, photo, clean):
     assert last(session).request.image_id == first == session.current_image_id
 
 
+ONE_IMAGE = (
+    "are there more than two scratches in the first image?", "rather than the scratch, segment the hole in image 1",
+    "compare the two scratches in the first image", "is there any difference in the first image?",
+    "what is the difference between the scratch and the crack in the first image?", "第一张图里有比较大的划痕吗",
+    "is more than 5 % of the first image marked?",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("words", ONE_IMAGE)
+def test_more_than_something_in_an_image_is_no_comparison_of_two(session, desk, photo, clean, words):
+    """Any "than" was once read as a comparison of two images."""
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    first, _ = session.images
+    assert compared_images(session, words) is None and image_in_words(session, words) == first
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "is it worse than in the first image?", "more scratches than image 1?", "compare the first image with this one",
+        "what is different from the first photo?", "compare the scratch with the one in the first image",
+        "compared to the other image, is it worse?", "compare the two images", "difference between the two images?",
+        "比第一张更差吗",
+    ],
+)  # fmt: skip
+def test_a_comparison_in_other_words_is_one(session, desk, photo, clean, words):
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    first, second = session.images
+    assert compared_images(session, words) == (second, first)
+
+
 def test_words_name_two_images_to_compare(session, desk, photo, clean):
     finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
     assert compared_images(session, "how does it differ from the other one?") is None
