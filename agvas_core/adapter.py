@@ -27,6 +27,7 @@ from agvas_core.modeling.anchor_rows import fix_anchor_rows, free_anchor_rows
 RECORD_FILE, WEIGHTS_FILE = "adapter.json", "adapter.safetensors"
 WHOLE_PARTS = ("spam", "token_refiner", "agmd", "region_reader", "region_proj")
 LORA_TARGETS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+BUNDLED = Path(__file__).resolve().parents[1] / "checkpoints"
 FINGERPRINT_VALUES = 32
 FINGERPRINT_TOLERANCE = 1e-2  # relative: half-precision copies of the same base agree within it
 
@@ -259,13 +260,21 @@ def _refuse_other_base(model: AGVAS, record: AdapterRecord) -> None:
             )
 
 
+def base_folder(base: str) -> Path | None:
+    """Return the folder of a base that is a whole AG-VAS checkpoint: a path, or a bundled model's name; else None."""
+    for folder in (Path(base), BUNDLED / base):
+        if base and (folder / CONFIG_FILE).is_file():
+            return folder
+    return None
+
+
 def load_base_of(config: AGVASConfig, **options: Any) -> Base:
     """Return the model and tokenizer that an adapter's config builds on, the adapter's parts still untrained.
 
-    config.base is an AG-VAS checkpoint's folder, or a hub name; options go to backbones.load_backbones.
+    config.base is an AG-VAS checkpoint (float32), or a hub name, which backbones.load_backbones takes with the options.
     """
-    folder = Path(config.base)
-    if (folder / CONFIG_FILE).is_file():
+    folder = base_folder(config.base)
+    if folder is not None:
         model, tokenizer, _ = load_checkpoint(folder)
         model.config = config
         return model, tokenizer

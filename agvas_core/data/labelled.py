@@ -52,8 +52,8 @@ class LabelledImages:
         """Return count images of S x S px; every category and defect comes about equally often."""
         dice = np.random.default_rng(seed)
         made = [self._draw(size, dice) for _ in range(count)]
-        images, labels = (torch.from_numpy(np.stack([m[i] for m in made])) for i in (0, 1))
-        return LabelledBatch(images, labels, [m[2] for m in made])
+        images, labels, facts = zip(*made, strict=True)
+        return LabelledBatch(torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(labels)), list(facts))
 
     def _draw(self, size: int, dice: np.random.Generator) -> tuple[NDArray, NDArray, SceneFacts]:
         """Return uint8 (3, S, S), labels uint8 (S, S) and the facts of one image."""

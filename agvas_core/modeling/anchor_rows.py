@@ -37,7 +37,7 @@ class AnchorHead(nn.Module):
     def __init__(self, base: nn.Linear, anchor_ids: tuple[int, int, int], anchor_rows: nn.Parameter | None) -> None:
         super().__init__()
         assert base.bias is None, "language models' heads have no bias"
-        self.base = base
+        self.base: nn.Linear = base
         self.register_buffer("anchor_ids", torch.tensor(anchor_ids), persistent=False)
         if anchor_rows is None:
             anchor_rows = nn.Parameter(base.weight.detach()[list(anchor_ids)].clone())

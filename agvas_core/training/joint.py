@@ -10,15 +10,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, mse_loss
-from transformers import PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.config import AGVASConfig
 from agvas_core.modeling.agvas import AGVAS, TokenIds
 from agvas_core.modeling.pixel_encoder import PixelFeatures
 from agvas_core.prompts import MEASURED_SLOT, ChatTurn, Exchange, exchange_turns, listed_regions, measured_line
-from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
-from agvas_core.synthesis.words import measured_regions, talk
+from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
+from agvas_core.synthesis.words import measured_kinds, measured_regions, talk
 from agvas_core.tokenizer import encode_chat
 from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank
 from agvas_core.training.losses import SegLossWeights, seg_losses
@@ -71,18 +71,19 @@ def query_of(scene: SceneFacts, target: tuple[int, ...]) -> int:
     return UNKNOWN_QUERY
 
 
-def kind_number(kind: str) -> int:
-    """Return a kind's place in DEFECT_KINDS, or UNKNOWN_KIND."""
-    return DEFECT_KINDS.index(kind) if kind in DEFECT_KINDS else UNKNOWN_KIND
+def kind_number(kind: str, kinds: tuple[str, ...]) -> int:
+    """Return a kind's place among those that the region reader tells apart, or UNKNOWN_KIND."""
+    return kinds.index(kind) if kind in kinds else UNKNOWN_KIND
 
 
-def measured_of(scene: SceneFacts, shown: tuple[int, ...]) -> tuple[str, list[int]]:
+def measured_of(scene: SceneFacts, shown: tuple[int, ...], *, kinds: bool) -> tuple[str, list[int]]:
     """Return the measured line of defects, and the numbers of those that it lists, as serving makes it from a mask."""
-    return measured_line(measured_regions(scene, shown)), [i + 1 for i in shown][: listed_regions(len(shown))]
+    line = measured_line(measured_regions(scene, shown), kinds=measured_kinds(scene, shown) if kinds else None)
+    return line, [i + 1 for i in shown][: listed_regions(len(shown))]
 
 
 def render_talk(
-    scene: SceneFacts, exchanges: list[Exchange], *, blind: bool
+    scene: SceneFacts, exchanges: list[Exchange], *, blind: bool, kinds: bool
 ) -> tuple[list[ChatTurn], list[int], list[tuple[tuple[int, ...], int]]]:
     """Return the turns, the defect number of every region placeholder, and (target, query) of every anchor triple."""
     turns: list[ChatTurn] = []
@@ -93,7 +94,8 @@ def render_talk(
         slot = MEASURED_SLOT[exchange.mode]
         if slot is not None and not blind:
             own = exchange.target if slot == "assistant" and exchange.target is not None else None
-            line, numbers = measured_of(scene, own if own is not None else tuple(range(len(scene.defects))))
+            shown = own if own is not None else tuple(range(len(scene.defects)))
+            line, numbers = measured_of(scene, shown, kinds=kinds)
             region_numbers += numbers
         turns += exchange_turns(exchange, line)
         if exchange.target is not None:
@@ -108,9 +110,9 @@ class JointMaker:
         blind: talks never have measured lines.
     """
 
-    blind = False
+    blind: bool = False
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, config: AGVASConfig, token_ids: TokenIds) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: AGVASConfig, token_ids: TokenIds) -> None:
         self.tokenizer, self.config, self.token_ids = tokenizer, config, token_ids
 
     def __call__(self, batch: SyntheticBatch, draw: random.Random) -> JointBatch:
@@ -119,17 +121,18 @@ class JointMaker:
         masks, queries = [], []
         regions: list[tuple[int, int]] = []
         defects: list[tuple[int, int, int]] = []
+        decoder = self.config.decoder
         for b, scene in enumerate(batch.facts):
             exchanges, blind = self.exchanges(batch, b, draw), self.blind or draw.random() < BLIND_SHARE
             while True:  # a talk that is too long loses its last exchanges
-                turns, numbers, targets = render_talk(scene, exchanges, blind=blind)
+                turns, numbers, targets = render_talk(scene, exchanges, blind=blind, kinds=decoder.measured_kinds)
                 row = self.encode(turns)
                 if len(row[0]) <= self.config.image_tokens + MAX_TALK_TOKENS or len(exchanges) == 1:
                     break
                 exchanges = exchanges[:-1]
             rows.append(row)
             regions += [(b, n) for n in numbers]
-            defects += [(b, i + 1, kind_number(d.kind)) for i, d in enumerate(scene.defects)]
+            defects += [(b, i + 1, kind_number(d.kind, decoder.region_kinds)) for i, d in enumerate(scene.defects)]
             for target, query in targets:
                 wanted = torch.tensor([i + 1 for i in target], dtype=torch.uint8)
                 masks.append(torch.isin(batch.labels[b], wanted))

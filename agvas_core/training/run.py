@@ -24,7 +24,7 @@ from agvas_core.tokenizer import build_tokenizer
 from agvas_core.training.dense import AnchorBank, DenseTask, make_dense_batch
 from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
-from agvas_core.training.sources import ImageSource, SourceOptions
+from agvas_core.training.sources import ImageSource, Source, SourceOptions
 from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions
 
 DENSE, JOINT = "dense", "joint"
@@ -126,9 +126,7 @@ def dense_task(options: RunOptions) -> DenseTask:
 class BatchMaker:
     """Makes the batch of a step; a class, so that worker processes can receive it."""
 
-    def __init__(
-        self, source: ImageSource, count: int, prepare: Callable[[SyntheticBatch, random.Random], Any]
-    ) -> None:
+    def __init__(self, source: Source, count: int, prepare: Callable[[SyntheticBatch, random.Random], Any]) -> None:
         self.source, self.count, self.prepare = source, count, prepare
 
     def __call__(self, step: int) -> Any:
@@ -235,4 +233,5 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
     if options.start_from is not None:
         training["before"] = load_checkpoint(options.start_from)[2]
     save_checkpoint(task.model, tokenizer, folder, card=card, training=training, dtype=torch.float16)
+    assert task.bank is not None
     save_file(task.bank.state_dict(), folder / BANK_FILE)  # so that training can begin again from what is published

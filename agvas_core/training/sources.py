@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -16,7 +17,7 @@ from agvas_core.synthesis.generator import SceneGenerator
 from agvas_core.synthesis.real import RealDefects
 from agvas_core.synthesis.textures import TextureBank
 
-_SEED_STRIDE = 1_000_003  # keeps the streams of different run seeds apart
+SEED_STRIDE = 1_000_003  # keeps the streams of different run seeds apart
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,13 @@ class SourceOptions:
     block: int = 12
 
 
+class Source(Protocol):
+    """Batches of images by their number."""
+
+    def batch(self, step: int, count: int) -> SyntheticBatch:
+        """Return the batch of a step, the same on every call."""
+
+
 class ImageSource:
     """Batches of images with their labels and facts."""
 
@@ -70,10 +78,10 @@ class ImageSource:
             self._made = {n: made for n, made in self._made.items() if n // o.block == block}
             self._made[number] = self._make(number, count, device)
         made = self._made[number]
-        return turned(made, random.Random(self.seed * _SEED_STRIDE + step)) if o.passes > 1 else made
+        return turned(made, random.Random(self.seed * SEED_STRIDE + step)) if o.passes > 1 else made
 
     def _make(self, number: int, count: int, device: str) -> SyntheticBatch:
-        seed = self.seed * _SEED_STRIDE + number
+        seed = self.seed * SEED_STRIDE + number
         draw = random.Random(seed)
         size = draw.choice(self.options.sizes_px)
         # a larger picture counts as more pixels, so fewer of them keep a step's cost alike

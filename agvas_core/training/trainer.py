@@ -196,7 +196,7 @@ class Trainer:
         for batches in bar:
             losses = self._train_step(batches)
             self.seconds = seconds_before + time.monotonic() - began
-            if self.step % 20 == 0:
+            if self.step % 20 == 0 or self.step == o.steps:
                 bar.set_postfix({k: f"{v:.3f}" for k, v in losses.items()} | {"images": self.images_seen})
                 self._log({"step": self.step, "images": self.images_seen, "seconds": round(self.seconds), **losses})
             if o.eval_steps and self.step % o.eval_steps == 0:

@@ -1,0 +1,261 @@
+"""Adapt stage: LoRA, anchor rows, SPAM, refiner and AGMD on a frozen base, from labelled images and synthesis."""
+
+# B images, H x W px
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed.checkpoint.state_dict import (
+    StateDictOptions,
+    get_optimizer_state_dict,
+    set_optimizer_state_dict,
+)
+from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.nn.functional import interpolate
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from agvas_core.adapter import (
+    AdapterRecord,
+    LoraOptions,
+    add_adapter,
+    base_folder,
+    checkpoint_revision,
+    file_name,
+    load_base_of,
+    part_of,
+    record_of,
+    save_adapter,
+)
+from agvas_core.checkpoint import CONFIG_FILE, refuse_misfits
+from agvas_core.config import AGVASConfig, get_preset
+from agvas_core.data.labelled import LabelledBatch, LabelledImages
+from agvas_core.modeling.agvas import AGVAS, TokenIds
+from agvas_core.prompts import Exchange
+from agvas_core.synthesis.facts import SyntheticBatch
+from agvas_core.synthesis.generator import SceneGenerator
+from agvas_core.synthesis.textures import TextureBank
+from agvas_core.synthesis.words import make_exchange, talk
+from agvas_core.training.joint import JointMaker, JointTask
+from agvas_core.training.losses import SegLossWeights
+from agvas_core.training.run import BatchMaker
+from agvas_core.training.sources import SEED_STRIDE
+from agvas_core.training.trainer import Trainer, TrainOptions
+
+ADAPT = "adapt"
+MAX_DECODED = 4  # anchor triples of a batch whose masks are decoded: at 1024 px each takes some 100 MB
+# What labelled images are talked about: only what their masks and folders' names tell.
+FIRST_KINDS = {"direct": 35, "describe": 25, "describe_plus": 10, "explain": 30}
+MORE_KINDS = ("any", "what", "where", "count")
+MORE_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class AdaptOptions:
+    """What `agvas train --stage adapt` was asked for.
+
+    Attributes:
+        preset: name in config.PRESETS; "" when the base is an AG-VAS checkpoint.
+        base: hub name, folder, or AG-VAS checkpoint to build on; "" takes the preset's.
+        run_dir: where the state, the log and the adapter go.
+        data: labelled images in MVTec layout, or None for synthesis alone.
+        data_share: share of the batches that come from `data`.
+        size_px: side of the training images; a pixel encoder of a fixed canvas gets them scaled to it.
+        batch: images of a batch.
+        train: length, rate and precision; the paper's AdamW 3e-4, 100 steps of warm-up, then linear decay.
+        textures: folder of photographs of normal surfaces for the synthesis, or None.
+        lora: shape of the LoRA.
+        losses: the paper's weights; no share for the hardest pixels.
+        quantization: of the base's language model: "nf4" or "int8", or None.
+        seed: of the images and the new weights.
+    """
+
+    preset: str
+    base: str
+    run_dir: Path
+    train: TrainOptions
+    data: Path | None = None
+    data_share: float = 0.5
+    size_px: int = 512
+    batch: int = 1
+    textures: Path | None = None
+    lora: LoraOptions = LoraOptions()
+    losses: SegLossWeights = field(default_factory=lambda: SegLossWeights(hard_bce=0.0))
+    quantization: str | None = None
+    seed: int = 0
+
+
+# --- images and talks ------------------------------------------------------------------------------------------------
+
+
+class MixedSource:
+    """Batches of labelled images and of synthetic ones, each step's always the same."""
+
+    def __init__(self, options: AdaptOptions) -> None:
+        self.seed, self.size, self.data_share = options.seed, options.size_px, options.data_share
+        self.labelled = LabelledImages(options.data) if options.data else None
+        textures = TextureBank(options.textures) if options.textures else None
+        self.generator = SceneGenerator(size=options.size_px, textures=textures)
+
+    def batch(self, step: int, count: int) -> SyntheticBatch:
+        """Return the batch of a step."""
+        seed = self.seed * SEED_STRIDE + step
+        if self.labelled is not None and random.Random(seed).random() < self.data_share:
+            return self.labelled.batch(count, self.size, seed)
+        return self.generator.batch(count, seed)
+
+
+class AdaptMaker(JointMaker):
+    """Turns images into talks that ask for a mask at least once a batch, so that every part always learns."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: AGVASConfig, token_ids: TokenIds) -> None:
+        super().__init__(tokenizer, config, token_ids)
+        self.blind = token_ids.region < 0  # a hub base's tokenizer knows no measured lines
+
+    def exchanges(self, batch: SyntheticBatch, b: int, draw: random.Random) -> list[Exchange]:
+        """Return the talk about image b."""
+        scene = batch.facts[b]
+        if not isinstance(batch, LabelledBatch):
+            exchanges = talk(scene, draw)
+            needs_mask = b == 0 and all(e.target is None for e in exchanges)
+            return [make_exchange("direct", scene, draw), *exchanges] if needs_mask else exchanges
+        kinds = draw.choices(list(FIRST_KINDS), list(FIRST_KINDS.values()))
+        kinds += [draw.choice(MORE_KINDS)] if draw.random() < MORE_SHARE else []
+        return [make_exchange(kind, scene, draw) for kind in kinds]
+
+
+# --- what is trained -------------------------------------------------------------------------------------------------
+
+
+class AdaptTask(JointTask):
+    """The paper's losses on a model with an adapter: text, BCE and Dice; both eyes and the base are frozen."""
+
+    def __init__(self, model: AGVAS, weights: SegLossWeights) -> None:
+        super().__init__(model, None, weights, freeze_pixel=True, max_decoded=MAX_DECODED)
+        # FSDP's units: the layers of the base's transformers
+        kinds = {name for m in model.modules() if isinstance(m, PreTrainedModel) for name in m._no_split_modules or ()}
+        self._no_split_modules = sorted(kinds & {type(m).__name__ for m in model.modules()})
+
+    def pixel_values(self, images: Tensor) -> Tensor:
+        """Return the pixel eye's input: as the images are, or at the encoder's own canvas."""
+        values, pixel = super().pixel_values(images), self.model.config.pixel
+        if pixel.kind == "conv":
+            return values
+        side = (pixel.image_px, pixel.image_px)
+        return interpolate(values, side, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+class AdaptTrainer(Trainer):
+    """Trains an adapter; its state holds the adapter alone, whole, however the processes share it."""
+
+    def trained(self) -> dict[str, nn.Parameter]:
+        """Return the trained parameters by the names that they have in an adapter's file."""
+        names = ((n.removeprefix("model."), p) for n, p in self.module.named_parameters())
+        return {file_name(n): p for n, p in names if part_of(n) is not None}
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """Return the trained weights, whole and on the CPU. Every process calls it."""
+        return {n: _whole(p.detach()).to("cpu", copy=True).contiguous() for n, p in self.trained().items()}
+
+    def learned(self) -> dict[str, Any]:
+        """Return weights and moments."""
+        whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
+        moments = get_optimizer_state_dict(self.task, self._torch_optimizer(), options=whole)
+        return {"task": self.adapter_state(), "optimizer": moments}
+
+    @torch.no_grad()
+    def take(self, state: dict[str, Any]) -> None:
+        """Go on from what `learned` returned."""
+        trained = self.trained()
+        refuse_misfits({n: tuple(p.shape) for n, p in trained.items()}, state["task"])
+        for name, parameter in trained.items():
+            value = state["task"][name].to(parameter.device)
+            if isinstance(parameter, DTensor):
+                value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
+            parameter.copy_(value)
+        whole = StateDictOptions(full_state_dict=True)
+        with torch.enable_grad():
+            set_optimizer_state_dict(self.task, self._torch_optimizer(), state["optimizer"], options=whole)
+
+    def _torch_optimizer(self) -> torch.optim.Optimizer:
+        return getattr(self.optimizer, "optimizer", self.optimizer)
+
+
+def _whole(value: Tensor) -> Tensor:
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+def adapt_config(options: AdaptOptions) -> AGVASConfig:
+    """Return the config of the adapter: the preset's or the AG-VAS checkpoint's, on the base that was asked for.
+
+    Raises ValueError when there is neither a preset with a base nor a base.
+    """
+    folder = base_folder(options.base)
+    if folder is not None:
+        return replace(AGVASConfig.load(folder / CONFIG_FILE), base=options.base)
+    config = get_preset(options.preset)
+    base = options.base or config.base
+    if not base:
+        raise ValueError(
+            f"The preset {options.preset!r} has no pretrained base to adapt: name one with --base, "
+            "for example --base agvas-nano."
+        )
+    return replace(config, base=base)
+
+
+def adapt_model(options: AdaptOptions) -> tuple[AGVAS, PreTrainedTokenizerBase, AdapterRecord]:
+    """Return the base with a new adapter in float32, its tokenizer, and the adapter's record."""
+    config = adapt_config(options)
+    torch.manual_seed(options.seed)
+    on_gpu = torch.cuda.is_available()
+    half = torch.bfloat16 if options.train.mixed_precision == "bf16" and on_gpu else torch.float32
+    quantised = {"quantization": options.quantization, "device": "cuda"} if options.quantization else {}
+    model, tokenizer = load_base_of(config, dtype=half, **quantised)
+    add_adapter(model, options.lora, dtype=torch.float32)
+    language = model.lmm.model.language_model
+    # the name changed within transformers 5
+    save_memory = getattr(language, "activation_checkpointing_enable", None) or language.gradient_checkpointing_enable
+    save_memory({"use_reentrant": False})
+    folder = base_folder(config.base)
+    revision = checkpoint_revision(folder) if folder else getattr(model.lmm.config, "_commit_hash", None) or ""
+    return model, tokenizer, record_of(model, options.lora, revision=revision, training={})
+
+
+def train_adapter(options: AdaptOptions, out: Path | None = None) -> AdaptTrainer:
+    """Run (or resume) the adapt stage and write the adapter to out, by default the run's folder `adapter`."""
+    model, tokenizer, record = adapt_model(options)
+    maker = AdaptMaker(tokenizer, model.config, model.token_ids)
+    batches = BatchMaker(MixedSource(options), options.batch, maker)
+    task = AdaptTask(model, options.losses).train()
+    trainer = AdaptTrainer(task, batches, replace(options.train, ema=0.0, eval_steps=0), options.run_dir / ADAPT)
+    trainer.run()
+    state = trainer.adapter_state()  # every process takes part
+    if trainer.accelerator.is_main_process:
+        record = replace(record, training=training_record(options, trainer))
+        save_adapter(out or options.run_dir / "adapter", config=model.config, record=record, state=state)
+    trainer.accelerator.wait_for_everyone()
+    return trainer
+
+
+def training_record(options: AdaptOptions, trainer: Trainer) -> dict[str, Any]:
+    """Return what an adapter's card says about its training."""
+    own = f"labelled images ({options.data.name})" if options.data else ""
+    photos = "synthetic defects on photographs of normal surfaces" if options.textures else "synthetic defects"
+    return {
+        "summary": f"trained on {trainer.images_seen:,} images: {', '.join(filter(None, (own, photos)))}",
+        "stages": {
+            ADAPT: {
+                "steps": trainer.step,
+                "images": trainer.images_seen,
+                "hours": round(trainer.seconds / 3600, 2),
+            }
+        },
+    }

@@ -1,0 +1,37 @@
+"""One process of a run on several: torchrun starts it for test_processes.py, with accelerate's settings in its environment.
+
+accelerate leaves FSDP to GPUs; here its processes on CPUs are given out as such, so that the same code is run by gloo.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from agvas_core.adapter import LoraOptions
+from agvas_core.training.adapt import AdaptOptions, train_adapter
+from agvas_core.training.trainer import TrainOptions
+
+
+def main(base: str, data: str, out: str, steps: int, accumulate: int) -> None:
+    """Train an adapter for a few steps."""
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        from accelerate import PartialState
+        from accelerate.utils import DistributedType
+
+        PartialState(cpu=True)
+        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    torch.set_num_threads(1)
+    options = AdaptOptions(
+        preset="", base=base, run_dir=Path(out), data=Path(data), size_px=64, batch=2, lora=LoraOptions(rank=2, alpha=4),
+        train=TrainOptions(
+            steps=steps, lr=1e-3, warmup_steps=1, mixed_precision="no", workers=0, accumulate=accumulate, save_seconds=0
+        ),
+    )  # fmt: skip
+    trainer = train_adapter(options)
+    print(trainer.accelerator.distributed_type, type(trainer.task).__name__)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5]))
