@@ -23,6 +23,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine", default=DEFAULT_ENGINE, help=f"engine, or a checkpoint's folder (default {DEFAULT_ENGINE})"
     )
     parser.add_argument(
+        "--model",
+        default=None,
+        help="instead of --engine, a base of the hub, with its pixel encoder and type: onevision-7b+dinov3-l+nf4",
+    )
+    parser.add_argument(
         "--explainer",
         default=None,
         help="who puts it into words: hub name or folder of an image-text-to-text model (default: the engine itself)",
@@ -36,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     import demo
 
     try:
-        demo.serve(args.engine, host=args.host, port=args.port, explainer=args.explainer)
+        demo.serve(args.model or args.engine, host=args.host, port=args.port, explainer=args.explainer)
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
 

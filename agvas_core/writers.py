@@ -53,9 +53,13 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
             for region in prediction.regions
         ],
         "mode": mode,
-        "engine": card.engine_id,
-        "weights": card.weights,
+        **card_facts(card),
     }
+
+
+def card_facts(card: EngineCard) -> dict[str, object]:
+    """Return what every JSON says about who answered; untrained weights are named so."""
+    return {"engine": card.engine_id, "weights": card.weights, "trained": card.trained}
 
 
 def facts_json(facts: Mapping[str, object], path: Path) -> None:

@@ -25,10 +25,11 @@ def serve(engine: str, *, host: str | None = None, port: int | None = None, expl
     With an explainer (hub name or folder of an image-text-to-text model) the engine sees and the explainer speaks.
     """
     from agvas_core import list_engines
+    from agvas_core.engines.registry import is_engine
     from demo.desk import EngineDesk
 
     names = list(list_engines())
-    if os.path.isdir(engine):
+    if engine not in names and is_engine(engine):
         names.insert(0, engine)
     elif engine not in names:
         raise ValueError(f"There is no engine {engine!r}; choose one of: {', '.join(names)}, or a checkpoint's folder.")

@@ -111,8 +111,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "adjust": ("Adjust mask", "调整掩码"),
     "adjust_tip": ("Move this reply’s mask with the sliders on the side", "用侧栏滑块调整此回复的掩码"),
     "untrained": (
-        "UNTRAINED weights: this engine’s weights are random. Words and masks mean nothing, so no mask is drawn.",
-        "未训练的权重：此引擎的权重是随机的，文字和掩码没有意义，因此不绘制掩码。",
+        "UNTRAINED weights: this engine’s masks would come from random weights, so no mask is drawn.",
+        "未训练的权重：此引擎的掩码来自随机权重，因此不绘制掩码。",
     ),
     "untrained_verdict": ("No verdict: untrained weights", "无结论：权重未训练"),
     "upper left": ("upper left", "左上"), "top": ("top", "上方"), "upper right": ("upper right", "右上"),

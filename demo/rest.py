@@ -26,7 +26,7 @@ from typing import Any, cast
 from agvas_core.engines.ask import ask
 from agvas_core.processing import open_image
 from agvas_core.structures import MODES, Mode, Request
-from agvas_core.writers import mask_png, verdict_facts
+from agvas_core.writers import card_facts, mask_png, verdict_facts
 from demo.desk import EngineDesk
 from demo.session import FileStore
 
@@ -71,7 +71,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
             "score": None,
             "regions": [],
             "mask": None,
-            "trained": engine.card.trained,
+            **card_facts(engine.card),
         }
         if reply.prediction is not None:
             answer |= verdict_facts(reply.prediction, engine.card, reply.done.mode, photo.name)

@@ -12,8 +12,20 @@ import typer
 
 from agvas_core import __version__
 from agvas_core.cli.checkpoint import app as checkpoint_app
-from agvas_core.cli.expert import train_expert
-from agvas_core.cli.question import DEFAULT_ENGINE, EngineOption, ExplainerOption, Question, asks, load
+from agvas_core.cli.expert import evaluate_expert, train_expert
+from agvas_core.cli.question import (
+    DEFAULT_ENGINE,
+    EngineOption,
+    ExplainerOption,
+    ModelOption,
+    OffloadOption,
+    PixelOption,
+    QuantizationOption,
+    Question,
+    asks,
+    engine_name,
+    load,
+)
 from agvas_core.cli.train import train
 
 if TYPE_CHECKING:
@@ -59,11 +71,16 @@ def demo(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
     port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860).")] = None,
     engine: EngineOption = DEFAULT_ENGINE,
+    model: ModelOption = None,
+    pixel: PixelOption = None,
+    quantization: QuantizationOption = None,
+    offload: OffloadOption = False,
     explainer: ExplainerOption = None,
 ) -> None:
     """Open the chat page."""
     import demo as page
 
+    engine = engine_name(engine, model, pixel, quantization, offload)
     page.serve(engine, host=host, port=port, explainer=explainer)
 
 
@@ -89,7 +106,7 @@ def predict(
     """Ask about one image; print the words as they come, then the verdict and the regions."""
     from agvas_core.engines.ask import ask
     from agvas_core.processing import open_image
-    from agvas_core.writers import verdict_facts, write_reply
+    from agvas_core.writers import card_facts, verdict_facts, write_reply
 
     photo = open_image(image)
     request = question.request(_parse_roi(roi))
@@ -98,7 +115,11 @@ def predict(
     facts: dict[str, Any] = {"verdict": None, "regions": []}
     if reply.prediction is not None:
         facts = dict(verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name))
-    facts |= {"text": reply.text, "notices": list(reply.notices), "seconds": dict(reply.done.seconds)}
+    facts |= card_facts(answering.card) | {
+        "text": reply.text,
+        "notices": list(reply.notices),
+        "seconds": dict(reply.done.seconds),
+    }
     if out is not None:
         write_reply(out, photo.rgb, reply.prediction, facts)
     if as_json:
@@ -202,6 +223,8 @@ def inspect(
     anomalies = sum(row["verdict"] == "anomaly" for row in rows)
     failed = sum(bool(row["error"]) for row in rows)
     typer.echo(f"{len(rows)} images: {anomalies} with anomalies, {failed} not answered. See {out / 'results.csv'}.")
+    if failed:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -217,6 +240,7 @@ def synth(
 
 app.command()(train)
 app.command("train-expert")(train_expert)
+app.command("evaluate-expert")(evaluate_expert)
 app.add_typer(checkpoint_app, name="checkpoint")
 
 

@@ -16,6 +16,19 @@ if TYPE_CHECKING:
 
 DEFAULT_ENGINE = "agvas-nano"
 EngineOption = Annotated[str, typer.Option("--engine", help="Who answers; `agvas engines` lists them.")]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", help="Instead of --engine, a base of the hub: onevision-0.5b, onevision-7b, llava-13b."),
+]
+PixelOption = Annotated[
+    str | None, typer.Option("--pixel", help="With --model, its pixel encoder: sam-h, sam2-l, dinov3-l, clip-l, ...")
+]
+QuantizationOption = Annotated[
+    str | None, typer.Option("--quantization", help="With --model, nf4 or int8 for its language model.")
+]
+OffloadOption = Annotated[
+    bool, typer.Option("--offload", help="With --model, what the device cannot hold lies in main memory or on disk.")
+]
 ExplainerOption = Annotated[
     str | None,
     typer.Option(
@@ -90,6 +103,20 @@ def asks(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., No
         return run
 
     return decorate
+
+
+def engine_name(engine: str, model: str | None, pixel: str | None, quantization: str | None, offload: bool) -> str:
+    """Return the engine's name that --model and its options stand for, or the engine's own without --model.
+
+    Raises:
+        ValueError: when --pixel, --quantization or --offload come without --model.
+    """
+    parts = [part for part in (pixel, quantization, "offload" if offload else None) if part]
+    if model is None:
+        if parts:
+            raise ValueError("--pixel, --quantization and --offload belong to --model, as in --model onevision-0.5b.")
+        return engine
+    return "+".join([model, *parts])
 
 
 def load(engine: str, explainer: str | None = None) -> Engine:

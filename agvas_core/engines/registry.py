@@ -10,6 +10,7 @@ import torch
 
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.base import Engine
+from agvas_core.engines.base_model import BASES, is_base_name, load_base_engine, parse_base_name
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 
@@ -54,16 +55,31 @@ _LOADERS: dict[str, Callable[[], Engine]] = {
 
 def list_engines() -> tuple[str, ...]:
     """Return the names that load_engine knows, the default first."""
-    return tuple(_LOADERS)
+    return (*_LOADERS, *BASES)
+
+
+def is_engine(name: str) -> bool:
+    """Whether load_engine knows a name; ValueError when one like "onevision-7b+dinov3-l+nf4" has a wrong part."""
+    if is_base_name(name):
+        parse_base_name(name)
+        return True
+    return name in _LOADERS or Path(name).is_dir()
 
 
 def load_engine(name: str = "agvas-nano") -> Engine:
-    """Load an engine by its name, or an AG-VAS checkpoint by its folder; ValueError that lists the names otherwise."""
+    """Load an engine by its name, or an AG-VAS checkpoint by its folder; ValueError that lists the names otherwise.
+
+    A base's name may be followed by a pixel encoder, nf4 or int8, and offload: "onevision-7b+dinov3-l+nf4".
+    """
     if name in _LOADERS:
         return _LOADERS[name]()
+    if is_base_name(name):
+        return load_base_engine(name, device=_device())
     if Path(name).is_dir():
         return AGVASEngine(Path(name), engine_id=name, name=f"AG-VAS {Path(name).name}", device=_device())
-    raise ValueError(f"There is no engine {name!r}; choose one of {', '.join(_LOADERS)}, or a checkpoint's folder.")
+    raise ValueError(
+        f"There is no engine {name!r}; choose one of {', '.join(list_engines())}, or a checkpoint's folder."
+    )
 
 
 def add_explainer(eyes: Engine, name_or_folder: str) -> Engine:
