@@ -64,3 +64,44 @@ def train_expert(
     trainer = run(options, out, eval_images=eval_images, card=text)
     done = trainer.step >= steps
     typer.echo(f"Wrote {out}" if done else f"Stopped at step {trainer.step} of {steps}; the same command goes on.")
+
+
+def evaluate_expert(
+    expert: Annotated[str, typer.Option(help="Who scores: anomaly-ov-nano, anomaly-ov-0.5b or anomaly-ov-7b.")] = (
+        "anomaly-ov-nano"
+    ),
+    engine: Annotated[str, typer.Option(help="Whose masks are judged with it.")] = "agvas-nano",
+    images: Annotated[int, typer.Option(help="Held-out synthetic images; 0 for none.", min=0)] = 400,
+    data: Annotated[Path | None, typer.Option(help="Folder in MVTec layout to judge on, too.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many images of each kind.", min=1)] = None,
+) -> None:
+    """Measure an expert's image score, and what a veto by it does to an engine's masks."""
+    from itertools import groupby
+
+    from tqdm import tqdm
+
+    from agvas_core.data.mvtec_folder import find_samples, load_sample
+    from agvas_core.engines.anomaly_ov import AnomalyOVEngine
+    from agvas_core.engines.ask import predictor
+    from agvas_core.engines.registry import load_engine
+    from agvas_core.evaluation.expert import evaluate_expert as judge
+    from agvas_core.evaluation.expert import expert_table
+    from agvas_core.evaluation.held_out import held_out_images
+    from agvas_core.evaluation.protocol import spread
+    from agvas_core.structures import Request
+
+    samples = spread(find_samples(data), limit) if data is not None else []
+    scoring = load_engine(expert)
+    if not isinstance(scoring, AnomalyOVEngine):
+        raise ValueError(f"{expert} gives no score for a whole image; choose one of the anomaly-ov engines.")
+    predict = predictor(load_engine(engine), Request("", mode="direct"))
+    if images:
+        with tqdm(unit="image", total=images) as bar:
+            held_out = ((item.image, item.gt_mask) for item in held_out_images(images))
+            result = judge(scoring, predict, held_out, bar.update)
+        typer.echo(expert_table("held-out synthesis", result))
+    for category, group in groupby(samples, key=lambda sample: sample.category):
+        members = list(group)
+        with tqdm(unit="image", total=len(members), desc=category) as bar:
+            result = judge(scoring, predict, (load_sample(sample) for sample in members), bar.update)
+        typer.echo(expert_table(category, result))

@@ -1,0 +1,117 @@
+"""The expert's score beside another engine's mask: words, warnings, and the veto that is off unless asked for."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from agvas_core.engines.anomaly_ov import AnomalyOVEngine, Look
+from agvas_core.engines.base import Engine
+from agvas_core.engines.second_opinion import SecondOpinion, disagreement, opinion, veto
+from agvas_core.regions import make_prediction, rethreshold, with_kinds
+from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, TextDelta
+from tests.fakes import CARD, FakeEngine
+
+
+class FixedSeer:
+    """Gives every image one score."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, score: float) -> None:
+        self.score = score
+
+    def look(self, image):
+        return Look(self.score, np.full(image.size_hw, 0.5, np.float32))
+
+    def speak(self, *args):
+        yield "Yes"
+
+
+def expert(score: float) -> AnomalyOVEngine:
+    return AnomalyOVEngine(FixedSeer(score), replace(CARD, name="Second"))
+
+
+def events(engine, image, mode="direct"):
+    request = Request("Segment the anomalies.", image.image_id, mode)
+    return list(engine.respond(Conversation().with_image(image), request))
+
+
+def made(peak: float):
+    p = np.full((8, 8), 0.1, np.float32)
+    p[2:4, 2:4] = peak
+    return make_prediction(image_id="x", p_seg=p, p_nor=1 - p, p_ano=p)
+
+
+@pytest.mark.parametrize(
+    ("peak", "score", "said"),
+    [
+        (0.9, 0.29, "Take this mask with care."),
+        (0.9, 0.3, None),
+        (0.2, 0.69, None),
+        (0.2, 0.7, "Nothing is marked"),
+        (0.2, 0.1, None),
+    ],
+)
+def test_only_a_disagreement_is_warned_about(peak, score, said):
+    sentence = disagreement(made(peak), score)
+    assert (sentence is None) == (said is None)
+    if said:
+        assert sentence.startswith(said) and opinion(score) in sentence
+
+
+def test_a_veto_scales_the_maps_below_its_floor_and_survives_the_sliders():
+    before = with_kinds(made(0.8), [("hole", 0.9)])
+    assert veto(before, 0.5, 0.5) is before
+    assert veto(before, 0.0, 0.0) is before
+    weak = veto(before, 0.4, 0.5)
+    assert weak.pred_score == pytest.approx(0.64) and weak.verdict == "anomaly" and weak.regions[0].kind == "hole"
+    gone = veto(before, 0.1, 0.5)
+    assert gone.verdict == "normal" and not gone.pred_mask.any()
+    assert gone.pred_score == pytest.approx(0.16)
+    for alpha in (0.0, 0.5, 1.0):
+        assert rethreshold(gone, alpha=alpha).verdict == "normal"
+    np.testing.assert_allclose(gone.p_nor + gone.p_ano, 1)
+
+
+@pytest.mark.parametrize("mode", ["direct", "explain"])
+def test_without_a_floor_it_adds_a_sentence_and_changes_nothing(picture, mode):
+    image, own = picture(), FakeEngine(pause_s=0)
+    both = SecondOpinion(own, expert(0.1))
+    assert isinstance(both, Engine)
+    assert "Second looks a second time" in both.card.description and both.card.name == CARD.name
+    plain, checked = events(own, image, mode), events(both, image, mode)
+    added = [e for e in checked if isinstance(e, Notice)]
+    assert len(added) == 1 and added[0].text.startswith("Take this mask with care.")
+    kept = [type(e) for e in checked if not isinstance(e, Notice)]
+    assert kept == [type(e) for e in plain]
+    masks = [next(e.prediction for e in es if isinstance(e, MaskReady)) for es in (plain, checked)]
+    assert np.array_equal(masks[0].anomaly_map, masks[1].anomaly_map)
+
+
+def test_a_veto_takes_mask_and_words_back_in_direct_mode_only(picture):
+    class Talker(FakeEngine):
+        def respond(self, conversation, request, *, stop=None):
+            for event in super().respond(conversation, request, stop=stop):
+                if isinstance(event, Done):
+                    yield TextDelta("Sure, it is marked.")
+                yield event
+
+    image = picture()
+    both = SecondOpinion(Talker(pause_s=0), expert(0.05), veto_floor=0.5)
+    direct = events(both, image)
+    assert next(e.prediction for e in direct if isinstance(e, MaskReady)).verdict == "normal"
+    said = "".join(e.text for e in direct if isinstance(e, TextDelta))
+    assert said.startswith("No anomaly found") and "slightly suspicious" in said and "Sure" not in said
+    explained = events(both, image, "explain")
+    assert next(e.prediction for e in explained if isinstance(e, MaskReady)).verdict == "anomaly"
+    assert "Sure" in "".join(e.text for e in explained if isinstance(e, TextDelta))
+
+
+def test_questions_without_an_image_pass_through():
+    both = SecondOpinion(FakeEngine(pause_s=0), expert(0.5))
+    passed = list(both.respond(Conversation(), Request("Hello")))
+    assert [type(e) for e in passed] == [
+        type(e) for e in FakeEngine(pause_s=0).respond(Conversation(), Request("Hello"))
+    ]
