@@ -114,6 +114,12 @@ def load_checkpoint(folder: Path) -> tuple[AGVAS, PreTrainedTokenizerFast, dict[
     return model.eval(), tokenizer, index["training"]
 
 
+def checkpoint_hash(folder: Path) -> str:
+    """Return what tells a checkpoint from all others: a SHA-256 over its config, tokenizer and the shards' hashes."""
+    files = (CONFIG_FILE, INDEX_FILE, TOKENIZER_FILE)
+    return hashlib.sha256("".join(file_sha256(folder / name) for name in files).encode()).hexdigest()
+
+
 def load_weights(model: AGVAS, state: dict[str, Tensor]) -> None:
     """Copy weights into a model; ValueError that names what is missing, unknown or of another shape."""
     refuse_misfits({name: tuple(value.shape) for name, value in _own_state(model).items()}, state)

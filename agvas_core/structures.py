@@ -231,6 +231,7 @@ class EngineCard:
         device: "cpu" or "cuda:0".
         memory_mb: memory of the weights, MB.
         markdown: the whole model card, markdown.
+        weights_hash: what tells these weights and their config from all others, "" when the engine cannot say.
     """
 
     name: str
@@ -243,3 +244,4 @@ class EngineCard:
     device: str
     memory_mb: float
     markdown: str = ""
+    weights_hash: str = ""

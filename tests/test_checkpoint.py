@@ -6,7 +6,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from agvas_core.checkpoint import INDEX_FILE, SHARD_BYTES, load_checkpoint, load_weights, save_checkpoint, token_ids_of
+from agvas_core.checkpoint import (
+    INDEX_FILE,
+    SHARD_BYTES,
+    checkpoint_hash,
+    load_checkpoint,
+    load_weights,
+    save_checkpoint,
+    token_ids_of,
+)
 from agvas_core.config import get_preset
 from agvas_core.modeling.agvas import build_agvas
 
@@ -119,3 +127,13 @@ def test_a_tokenizer_without_anchors_is_refused(tokenizer):
     with pytest.raises(ValueError, match=r"lacks <image>, <region>, \[NOR\], \[ANO\], \[SEG\]"):
         token_ids_of(small_tokenizer())
     assert len(set(token_ids_of(tokenizer).anchors)) == 3
+
+
+def test_a_checkpoints_hash_is_its_own(folder, make_model, tokenizer, tmp_path):
+    before = checkpoint_hash(folder)
+    assert before == checkpoint_hash(folder)
+    (folder / "README.md").write_text("another card")
+    assert checkpoint_hash(folder) == before
+    save_checkpoint(make_model(seed=7), tokenizer, tmp_path / "b", card="", training={"summary": "made for tests"})
+    save_checkpoint(make_model(seed=8), tokenizer, tmp_path / "c", card="", training={"summary": "made for tests"})
+    assert len({before, checkpoint_hash(tmp_path / "b"), checkpoint_hash(tmp_path / "c")}) == 3

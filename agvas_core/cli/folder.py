@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
@@ -13,12 +14,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agvas_core import __version__
 from agvas_core.data.mvtec_folder import SUFFIXES
 from agvas_core.engines.ask import Reply, ask
 from agvas_core.engines.base import Engine
 from agvas_core.processing import open_image
 from agvas_core.structures import Request
 from agvas_core.writers import mask_png, overlay_png, verdict_facts
+
+log = logging.getLogger(__name__)
 
 COLUMNS = (
     "image", "verdict", "score", "regions", "area_percent", "largest_place", "largest_kind", "text", "seconds", "error",
@@ -44,8 +48,8 @@ def find_images(root: Path) -> list[Path]:
 def inspect_folder(engine: Engine, root: Path, out: Path, request: Request, *, overlays: bool = False) -> list[dict]:
     """Answer for each image and write out/results.csv, out/results.json and out/masks/<path>.png.
 
-    An image that cannot be read gets a line with the reason, and the work goes on. Lines already written by an
-    earlier run with the same settings for an unchanged file are kept.
+    An image that cannot be read, or at which the engine fails, gets a line with the reason, and the work goes on; it is
+    tried again by the next run. Answers of an earlier run for the same pixels, weights and settings are kept.
 
     Returns:
         one dict an image, in the order of the paths (see COLUMNS, and "details" as in regions.json).
@@ -57,17 +61,18 @@ def inspect_folder(engine: Engine, root: Path, out: Path, request: Request, *, o
     out.mkdir(parents=True, exist_ok=True)
     journal = out / _JOURNAL
     known = _read_journal(journal)
-    settings = json.dumps([engine.card.engine_id, engine.card.weights, asdict(request), overlays], sort_keys=True)
+    settings = _settings(engine, request, overlays)
     rows: list[dict] = []
     try:
         with journal.open("a", encoding="utf-8") as lines:
             for path in tqdm(paths, unit="image"):
                 key = _key(path, root, settings)
                 row = known.get(key)
-                if row is None:
+                if row is None or not _files_are_there(row, out, overlays):
                     row = _inspect_one(engine, path, root, out, request, overlays)
-                    lines.write(json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n")
-                    lines.flush()
+                    if not row["error"]:
+                        lines.write(json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n")
+                        lines.flush()
                 rows.append(row)
     finally:  # also after Ctrl-C: what is done is written
         _write_tables(rows, out)
@@ -81,11 +86,15 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
         image = open_image(path)
     except (ValueError, OSError) as error:
         return row | {"error": str(error)}
-    reply = ask(engine, image, request)
+    try:
+        reply = ask(engine, image, request)
+    except Exception as error:  # one image must not end the work on all the others
+        log.debug("%s failed at %s", engine.card.name, name, exc_info=True)
+        return row | {"error": f"{engine.card.name} stopped with an error: {error or type(error).__name__}"}
     row["text"] = reply.text
     row["seconds"] = round(sum(reply.done.seconds.values()), 4)
     if reply.prediction is None:
-        return row | {"error": " ".join(reply.notices) or "no mask"}
+        return row if reply.text else row | {"error": " ".join(reply.notices) or "neither a mask nor words"}
     _write_pictures(reply, image.rgb, name, out, overlays)
     return row | _mask_row(engine, reply, name)
 
@@ -135,7 +144,24 @@ def _read_journal(path: Path) -> dict[str, dict]:
     return known
 
 
+def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
+    if not row["verdict"]:
+        return True
+    folders = (_MASKS, _OVERLAYS) if overlays else (_MASKS,)
+    return all((out / folder / f"{row['image']}.png").is_file() for folder in folders)
+
+
+def _settings(engine: Engine, request: Request, overlays: bool) -> str:
+    """Return all that an answer depends on besides the image: code, weights and options."""
+    card = engine.card
+    weights = card.weights_hash or card.weights
+    return json.dumps([__version__, card.engine_id, weights, asdict(request), overlays], sort_keys=True)
+
+
 def _key(path: Path, root: Path, settings: str) -> str:
-    stat = path.stat()
-    text = f"{path.relative_to(root).as_posix()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{settings}"
-    return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+    """Return what tells one answer from others: the place and content of the image, and the settings."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as file:
+        digest.update(hashlib.file_digest(file, "sha256").digest())
+    digest.update(f"{path.relative_to(root).as_posix()}\n{settings}".encode())
+    return digest.hexdigest()

@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
-from agvas_core.checkpoint import CARD_FILE, load_checkpoint
+from agvas_core.checkpoint import CARD_FILE, checkpoint_hash, load_checkpoint
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.modeling.agvas import AGVAS
@@ -88,6 +88,7 @@ class AGVASEngine:
             weights=weights,
             trained=bool(training),
             markdown=_card_text(folder / CARD_FILE),
+            weights_hash=checkpoint_hash(folder),
         )
 
     @classmethod
@@ -109,6 +110,7 @@ class AGVASEngine:
         trained: bool,
         licence: str = "Apache-2.0",
         markdown: str = "",
+        weights_hash: str = "",
         speaks_alone: bool = False,
     ) -> None:
         """Keep a model; speaks_alone: its words come from a trained base, its mask decoder is random: no masks."""
@@ -125,6 +127,7 @@ class AGVASEngine:
             device=device,
             memory_mb=round(sum(p.numel() * p.element_size() for p in model.parameters()) / 1e6, 1),
             markdown=markdown,
+            weights_hash=weights_hash,
         )
 
     @property

@@ -77,6 +77,7 @@ class ExplainedEngine:
             device=seen.device,
             memory_mb=round(seen.memory_mb + speaker.memory_mb, 1),
             markdown=seen.markdown,
+            weights_hash=f"{seen.weights_hash}+{speaker.weights_hash}" if seen.weights_hash else "",
         )
 
     @property

@@ -56,6 +56,11 @@ class Speaker:
         return round(sum(p.numel() * p.element_size() for p in self.model.parameters()) / 1e6, 1)
 
     @property
+    def weights_hash(self) -> str:
+        """What tells its weights from others: name and commit on the hub, or the folder's place."""
+        return f"{self.source}@{getattr(self.model.config, '_commit_hash', None) or 'local'}"
+
+    @property
     def max_positions(self) -> int | None:
         """How many tokens it reads and writes in all, or None where its config does not say."""
         return getattr(self.model.config.get_text_config(), "max_position_embeddings", None)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +167,7 @@ def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, p
     Image.new("RGB", (8, 8)).save(folder / "dark.jpg")
     (folder / "broken.png").write_bytes(b"%PDF-1.7")
     result = run("inspect", folder, "--out", out, "--overlays")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output  # something was not answered
     assert "3 images: 1 with anomalies, 1 not answered" in result.output
     with (out / "results.csv").open(newline="") as file:
         rows = {row["image"]: row for row in csv.DictReader(file)}
@@ -183,6 +185,60 @@ def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, p
     assert BrightEngine.asked == 3 and "4 images" in again.output
     run("inspect", folder, "--out", out, "--overlays", "--threshold", "0.9")
     assert BrightEngine.asked == 6  # other settings, other answers
+
+
+def test_inspect_goes_on_after_an_image_at_which_the_engine_fails(run, photo, tmp_path, monkeypatch):
+    """An exception at one image once ended the work on all the others."""
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    photo.rename(folder / "a.png")
+    for name in ("b.png", "c.png"):
+        Image.new("RGB", (8, 8 if name == "b.png" else 9)).save(folder / name)
+    answers = BrightEngine.respond
+
+    def fails_at_small(self, conversation, request, *, stop=None):
+        if conversation.images[request.image_id].size_hw == (8, 8):
+            raise RuntimeError("out of memory")
+        return answers(self, conversation, request, stop=stop)
+
+    monkeypatch.setattr(BrightEngine, "respond", fails_at_small)
+    result = run("inspect", folder, "--out", out)
+    assert result.exit_code == 1 and "3 images: 1 with anomalies, 1 not answered" in result.output
+    rows = {row["image"]: row for row in json.loads((out / "results.json").read_text())}
+    assert rows["b.png"]["error"] == "Bright stopped with an error: out of memory" and rows["c.png"]["verdict"]
+    monkeypatch.setattr(BrightEngine, "respond", answers)
+    BrightEngine.asked = 0
+    assert run("inspect", folder, "--out", out).exit_code == 0 and BrightEngine.asked == 1  # only what had failed
+
+
+def test_inspect_answers_again_for_other_pixels_or_other_weights(run, photo, tmp_path, monkeypatch):
+    """The weights were once told apart by their summary, and images by their date."""
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    folder.mkdir()
+    photo.rename(folder / "a.png")
+    run("inspect", folder, "--out", out)
+    os.utime(folder / "a.png", (1, 1))
+    run("inspect", folder, "--out", out)
+    assert BrightEngine.asked == 1
+    stat = (folder / "a.png").stat()
+    data = bytearray((folder / "a.png").read_bytes())
+    Image.new("RGB", (60, 40), (9, 9, 9)).save(folder / "a.png")
+    assert bytes(data) != (folder / "a.png").read_bytes()
+    os.utime(folder / "a.png", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    run("inspect", folder, "--out", out)
+    assert BrightEngine.asked == 2
+    monkeypatch.setattr(BrightEngine, "card", replace(BrightEngine.card, weights_hash="other"))
+    run("inspect", folder, "--out", out)
+    assert BrightEngine.asked == 3
+    (out / "masks" / "a.png.png").unlink()
+    run("inspect", folder, "--out", out)
+    assert BrightEngine.asked == 4 and (out / "masks" / "a.png.png").is_file()
+
+
+def test_an_image_without_mask_and_words_counts_as_not_answered(run, photo, tmp_path):
+    photo.rename(tmp_path / "a.png")
+    result = run("inspect", tmp_path, "--out", tmp_path / "out", "--mode", "chat")
+    assert result.exit_code == 1 and "1 not answered" in result.output
 
 
 @pytest.mark.parametrize("out", [".", "photos", "photos/report"])
