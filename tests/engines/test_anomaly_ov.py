@@ -29,6 +29,7 @@ from agvas_core.engines.anomaly_ov import (
 )
 from agvas_core.engines.anomaly_ov_hub import SELECTED, HubSeer, limited, load_hub, prompt_pieces, whole_saliency
 from agvas_core.engines.base import Engine
+from agvas_core.engines.registry import list_engines, load_engine
 from agvas_core.modeling.anomaly_ov import AnomalyExpert, ExpertConfig, ExpertFeatures
 from agvas_core.modeling.expert_eyes import bundled_expert_config, expert_features, fingerprint
 from agvas_core.prompts import ChatTurn
@@ -405,6 +406,23 @@ def test_a_large_image_is_looked_at_at_1024_px():
     big = np.zeros((500, 2048, 3), np.uint8)
     assert limited(big, 1024).shape == (250, 1024, 3)
     assert limited(big[:100, :200], 1024).shape == (100, 200, 3)
+
+
+@pytest.mark.parametrize(("size", "file"), [("0.5b", "pretrained_expert_05b.pth"), ("7b", "pretrained_expert_7b.pth")])
+def test_the_hub_engines_are_loaded_by_name_with_their_expert(monkeypatch, tmp_path, size, file):
+    name = f"anomaly-ov-{size}"
+    assert name in list_engines() and "anomaly-ov-nano" in list_engines()
+    monkeypatch.delenv("AGVAS_ANOMALY_OV_EXPERT", raising=False)
+    monkeypatch.setattr("agvas_core.engines.registry.CHECKPOINTS", tmp_path)
+    with pytest.raises(FileNotFoundError, match=rf"put {file} at .*AGVAS_ANOMALY_OV_EXPERT"):
+        load_engine(name)
+    asked = []
+    monkeypatch.setattr("agvas_core.engines.anomaly_ov_hub.load_hub", lambda *a, **k: asked.append((a, k)))
+    monkeypatch.setenv("AGVAS_ANOMALY_OV_EXPERT", "/somewhere/own.pth")
+    load_engine(name)
+    (source, expert), options = asked[0]
+    assert source == f"llava-hf/llava-onevision-qwen2-{size}-ov-hf" and str(expert) == "/somewhere/own.pth"
+    assert options["engine_id"] == name
 
 
 def test_what_cannot_be_loaded_is_said_in_a_sentence(hub_folder, tmp_path):
