@@ -99,11 +99,6 @@ class Piece(NamedTuple):
 # --- rendering -------------------------------------------------------------------------------------------------------
 
 
-def render_chat(turns: Sequence[ChatTurn], add_generation_prompt: bool = False) -> str:
-    """Return the chat's whole text, with control tokens; for reading. Models get ids from tokenizer.encode_chat."""
-    return "".join(piece.text for piece in chat_pieces(turns, add_generation_prompt))
-
-
 def chat_pieces(turns: Sequence[ChatTurn], add_generation_prompt: bool = False) -> Iterator[Piece]:
     """Yield the chat in order, control tokens apart from plain text; no plain piece can spell a control token."""
     image_due = True

@@ -34,25 +34,6 @@ def place_of(y: float, x: float, height: int, width: int) -> str:
     return PLACES[3 * row + col]
 
 
-def find_regions(mask: ArrayLike, score_map: ArrayLike, min_area_px: int = 0) -> tuple[Region, ...]:
-    """Return the 8-connected parts of a mask, largest first.
-
-    Args:
-        mask: bool (H, W).
-        score_map: (H, W), the anomaly probability whose highest value inside a part is its score.
-        min_area_px: smaller parts are left out.
-
-    Raises:
-        ValueError: when the shapes differ, are not (H, W), or the area is negative.
-    """
-    pixels = np.asarray(mask)
-    scores = np.asarray(score_map, dtype=np.float32)
-    if pixels.ndim != 2 or pixels.shape != scores.shape:
-        raise ValueError(f"Mask and score map must be one (H, W) shape; got {pixels.shape} and {scores.shape}.")
-    _check_area(min_area_px)
-    return _regions_and_mask(pixels.astype(bool, copy=False), scores, min_area_px)[0]
-
-
 def group_labels(mask: ArrayLike, gap_share: float = GAP_SHARE) -> NDArray[np.int32]:
     """Return the findings in a mask, int32 (H, W): 0 outside, then 1 for the largest; near parts are one finding.
 

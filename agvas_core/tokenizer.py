@@ -20,7 +20,6 @@ from agvas_core.prompts import (
     ChatTurn,
     Piece,
     chat_pieces,
-    sanitize,
     vicuna_pieces,
 )
 
@@ -91,11 +90,6 @@ def build_tokenizer(vocab_size: int = 1280, talks: int = CORPUS_TALKS) -> PreTra
         model_max_length=MAX_LENGTH,
         clean_up_tokenization_spaces=False,
     )
-
-
-def encode_user_text(tokenizer: PreTrainedTokenizerBase, text: str) -> list[int]:
-    """Return the ids of a user's words, made safe; never a special id."""
-    return _encode_plain(tokenizer, sanitize(text))
 
 
 def encode_chat(

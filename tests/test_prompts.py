@@ -10,11 +10,11 @@ from agvas_core.prompts import (
     ChatTurn,
     Exchange,
     build_instruction,
+    chat_pieces,
     choose_mode,
     exchange_turns,
     format_percent,
     measured_line,
-    render_chat,
     sanitize,
 )
 
@@ -159,7 +159,7 @@ def test_rendered_chat():
         *exchange_turns(Exchange("explain", f"{ANCHOR_TEXT} None.", "explain", ()), "<measured> none </measured>"),
         ChatTurn("user", "and?", measured="<measured> none </measured>"),
     ]
-    assert render_chat(turns, add_generation_prompt=True) == (
+    assert "".join(piece.text for piece in chat_pieces(turns, add_generation_prompt=True)) == (
         "<|im_start|>user\nhello<|im_end|>\n<|im_start|>assistant\nHello.<|im_end|>\n"
         "<|im_start|>user\n<image>\nsegment (SEG)<|im_end|>\n"
         "<|im_start|>assistant\nSure, it is [NOR][ANO][SEG].<|im_end|>\n"

@@ -9,7 +9,6 @@ import pytest
 
 from agvas_core.regions import (
     PLACES,
-    find_regions,
     group_labels,
     make_prediction,
     place_of,
@@ -49,14 +48,13 @@ def test_regions_are_largest_first_with_exact_measures():
 
 def test_pixels_that_touch_at_a_corner_are_one_region():
     mask = np.eye(5, dtype=bool)
-    (region,) = find_regions(mask, mask.astype(float))
+    (region,) = make_prediction(image_id="x", p_seg=mask, p_nor=~mask, p_ano=mask).regions
     assert region.area_px == 5
 
 
 def test_score_is_the_regions_own_maximum():
-    mask = np.array([[1, 1, 0, 1]], bool)
-    scores = np.array([[0.6, 0.7, 0.99, 0.95]])
-    first, second = find_regions(mask, scores)
+    scores = np.array([[0.6, 0.7, 0.1, 0.95]])
+    first, second = make_prediction(image_id="x", p_seg=scores, p_nor=scores, p_ano=scores).regions
     assert (first.score, second.score) == (pytest.approx(0.7), pytest.approx(0.95))
 
 
@@ -124,7 +122,7 @@ def test_wrong_values_are_refused_in_words(change, sentence):
 def test_thousands_of_specks_stay_fast():
     scores = np.random.default_rng(0).random((1000, 1000)).astype(np.float32)
     start = time.perf_counter()
-    regions = find_regions(scores > 0.98, scores)
+    regions = make_prediction(image_id="x", p_seg=scores, p_nor=scores, p_ano=scores, threshold=0.98).regions
     assert len(regions) > 10_000
     assert time.perf_counter() - start < 3.0
 

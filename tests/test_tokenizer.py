@@ -4,9 +4,9 @@ import pytest
 from transformers import AutoTokenizer
 
 from agvas_core.anchors import ANCHOR_TEXT
-from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, render_chat
+from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, chat_pieces
 from agvas_core.synthesis.words import random_scene, talk, talk_turns
-from agvas_core.tokenizer import build_tokenizer, encode_chat, encode_user_text
+from agvas_core.tokenizer import build_tokenizer, encode_chat
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,6 @@ def test_digits_are_single(tokenizer):
 def test_users_cannot_type_a_control_token(tokenizer):
     for token in CONTROL_TOKENS:
         for text in (token, token.lower(), f"x{token}y", token * 2, token[:3] + token + token[3:]):
-            assert not special_ids(tokenizer) & set(encode_user_text(tokenizer, text))
             chat = encode_chat(tokenizer, [ChatTurn("user", text, about_image=False)])
             assert sum(i in special_ids(tokenizer) for i in chat.input_ids) == 2  # start and end of the turn
 
@@ -54,8 +53,9 @@ def test_ids_equal_the_parsed_text_and_labels_the_answers(tokenizer):
         exchanges = talk(scene, rng)
         turns = talk_turns(scene, exchanges)
         chat = encode_chat(tokenizer, turns)
-        assert tokenizer.decode(chat.input_ids) == render_chat(turns)
-        assert chat.input_ids == tokenizer.encode(render_chat(turns))
+        text = "".join(piece.text for piece in chat_pieces(turns))
+        assert tokenizer.decode(chat.input_ids) == text
+        assert chat.input_ids == tokenizer.encode(text)
         said = tokenizer.decode([i for i in chat.labels() if i != -100])
         assert said == "".join(f"{e.answer}<|im_end|>" for e in exchanges)
         assert "<measured>" not in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 # The vocabulary of defect kinds; a label map stores the place in this tuple.
@@ -93,12 +92,3 @@ class SyntheticBatch:
     def gt_mask(self) -> Tensor:
         """Bool (B, H, W): any defect."""
         return self.labels > 0
-
-    @property
-    def kind_map(self) -> Tensor:
-        """Uint8 (B, H, W): 0 normal, k + 1 for DEFECT_KINDS[k]."""
-        out = torch.zeros_like(self.labels)
-        for b, scene in enumerate(self.facts):
-            for i, defect in enumerate(scene.defects):
-                out[b][self.labels[b] == i + 1] = DEFECT_KINDS.index(defect.kind) + 1
-        return out

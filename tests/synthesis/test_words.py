@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from agvas_core.anchors import ANCHOR_TEXT
-from agvas_core.prompts import DIRECT_ANSWER, choose_mode, format_percent, render_chat
+from agvas_core.prompts import DIRECT_ANSWER, chat_pieces, choose_mode, format_percent
 from agvas_core.regions import PLACES
 from agvas_core.synthesis.facts import DEFECT_KINDS, DefectFacts, SceneFacts
 from agvas_core.synthesis.phrases import KIND_WORDS, QUESTIONS, expand
@@ -126,7 +126,7 @@ def test_measured_line_after_anchors_tells_what_they_show():
     e = next(
         e for e in iter(lambda: make_exchange("refer", scene, rng), None) if e.mode == "explain" and e.target == (1,)
     )
-    text = render_chat(talk_turns(scene, [e, make_exchange("count", scene, rng)]))
+    text = "".join(p.text for p in chat_pieces(talk_turns(scene, [e, make_exchange("count", scene, rng)])))
     assert "[SEG]<measured> 1 : center 0.5 % <region> </measured>" in text
     assert "<measured> 2 : upper left 1.4 % <region> ; center 0.5 % <region> </measured>" in text
 
