@@ -33,7 +33,8 @@ ARROWS: dict[str, set[str]] = {
     "checkpoint": _VALUES | {"anchors", "prompts", "tokenizer", "modeling"},
     "checkpoint_expert": {"checkpoint", "modeling"},
     "predictor": _MODEL,
-    "engines": _MODEL | {"predictor", "drawing", "backbones", "memory"},
+    "saa": _PICTURES | {"predictor"},  # rules and candidates; the bundled model is one proposer
+    "engines": _MODEL | {"predictor", "saa", "drawing", "backbones", "memory"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"synthesis", "data", "evaluation", "backbones", "memory"},
     "cli": _PICTURES

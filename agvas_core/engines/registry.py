@@ -11,6 +11,8 @@ import torch
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.base import Engine
 from agvas_core.engines.base_model import BASES, is_base_name, load_base_engine, parse_base_name
+from agvas_core.engines.ruled import RULES, RuledEngine
+from agvas_core.engines.saa_loading import is_saa, load_saa, parse_saa_name
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 
@@ -27,6 +29,10 @@ def _load_nano() -> Engine:
             "folder with --engine, or train one with `make train-nano`."
         )
     return AGVASEngine(folder, engine_id="agvas-nano", name="AG-VAS nano", device=_device())
+
+
+def _load_saa(name: str) -> Engine:
+    return load_saa(name, CHECKPOINTS / "agvas-nano", _device())
 
 
 def _load_anomaly_ov_nano() -> Engine:
@@ -47,6 +53,8 @@ def _load_anomaly_ov(size: str, expert_file: str) -> Engine:
 
 _LOADERS: dict[str, Callable[[], Engine]] = {
     "agvas-nano": _load_nano,
+    "saa+": lambda: _load_saa("saa+"),
+    "saa": lambda: _load_saa("saa"),
     "anomaly-ov-nano": _load_anomaly_ov_nano,
     "anomaly-ov-0.5b": lambda: _load_anomaly_ov("0.5b", "pretrained_expert_05b.pth"),
     "anomaly-ov-7b": lambda: _load_anomaly_ov("7b", "pretrained_expert_7b.pth"),
@@ -60,8 +68,13 @@ def list_engines() -> tuple[str, ...]:
 
 def is_engine(name: str) -> bool:
     """Whether load_engine knows a name; ValueError when one like "onevision-7b+dinov3-l+nf4" has a wrong part."""
+    if name.endswith(RULES):
+        return is_engine(name.removesuffix(RULES))
     if is_base_name(name):
         parse_base_name(name)
+        return True
+    if is_saa(name):
+        parse_saa_name(name)
         return True
     return name in _LOADERS or Path(name).is_dir()
 
@@ -69,12 +82,17 @@ def is_engine(name: str) -> bool:
 def load_engine(name: str = "agvas-nano") -> Engine:
     """Load an engine by its name, or an AG-VAS checkpoint by its folder; ValueError that lists the names otherwise.
 
-    A base's name may be followed by a pixel encoder, nf4 or int8, and offload: "onevision-7b+dinov3-l+nf4".
+    A base's name may be followed by a pixel encoder, nf4 or int8, and offload: "onevision-7b+dinov3-l+nf4"; SAA's by
+    detectors and a variant: "saa+:grounding-dino-tiny:code"; any name by ":rules".
     """
+    if name.endswith(RULES):
+        return RuledEngine(load_engine(name.removesuffix(RULES)))
     if name in _LOADERS:
         return _LOADERS[name]()
     if is_base_name(name):
         return load_base_engine(name, device=_device())
+    if is_saa(name):
+        return _load_saa(name)
     if Path(name).is_dir():
         return AGVASEngine(Path(name), engine_id=name, name=f"AG-VAS {Path(name).name}", device=_device())
     raise ValueError(

@@ -1,0 +1,205 @@
+"""SAA and SAA+ as engines: the user's sentence sets the hybrid prompts, the reply tells the fate of every candidate."""
+
+# H, W: the image's own size; h, w: the working grid
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from agvas_core.engines.agvas import NO_IMAGE, peak_memory_mb
+from agvas_core.regions import make_prediction, region_labels, speck_px, with_kinds
+from agvas_core.saa import report
+from agvas_core.saa.candidates import Proposer, work_hw
+from agvas_core.saa.confidence import to_probability
+from agvas_core.saa.pipeline import Regularised, run
+from agvas_core.saa.prompts import HybridPrompts, Variant, naive_prompts, prompts_for, with_variant
+from agvas_core.saa.saliency import saliency_map, saliency_on_grid
+from agvas_core.saa.sentence import read_sentence
+from agvas_core.structures import (
+    Conversation,
+    Done,
+    EngineCard,
+    Event,
+    InspectionImage,
+    MaskReady,
+    Mode,
+    Notice,
+    Prediction,
+    Request,
+    Stage,
+    TextDelta,
+)
+
+MODES: tuple[Mode, ...] = ("auto", "direct", "explain")
+SALIENCIES_KEPT = 6
+NO_ANOMALY = "No anomaly found. "
+
+
+class SAAEngine:
+    """Answers with regularised candidates of any proposer."""
+
+    def __init__(
+        self,
+        proposer: Proposer,
+        features: Callable[[InspectionImage], Tensor],
+        card: EngineCard,
+        *,
+        plus: bool = True,
+        variant: Variant = "paper",
+    ) -> None:
+        """Features gives an image's (C, h', w'), for the saliency prompt; plus=False is SAA: one word, no rules."""
+        self.proposer, self.features = proposer, features
+        self.plus, self.variant = plus, variant
+        self._card = card
+        self._saliencies: OrderedDict[tuple[str, int], Tensor] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def card(self) -> EngineCard:
+        """Who answers."""
+        return self._card
+
+    def prepare(self, image: InspectionImage) -> None:
+        """Compute the saliency ahead of the first question; SAA needs nothing ahead."""
+        if self.plus:
+            saliency = self.prompts_of(Conversation(), Request("", image.image_id)).saliency
+            assert saliency is not None
+            self.saliency_of(image, saliency.neighbours)
+
+    def prompts_of(self, conversation: Conversation, request: Request) -> HybridPrompts:
+        """Return the prompts that the user's sentences about the image have set so far, the newest last."""
+        said = [t.text for t in conversation.turns if t.role == "user" and t.image_id == request.image_id]
+        prompts = prompts_for()
+        for sentence in (*said, request.instruction):
+            prompts = read_sentence(sentence, prompts)
+        if self.plus:
+            return with_variant(prompts, self.variant)
+        naive, language = naive_prompts(), prompts.language
+        if language.class_agnostic:  # nothing in particular was asked for
+            return naive
+        asked = replace(naive.language, class_agnostic=(), class_specific=language.class_specific)
+        return replace(naive, language=asked)
+
+    def saliency_of(self, image: InspectionImage, neighbours: int) -> NDArray[np.float32]:
+        """Return s of Eq. 5 on the working grid, kept for the last images."""
+        key = (image.image_id, neighbours)
+        with self._lock:
+            cells = self._saliencies.get(key)
+        if cells is None:
+            cells = saliency_map(self.features(image), neighbours, self.variant)
+            with self._lock:
+                self._saliencies[key] = cells
+                while len(self._saliencies) > SALIENCIES_KEPT:
+                    self._saliencies.popitem(last=False)
+        return saliency_on_grid(cells, work_hw(image.size_hw))
+
+    def respond(
+        self, conversation: Conversation, request: Request, *, stop: threading.Event | None = None
+    ) -> Iterator[Event]:
+        """Yield the events of one reply; see engines.base. Any mode but "direct" is answered as "explain"."""
+        stop = stop or threading.Event()
+        seconds: dict[str, float] = {}
+        mode: Mode = "direct" if request.mode == "direct" else "explain"
+        image = conversation.images.get(request.image_id or "")
+        if image is None:
+            yield Notice(NO_IMAGE)
+            yield Done(mode, seconds)
+            return
+        prompts = self.prompts_of(conversation, request)
+        stages = run(image, self.proposer, self.saliency_of, prompts, self.variant, stop.is_set)
+        found = yield from _timed(stages, seconds)
+        if not stop.is_set():
+            begun = time.perf_counter()
+            prediction = self.prediction_of(image, found, prompts, request)
+            seconds["mask"] = time.perf_counter() - begun
+            yield MaskReady(prediction)
+            yield TextDelta(self._words(found, prompts, prediction, mode))
+        device = torch.device(self._card.device)
+        yield Done(mode, seconds, 0, peak_memory_mb(device), stop.is_set())
+
+    def prediction_of(
+        self, image: InspectionImage, found: Regularised, prompts: HybridPrompts, request: Request
+    ) -> Prediction:
+        """Return the outcome as a Prediction: p_seg and p_ano are both A, brought to [0, 1)."""
+        values = to_probability(found.anomaly_map, self.proposer.half(prompts, self.variant))
+        p = _grown(values, image.size_hw)
+        prediction = make_prediction(
+            image_id=image.image_id,
+            p_seg=p,
+            p_nor=1 - p,
+            p_ano=p,
+            threshold=request.threshold,
+            alpha=request.alpha,
+            min_area_px=max(request.min_area_px, speck_px(image.size_hw)),
+            roi_xyxy=request.roi_xyxy,
+        )
+        best: dict[int, tuple[int, str, float]] = {}  # region -> pixels shared, phrase, how sure
+        for judgement, shares in zip(found.kept, _shared_pixels(found, prediction), strict=True):
+            c = judgement.candidate
+            for region, pixels in shares.items():
+                if pixels > best.get(region, (0, "", 0.0))[0]:
+                    best[region] = (pixels, c.phrase, min(1.0, c.phrase_score))
+        return with_kinds(prediction, [best.get(r.index, (0, "", 0.0))[1:] for r in prediction.regions])
+
+    def _words(self, found: Regularised, prompts: HybridPrompts, prediction: Prediction, mode: Mode) -> str:
+        verdict = NO_ANOMALY if prediction.verdict == "normal" else ""
+        counted = report.count_sentence(found.judgements)
+        if mode == "direct":
+            return verdict + counted
+        shown = [", ".join(str(n) for n in sorted(s)) for s in _shared_pixels(found, prediction)]
+        none = [""] * (len(found.judgements) - len(shown))
+        below = [not regions for regions in shown] + [False] * len(none)
+        sentences = (report.rules_sentence(prompts), report.object_sentence(found.obj, prompts))
+        text = " ".join([verdict + counted, *(s for s in sentences if s)])
+        if not found.judgements:
+            return text
+        return f"{text}\n\n{report.table(found.judgements, [*shown, *none], below)}"
+
+
+def _timed(
+    stages: Generator[Stage, None, Regularised], seconds: dict[str, float]
+) -> Generator[Stage, None, Regularised]:
+    """Pass the stages on, note the seconds of each, and return their outcome."""
+    name, begun = "", time.perf_counter()
+    while True:
+        try:
+            stage: Stage | None = next(stages)
+        except StopIteration as end:
+            stage, outcome = None, end.value
+        now = time.perf_counter()
+        if name:
+            seconds[name] = now - begun
+        if stage is None:
+            return outcome
+        name, begun = stage.name, now
+        yield stage
+
+
+def _shared_pixels(found: Regularised, prediction: Prediction) -> list[dict[int, int]]:
+    """Return for each kept candidate the regions of the mask that it shares pixels with: region -> pixels."""
+    labels = region_labels(prediction.pred_mask)
+    shared = []
+    for j in found.kept:
+        assert j.candidate.mask is not None
+        inside = labels[_grown(j.candidate.mask, prediction.size_hw)]
+        numbers, pixels = np.unique(inside[inside > 0], return_counts=True)
+        shared.append(dict(zip(numbers.tolist(), pixels.tolist(), strict=True)))
+    return shared
+
+
+def _grown(values: NDArray, size_hw: tuple[int, int]) -> NDArray:
+    """Return values of the working grid at the image's own size, nearest cell."""
+    (h, w), (height, width) = values.shape, size_hw
+    if (h, w) == (height, width):
+        return values
+    rows, cols = np.arange(height) * h // height, np.arange(width) * w // width
+    return values[rows[:, None], cols[None]]

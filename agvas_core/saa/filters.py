@@ -1,0 +1,79 @@
+"""Property prompts as rules: a candidate passes or is dropped with the reason in words (paper Eq. 4)."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from scipy import ndimage
+
+from agvas_core.regions import place_of
+from agvas_core.saa.candidates import Candidate, ObjectRegion
+from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts
+
+
+def names_object(candidate: Candidate, language: LanguagePrompts) -> str:
+    """Drop what answers to the object's own name: the detector found the part, not a flaw."""
+    name = language.object_name.strip().lower()
+    if name and name in candidate.phrase.lower():
+        return f"it answers to the object's own name, {name!r}"
+    return ""
+
+
+def is_excluded(candidate: Candidate, language: LanguagePrompts) -> str:
+    """Drop what the user does not want to see."""
+    phrase = candidate.phrase.lower()
+    for word in language.excluded:
+        if re.search(rf"\b{re.escape(word.lower())}", phrase):
+            return f"{word!r} was to be ignored"
+    return ""
+
+
+def wrong_area(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts) -> str:
+    """Keep 0 < area < theta_area x ObjectArea, and above the smallest area asked for."""
+    whole = obj.area if rules.area_of == "object" else 1.0
+    share = candidate.area / whole
+    what = "image" if rules.area_of == "image" or obj.mask is None else "object"
+    if candidate.area <= 0:
+        return "it has no area"
+    if share >= rules.max_area:
+        return f"it covers {_percent(share)} of the {what}, not below {_percent(rules.max_area)}"
+    if share <= rules.min_area and rules.min_area > 0:
+        return f"it covers {_percent(share)} of the {what}, not above {_percent(rules.min_area)}"
+    return ""
+
+
+def off_object(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts) -> str:
+    """Keep IoU(candidate, object) > theta_IoU, and enough of it on the object; nothing to ask without an object."""
+    if obj.mask is None:
+        return ""
+    assert candidate.mask is not None, "location is judged on masks"
+    shared = int(np.count_nonzero(candidate.mask & obj.mask))
+    if rules.min_iou is not None:
+        iou = shared / max(1, int(np.count_nonzero(candidate.mask | obj.mask)))
+        if iou <= rules.min_iou:
+            return f"its IoU with the object is {iou:.3f}, not above {rules.min_iou:g}" if shared else "off the object"
+    inside = shared / max(1, int(np.count_nonzero(candidate.mask)))
+    if inside < rules.min_inside:
+        return f"{_percent(inside)} of it lies on the object, less than {_percent(rules.min_inside)}"
+    return ""
+
+
+def wrong_place(candidate: Candidate, rules: PropertyPrompts) -> str:
+    """Keep what has its centre in one of the places asked for."""
+    if not rules.places:
+        return ""
+    place = place_in_image(candidate)
+    return "" if place in rules.places else f"it lies at the {place}"
+
+
+def place_in_image(candidate: Candidate) -> str:
+    """Return where a candidate's centre lies, in words of regions.PLACES; of its box when it has no mask."""
+    if candidate.mask is not None and candidate.mask.any():
+        return place_of(*ndimage.center_of_mass(candidate.mask), *candidate.mask.shape)
+    x0, y0, x1, y1 = candidate.box
+    return place_of((y0 + y1) / 2 * 1000, (x0 + x1) / 2 * 1000, 1000, 1000)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if share < 0.1 else f"{100 * share:.0f} %"

@@ -1,0 +1,248 @@
+"""A user's sentence sets the hybrid prompts: "look for cracks on the tile, at most three, smaller than 5 % of it"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from agvas_core.prompts import sanitize
+from agvas_core.regions import PLACES
+from agvas_core.saa.expert_words import default_words, words_key
+from agvas_core.saa.prompts import (
+    CLASS_AGNOSTIC,
+    AreaOf,
+    ConfidencePrompt,
+    HybridPrompts,
+    LanguagePrompts,
+    PropertyPrompts,
+    prompts_for,
+)
+
+_LONGEST_NAME = 40  # characters
+_NUMBERS = {
+    "one": 1, "a single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
+    "nine": 9, "ten": 10, "twelve": 12, "twenty": 20,
+}  # fmt: skip
+_NUMBER = r"(?P<n>\d{1,3}|" + "|".join(_NUMBERS) + r")"
+_PERCENT = r"(?P<p>\d+(?:[.,]\d+)?)\s*(?:%|per ?cent)"
+_OF = r"(?:\s+of\s+(?:the\s+)?(?P<of>(?:whole |entire )?[a-z]+(?: [a-z]+)?))?"
+_THAN = r"(?: than)?(?: about)?\s+"
+_BELOW = r"\b(?<!no )(?<!not )(?:smaller|less|below|under|(?:not|no) (?:larger|bigger|more)|at most|up to)" + _THAN
+_ABOVE = r"\b(?<!no )(?<!not )(?:larger|bigger|more|above|over|(?:not|no) (?:smaller|less)|at least)" + _THAN
+_MAX_AREA, _MIN_AREA = re.compile(_BELOW + _PERCENT + _OF), re.compile(_ABOVE + _PERCENT + _OF)
+_AT_MOST = re.compile(
+    r"\b(?:at most|no more than|not more than|up to|a maximum of|maximum|max\.?|only the best|top)"
+    rf"\s+{_NUMBER}\b"
+    r"(?!\s*(?:%|per ?cent)|[.,]\d)"
+)
+_OBJECTS = re.compile(
+    rf"\b(?:there are|with|shows?|contains?|has|of|all)\s+(?:the\s+)?{_NUMBER}\s+(?P<what>[a-z]+(?: [a-z]+)?s)\b"
+)
+_ANYTHING = re.compile(
+    r"^(?:anomal\w*|defects?|flaws?|faults?|damages?|problems?|issues?|blemish\w*|imperfections?|irregularit\w*"
+    r"|abnormal\w*|anything(?: unusual| wrong| odd| strange)?|everything|all|it|them|regions?|areas?|candidates?)$"
+)
+_COUNTABLE = r"(?:part|object|piece|item|sample|specimen|component|product|unit)"
+_IMAGE = r"(?:image|picture|photo|photograph|frame|view)"
+_LOOK = re.compile(
+    r"\b(?:look(?:ing)? for|watch for"
+    r"|(?:search|check|inspect|examine|scan)(?:ing)?(?: (?:it|(?:the|this|these) (?P<on>[a-z -]+?)))? for"
+    r"|find|segment|mark"
+    r"|detect|highlight|outline|locate|show(?: me)?|are there|is there|any)\s+(?P<what>.+)"
+)
+_STOP = re.compile(
+    r"[.;:!?]|,?\s*\b(?:on|in|at|inside|within|of|from|that|which|smaller|larger|bigger|less|below|under|above|over"
+    r"|at most|at least|up to|no more|not|no larger|no bigger|no smaller|maximum|max|top|but|ignore|ignoring|except"
+    r"|without|and (?:explain|describe|segment|mark|tell)|please|with|there)\b"
+)
+_IGNORE = re.compile(
+    r"\b(?:ignore|ignoring|except(?: for)?|but not|skip|leave out|disregard|without(?: any)?)\s+(?P<what>.+)"
+)
+_ON = re.compile(
+    r"\b(?P<how>on|in|inside|within|of|from)\s+(?:the|this|these|those|a|an|my|our)\s+"
+    r"(?P<what>[a-z][a-z-]*(?: [a-z][a-z-]*){0,2})"
+)
+_NOT_OBJECT = re.compile(
+    rf"\b(?:{_IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|corner|edge|half|surface|background"
+    rf"|{_COUNTABLE}s?|whole|entire|area|size|it)\b"
+)
+_TAIL = re.compile(
+    r"\s+(?:and|or|is|are|at|on|in|with|that|which|smaller|larger|please|but|for|under|below|above|only|of|up|no|not)\b.*$"
+)
+_ARTICLE = re.compile(
+    r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|small|visible|also|either|other|and|or|kinds? of)\s+)+"
+)
+_FRESH = re.compile(r"\b(?:start over|reset|forget (?:that|it|the rules|all rules)|no rules|default rules)\b")
+_ROWS = {"upper": 0, "top": 0, "middle": 1, "center": 1, "centre": 1, "lower": 2, "bottom": 2}
+_COLUMNS = {"left": 0, "right": 2}
+_PLACE = re.compile(
+    r"(?:\b(?:in|at|on|near|to)\s+the|\b(?:only|just)(?: the)?)\s+"
+    r"(?P<a>upper|lower|top|bottom|cent(?:er|re)|middle|left|right)"
+    r"(?:[ -](?P<b>left|right))?\b(?! \d| \w+ candidates)"
+)
+_PLACED_ONE = re.compile(
+    r"^(?:(?:upper|lower|top|bottom|cent(?:er|re)|middle|left|right)[ -]?)+"
+    r"(?: ?(?:one|part|side|half|corner|defect|flaw))?$"
+)
+# what people write in Chinese, as the words that the rules are read from
+_CHINESE: tuple[tuple[str, str], ...] = (
+    (r"最多\s*([0-9一二三四五六七八九十]+)\s*[个处条]?", r", at most \1 "),
+    (r"(?:小于|不超过|低于)\s*(\d+(?:\.\d+)?)\s*%", r", smaller than \1 % "),
+    (r"(?:大于|超过|高于)\s*(\d+(?:\.\d+)?)\s*%", r", larger than \1 % "),
+    (r"(?:寻找|查找|找出|找|检测|标出|分割)", " look for "), (r"忽略|不要", ", ignore "),
+    (r"划痕", " scratches "), (r"裂[纹缝]", " cracks "), (r"气孔|孔洞|孔", " holes "), (r"污渍|污点", " stains "),
+    (r"凹坑|凹痕", " dents "), (r"异物|杂质", " contamination "), (r"锈", " rust "), (r"缺陷|异常|瑕疵", " defects "),
+    (r"[和、与及]", " and "), (r"[，。；]", ", "),
+)  # fmt: skip
+_CHINESE_DIGITS = {
+    "一": "1",
+    "二": "2",
+    "三": "3",
+    "四": "4",
+    "五": "5",
+    "六": "6",
+    "七": "7",
+    "八": "8",
+    "九": "9",
+    "十": "10",
+}
+
+
+def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
+    """Return the prompts with what a sentence sets; what it does not speak of stays as it was.
+
+    It may name flaws to look for or to ignore, the object, how many candidates are kept, how large they may be
+    (of the object, or "of the image"), how many objects there are, and where to look. "Start over" forgets all rules.
+
+    Args:
+        text: the user's words, English (and the commonest Chinese ones).
+        prompts: what is in force.
+    """
+    words = _plain(text)
+    if _FRESH.search(words):
+        prompts = prompts_for()
+    prompts = _read_count(words, _read_areas(words, prompts))
+    words = _MIN_AREA.sub(" ; ", _MAX_AREA.sub(" ; ", words))
+    words = _AT_MOST.sub(" ; " if _LOOK.search(words) else " ; find ", words)  # "at most three cracks"
+    prompts = _read_where(words, prompts)
+    return replace(prompts, language=_read_language(words, prompts.language))
+
+
+def _plain(text: str) -> str:
+    words = sanitize(text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
+    for pattern, english in _CHINESE:
+        words = re.sub(pattern, english, words)
+    words = re.sub("[一二三四五六七八九十]", lambda m: _CHINESE_DIGITS[m[0]], words)
+    return re.sub(r"\s+", " ", words).strip()
+
+
+def _read_areas(words: str, prompts: HybridPrompts) -> HybridPrompts:
+    rules = prompts.property or PropertyPrompts()
+    below, above = _share(_MAX_AREA.search(words)), _share(_MIN_AREA.search(words))
+    if below is not None:
+        rules = replace(rules, max_area=below[0], area_of=below[1])
+    if above is not None:
+        rules = replace(rules, min_area=above[0], area_of=above[1])
+    return prompts if below is None and above is None else replace(prompts, property=rules)
+
+
+def _share(match: re.Match[str] | None) -> tuple[float, AreaOf] | None:
+    """Return "5 % of the part" as (0.05, "object"); None when nothing was said, or nothing between 0 and 100 %."""
+    share = float(match["p"].replace(",", ".")) / 100 if match else 0.0
+    if match is None or not 0 < share <= 1:
+        return None
+    return share, "image" if re.search(_IMAGE, match["of"] or "") else "object"
+
+
+def _read_count(words: str, prompts: HybridPrompts) -> HybridPrompts:
+    words = _MIN_AREA.sub(" ; ", _MAX_AREA.sub(" ; ", words))
+    most = _AT_MOST.search(words)
+    if most is not None and _number(most["n"]) >= 1:
+        prompts = replace(prompts, confidence=ConfidencePrompt(_number(most["n"])))
+    name = prompts.language.object_name
+    for match in _OBJECTS.finditer(_AT_MOST.sub(" ; ", words)):
+        what = match["what"]
+        is_object = re.search(rf"\b{_COUNTABLE}s$", what) or words_key(what) or (name and what.startswith(name))
+        if is_object and _number(match["n"]) >= 1:
+            rules = prompts.property or PropertyPrompts()
+            prompts = replace(prompts, property=replace(rules, object_count=_number(match["n"])))
+    return prompts
+
+
+def _read_where(words: str, prompts: HybridPrompts) -> HybridPrompts:
+    rules = prompts.property
+    place = _PLACE.search(words)
+    if place is not None:
+        rules = replace(rules or PropertyPrompts(), places=_places(place["a"], place["b"] or ""))
+    elif re.search(r"\b(?:anywhere|everywhere)\b", words) and rules is not None:
+        rules = replace(rules, places=())
+    if re.search(rf"\b(?:inside|within|only on) the (?!{_IMAGE})[a-z]+", words):
+        rules = replace(rules or PropertyPrompts(), min_inside=0.5)
+    return replace(prompts, property=rules)
+
+
+def _read_language(words: str, language: LanguagePrompts) -> LanguagePrompts:
+    ignored = _IGNORE.search(words)
+    if ignored is not None:
+        names = tuple(w for w in _listed(ignored["what"]) if not _ANYTHING.match(w))
+        language = replace(language, excluded=tuple(dict.fromkeys((*language.excluded, *names))))
+        words = words[: ignored.start()]
+    look = _LOOK.search(words)
+    name = _object_name(words, (look["on"] or "") if look else "")
+    if name:
+        if language.class_specific == default_words(language.object_name):
+            language = replace(language, class_specific=default_words(name))
+        language = replace(language, object_name=name)
+    asked = _listed(look["what"]) if look else []
+    wanted = tuple(w for w in asked if not _ANYTHING.match(w))
+    if wanted:
+        return replace(language, class_agnostic=(), class_specific=wanted)
+    if asked:  # "look for defects": any flaw again
+        return replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=default_words(language.object_name))
+    return language
+
+
+def _object_name(words: str, checked: str) -> str:
+    """Return what is inspected: "check the tile for", or the first "on the tile"; "" when nothing is named."""
+    for name in (checked, *(_TAIL.sub("", match["what"]) for match in _ON.finditer(words))):
+        if name and not _NOT_OBJECT.search(name):
+            return _singular(name)
+    return ""
+
+
+def _listed(text: str) -> list[str]:
+    """Return "the blow holes and any cracks on ..." as blow hole, crack."""
+    if _ARTICLE.sub("", text).startswith(("where", "what", "how", "why", "if", "whether", "me")):
+        return []
+    stop = _STOP.search(text)
+    head = text[: stop.start()] if stop else text
+    head = head.encode("ascii", "ignore").decode()  # what is left of other scripts
+    items = (_ARTICLE.sub("", part.strip(" '\"()")) for part in re.split(r",|/|&|\band\b|\bor\b", head))
+    names = (_singular(item) for item in items if 1 < len(item) <= _LONGEST_NAME and not _PLACED_ONE.match(item))
+    return list(dict.fromkeys(names))
+
+
+def _singular(phrase: str) -> str:
+    head, _, last = phrase.strip().rpartition(" ")
+    if last.endswith("ies") and len(last) > 4:
+        last = last[:-3] + "y"
+    elif last.endswith(("ches", "shes", "xes", "sses")):
+        last = last[:-2]
+    elif last.endswith("s") and not last.endswith(("ss", "us", "is")):
+        last = last[:-1]
+    return f"{head} {last}".strip()
+
+
+def _number(word: str) -> int:
+    return int(word) if word.isdigit() else _NUMBERS[word]
+
+
+def _places(a: str, b: str) -> tuple[str, ...]:
+    """Return the places that "upper left", "left", "top" or "center" mean."""
+    if b:
+        return (PLACES[3 * _ROWS[a] + _COLUMNS[b]],)
+    if a in _COLUMNS:
+        return tuple(PLACES[3 * row + _COLUMNS[a]] for row in range(3))
+    if a in ("upper", "top", "lower", "bottom"):
+        return PLACES[3 * _ROWS[a] : 3 * _ROWS[a] + 3]
+    return ("center",)
