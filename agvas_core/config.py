@@ -80,6 +80,7 @@ class DecoderConfig:
         use_relative: the relative anchors' branch exists (Table 3, "w/o [NOR][ANO]").
         use_spam: f_align is fed to the LLM (Table 3, "w/o SPAM").
         use_region_tokens: Paper differs: after a mask is known, the LLM reads one token per region, pooled from f_p.
+        measured_kinds: what the LLM reads about a mask says each region's kind, as the region reader sees it.
         region_kinds: the names of defects that the region reader tells apart ("" names come from training).
     """
 
@@ -92,6 +93,7 @@ class DecoderConfig:
     use_relative: bool = True
     use_spam: bool = True
     use_region_tokens: bool = False
+    measured_kinds: bool = False
     region_kinds: tuple[str, ...] = ()
 
 
@@ -251,7 +253,7 @@ _NANO = AGVASConfig(
     pixel=PixelConfig(
         kind="conv", image_px=256, width=256, widths_high_res=(64, 128), blocks=(2, 3, 3), attention_layers=3, heads=8
     ),
-    decoder=DecoderConfig(width=256, heads=8, mlp_width=512, use_region_tokens=True),
+    decoder=DecoderConfig(width=256, heads=8, mlp_width=512, use_region_tokens=True, measured_kinds=True),
 )
 
 PRESETS: dict[str, AGVASConfig] = {

@@ -7,11 +7,12 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate
@@ -269,21 +270,37 @@ class AnomalyPredictor:
         return torch.tensor(sorted((control - sayable) | set(rows)), dtype=torch.int64, device=self.device)
 
 
-def measure(prediction: Prediction) -> tuple[str, Tensor]:
-    """Return a mask's measured line, and the masks (R, H, W) of the regions that it lists, in its order.
+@dataclass(frozen=True, eq=False)
+class Findings:
+    """What a mask shows: its parts, those that lie close together as one (a cluster of pits), largest first.
 
-    Parts that lie close together are one finding (a cluster of pits), as in the facts that the words were learned from.
+    Attributes:
+        labels: int32 (H, W), 0 outside, 1 in the largest finding.
+        spots: place and area in per cent of every finding.
+        masks: bool (R, H, W), those that a measured line lists.
     """
+
+    labels: NDArray[np.int32]
+    spots: tuple[tuple[str, float], ...]
+    masks: Tensor
+
+    def line(self, kinds: Sequence[str] | None = None) -> str:
+        """Return the measured line, with the kinds of defect of the listed findings where they are known."""
+        return measured_line(self.spots, kinds=kinds)
+
+
+def measure(prediction: Prediction) -> Findings:
+    """Return a mask's findings, grouped as in the facts that the words were learned from."""
     height, width = prediction.size_hw
-    labels = group_labels(prediction.pred_mask)  # (H, W), 1 is the largest
+    labels = group_labels(prediction.pred_mask)  # (H, W)
     count = int(labels.max())
     areas = np.bincount(labels.ravel(), minlength=count + 1)
     centers = ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))
-    regions = [
+    spots = tuple(
         (place_of(y, x, height, width), 100 * int(areas[i + 1]) / (height * width)) for i, (y, x) in enumerate(centers)
-    ]
+    )
     listed = np.arange(1, listed_regions(count) + 1)
-    return measured_line(regions), torch.from_numpy(labels[None] == listed[:, None, None])
+    return Findings(labels, spots, torch.from_numpy(labels[None] == listed[:, None, None]))
 
 
 def masks_to_canvas(masks: Tensor, letterbox: Letterbox) -> Tensor:

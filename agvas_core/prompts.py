@@ -198,17 +198,24 @@ def listed_regions(count: int) -> int:
     return min(count, MAX_MEASURED_REGIONS)
 
 
-def measured_line(regions: Sequence[tuple[str, float]], total: int | None = None) -> str:
+def measured_line(
+    regions: Sequence[tuple[str, float]], total: int | None = None, kinds: Sequence[str] | None = None
+) -> str:
     """Return what a mask measured, from (place, area in per cent of the image), largest first.
 
-    Each listed region ends in a region placeholder, which the model's region token replaces: what lies under its mask.
+    Each listed region ends in its kind of defect, where kinds are known, and a region placeholder, which the model's
+    region token replaces: what lies under its mask.
     At most MAX_MEASURED_REGIONS are listed; the count in front is the true one (total, when the list is already cut).
     """
     count = len(regions) if total is None else total
     if not count:
         return f"{MEASURED_OPEN} none {MEASURED_CLOSE}"
     shown = regions[: listed_regions(count)]
-    listed = " ; ".join(f"{place} {format_percent(area)} % {REGION_TOKEN}" for place, area in shown)
+    names = [f"{kind} " if kind else "" for kind in kinds or [""] * len(shown)]
+    listed = " ; ".join(
+        f"{place} {format_percent(area)} % {name}{REGION_TOKEN}"
+        for (place, area), name in zip(shown, names, strict=False)
+    )
     return f"{MEASURED_OPEN} {count} : {listed} {MEASURED_CLOSE}"
 
 

@@ -165,9 +165,10 @@ def test_odd_sizes_come_back_at_their_own(predictor, picture, size_hw):
     assert prediction.size_hw == size_hw
     assert prediction.pred_mask.shape == prediction.p_seg.shape == size_hw
     np.testing.assert_allclose(prediction.p_nor + prediction.p_ano, 1, atol=1e-5)
-    line, masks = measure(
+    findings = measure(
         make_prediction(image_id="x", p_seg=np.ones(size_hw), p_nor=np.zeros(size_hw), p_ano=np.ones(size_hw))
     )
+    line, masks = findings.line(), findings.masks
     encoded = predictor.set_image(image)
     prefix = predictor.read(ids_of(predictor, ChatTurn("user", "What?", measured=line), prompt=True), encoded, masks)
     assert bool(torch.isfinite(prefix.hidden).all())
@@ -208,14 +209,16 @@ def test_parts_that_lie_close_together_are_one_finding():
     found[90:110, 90:110] = 1
     prediction = make_prediction(image_id="x", p_seg=found, p_nor=1 - found, p_ano=found)
     assert len(prediction.regions) == 3
-    line, masks = measure(prediction)
+    findings = measure(prediction)
+    line, masks = findings.line(), findings.masks
     assert line == "<measured> 2 : lower right 2.8 % <region> ; upper left 0.5 % <region> </measured>"
     assert masks.sum((1, 2)).tolist() == [400, 72]
 
 
 def test_nothing_found_is_said():
     empty = np.zeros((8, 8), dtype=np.float32)
-    line, masks = measure(make_prediction(image_id="x", p_seg=empty, p_nor=1 - empty, p_ano=empty))
+    findings = measure(make_prediction(image_id="x", p_seg=empty, p_nor=1 - empty, p_ano=empty))
+    line, masks = findings.line(), findings.masks
     assert line == "<measured> none </measured>"
     assert masks.shape == (0, 8, 8)
 
@@ -224,7 +227,8 @@ def test_many_findings_list_the_largest():
     found = np.zeros((200, 200), dtype=np.float32)
     for i in range(7):
         found[28 * i : 28 * i + 3 + i, 50:60] = 1
-    line, masks = measure(make_prediction(image_id="x", p_seg=found, p_nor=1 - found, p_ano=found))
+    findings = measure(make_prediction(image_id="x", p_seg=found, p_nor=1 - found, p_ano=found))
+    line, masks = findings.line(), findings.masks
     assert line.startswith("<measured> 7 :")
     assert line.count("<region>") == len(masks) == 5
     assert masks.sum((1, 2)).tolist() == [90, 80, 70, 60, 50]

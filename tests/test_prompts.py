@@ -147,6 +147,8 @@ def test_measured_line():
     many = measured_line([("top", 1.0)] * 7)
     assert many.startswith("<measured> 7 :") and many.count("%") == 5
     assert measured_line([("top", 1.0)], total=9).startswith("<measured> 9 :")
+    named = measured_line([("top", 1.0), ("left", 0.5)], kinds=["weave fault", "pit"])
+    assert named == "<measured> 2 : top 1.0 % weave fault <region> ; left 0.5 % pit <region> </measured>"
     shares = (0.0, 0.049, 0.094, 0.096, 9.94, 9.96, 100)
     assert [format_percent(v) for v in shares] == ["0.01", "0.05", "0.09", "0.1", "9.9", "10", "100"]
 

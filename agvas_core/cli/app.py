@@ -197,11 +197,11 @@ def evaluate_synthesis(
     table = [CategoryResult("held-out synthesis", result.masks, seconds)]
     typer.echo(markdown_table(table))
     rates = {name: round(100 * rate, 1) for name, rate in result.words.rates().items()}
-    agrees = round(100 * result.verdict_agrees, 1)
-    typer.echo(f"words, % right: {rates}; 'no anomaly' said exactly when the mask is empty: {agrees} %")
+    agrees = {name: round(100 * rate, 1) for name, rate in result.agreement.rates().items()}
+    typer.echo(f"words, % right: {rates}\nwords, % as the reply's own mask: {agrees}")
     if json_path is not None:
         about = {"engine": answering.card.engine_id, "weights": answering.card.weights, "words": words}
-        values = to_json(table, about) | {"words": rates, "asked": dict(result.words.asked), "verdict_agrees": agrees}
+        values = to_json(table, about) | {"words": rates, "asked": dict(result.words.asked), "agreement": agrees}
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 

@@ -10,7 +10,7 @@ import typer
 
 def train(
     preset: Annotated[str, typer.Option(help="Name of the model's sizes: nano.")] = "nano",
-    stage: Annotated[str, typer.Option(help="dense, joint, or export (write the checkpoint).")] = "dense",
+    stage: Annotated[str, typer.Option(help="dense, words, joint, or export (write the checkpoint).")] = "dense",
     run_dir: Annotated[Path, typer.Option(help="Where states and logs go; an unfinished run there is resumed.")] = Path(
         "runs/nano"
     ),
@@ -44,7 +44,7 @@ def train(
     import torch
 
     from agvas_core.training.losses import SegLossWeights
-    from agvas_core.training.run import RunOptions, export, train_dense, train_joint
+    from agvas_core.training.run import RunOptions, export, train_dense, train_joint, train_words
     from agvas_core.training.sources import SourceOptions
     from agvas_core.training.trainer import TrainOptions
 
@@ -70,9 +70,11 @@ def train(
     )
     if stage == "dense":
         train_dense(options, eval_images)
+    elif stage == "words":
+        train_words(options)
     elif stage == "joint":
         train_joint(options, freeze_pixel=freeze_pixel, eval_images=eval_images)
     elif stage == "export":
         export(options, out, card=card.read_text(encoding="utf-8") if card else "")
     else:
-        raise typer.BadParameter(f"--stage is dense, joint or export; got {stage!r}.")
+        raise typer.BadParameter(f"--stage is dense, words, joint or export; got {stage!r}.")

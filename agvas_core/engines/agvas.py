@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
@@ -19,7 +20,7 @@ from agvas_core.checkpoint import CARD_FILE, checkpoint_hash, load_checkpoint
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.modeling.agvas import AGVAS
-from agvas_core.predictor import AnomalyPredictor, EncodedImage, Prefix, measure
+from agvas_core.predictor import AnomalyPredictor, EncodedImage, Findings, Prefix, measure
 from agvas_core.prompts import (
     DIRECT_ANSWER,
     MEASURED_SLOT,
@@ -228,17 +229,19 @@ class _Reply:
         prediction = self._decode(prefix)
         self.clock.lap("mask")
         yield MaskReady(prediction)
-        line, masks = measure(prediction)
-        start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], masks, open_end=True)
+        findings = measure(prediction)
+        line = findings.line(self._kinds_to_read(findings))
+        start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], findings.masks, open_end=True)
         yield from self._speak(start, shown=True)
 
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
         yield Stage("looking", 0.4)
-        line, masks = measure(self._adjust(self.predictor.glance(self.image)))
+        findings = measure(self._adjust(self.predictor.glance(self.image)))
+        line = findings.line(self._kinds_to_read(findings))
         self.clock.lap("glance")
         assert MEASURED_SLOT[self.mode] == "user", self.mode
-        start = self._read([ChatTurn("user", self.question, measured=line)], masks, prompt=True)
+        start = self._read([ChatTurn("user", self.question, measured=line)], findings.masks, prompt=True)
         yield from self._speak(start, shown=self.mode == "chat")
 
     def _speak(self, start: Prefix, *, shown: bool) -> Iterator[Event]:
@@ -309,16 +312,33 @@ class _Reply:
         return self._named(self.predictor.decode(prefix, self.encoded, **self._options()))
 
     def _named(self, prediction: Prediction) -> Prediction:
-        """Return the prediction with the kinds of defect of its largest regions; the encoder does not run again."""
-        count = min(KINDS_ASKED, len(prediction.regions))
-        labels = region_labels(prediction.pred_mask) if count else np.zeros((1, 1), dtype=np.int64)
+        """Return the prediction with the kinds of defect of its largest regions; the encoder does not run again.
+
+        Parts of one finding are of one kind, the one that the words read.
+        """
+        regions = prediction.regions[:KINDS_ASKED]
+        if not regions:
+            return prediction
+        findings = measure(prediction).labels
+        labels = region_labels(prediction.pred_mask)
+        whole = [int(n) for n in ndimage.maximum(findings, labels, [r.index for r in regions])]  # each region's finding
+        asked = sorted(set(whole))
         step = max(1, MASK_VALUES // labels.size)
         kinds: list[tuple[str, float]] = []
-        for start in range(0, count, step):
-            indices = np.arange(start + 1, min(start + step, count) + 1)
-            masks = torch.from_numpy(labels[None] == indices[:, None, None])  # (R, H, W)
+        for start in range(0, len(asked), step):
+            numbers = np.array(asked[start : start + step])
+            masks = torch.from_numpy(findings[None] == numbers[:, None, None])  # (R, H, W)
             kinds += self.predictor.region_kinds(self.encoded, masks)
-        return with_kinds(prediction, kinds)
+        if not kinds:
+            return prediction
+        kind_of = dict(zip(asked, kinds, strict=True))
+        return with_kinds(prediction, [kind_of[number] for number in whole])
+
+    def _kinds_to_read(self, findings: Findings) -> list[str] | None:
+        """Return the kinds of the listed findings, where the words are made to read them."""
+        if not self.predictor.model.config.decoder.measured_kinds:
+            return None
+        return [kind for kind, _ in self.predictor.region_kinds(self.encoded, findings.masks)]
 
     def _adjust(self, glance: Prediction) -> Prediction:
         """Return the glance under the request's threshold and region of interest."""

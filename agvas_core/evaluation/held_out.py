@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
 from agvas_core.evaluation.language import JUDGED, LanguageScore, parse_reply, score_reply
 from agvas_core.evaluation.metrics import MetricsMeter, SetMetrics
 from agvas_core.processing import open_image
-from agvas_core.structures import InspectionImage, Mode, Request
+from agvas_core.regions import group_labels, place_of
+from agvas_core.structures import InspectionImage, Mode, Prediction, Request
 from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
 
@@ -46,12 +48,13 @@ class HeldOutResult:
     Attributes:
         masks: pixel metrics in direct mode, over all images.
         words: shares of right replies by fact.
-        verdict_agrees: share of worded replies that say "no anomaly" exactly when their own mask is empty.
+        agreement: the same of the replies' own masks, whether or not these are true: "normal" is said exactly when the
+            mask is empty, the place of its largest finding and their number are named.
     """
 
     masks: SetMetrics
     words: LanguageScore
-    verdict_agrees: float
+    agreement: LanguageScore
 
 
 def held_out_batches(count: int, size: int = 256) -> Iterator[SyntheticBatch]:
@@ -82,7 +85,7 @@ def evaluate_held_out(
         threshold: of the masks.
     """
     meter = MetricsMeter()
-    scores, agrees = [], []
+    scores, agreements = [], []
     for n, item in enumerate(held_out_images(images)):
         reply = ask(engine, item.image, Request("", mode="direct", threshold=threshold))
         assert reply.prediction is not None, "direct mode always gives a mask"
@@ -92,8 +95,22 @@ def evaluate_held_out(
             answer = ask(engine, item.image, Request(instruction, mode=mode, threshold=threshold))
             scores.append(score_reply(answer.text, item.scene, JUDGED[family]))
             shown = answer.prediction or reply.prediction
-            agrees.append(parse_reply(answer.text).says_normal == (shown.verdict == "normal"))
+            agreements.append(score_agreement(answer.text, shown, JUDGED[family]))
         if progress is not None:
             progress(n + 1)
-    share = sum(agrees) / len(agrees) if agrees else float("nan")
-    return HeldOutResult(meter.compute(), LanguageScore.of(scores), share)
+    return HeldOutResult(meter.compute(), LanguageScore.of(scores), LanguageScore.of(agreements))
+
+
+def score_agreement(reply: str, prediction: Prediction, judged: Collection[str]) -> dict[str, bool]:
+    """Return which of normal, place and count a reply has as its own mask shows them, of those that are judged."""
+    facts = parse_reply(reply)
+    findings = group_labels(prediction.pred_mask)  # (H, W)
+    if not findings.any():
+        return {"normal": facts.says_normal}
+    y, x = ndimage.center_of_mass(findings == 1)
+    right = {
+        "normal": not facts.says_normal,
+        "place": place_of(y, x, *prediction.size_hw) in facts.places,
+        "count": facts.count == int(findings.max()),
+    }
+    return {name: value for name, value in right.items() if name in judged}

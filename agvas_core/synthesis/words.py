@@ -236,12 +236,18 @@ def measured_regions(scene: SceneFacts, target: Sequence[int] | None = None) -> 
     return [(d.place, area_percent(d, scene)) for d in chosen]
 
 
+def measured_kinds(scene: SceneFacts, target: Sequence[int] | None = None) -> list[str]:
+    """Return the kinds of the target's defects, or of all, for prompts.measured_line."""
+    return [d.kind for d in scene.defects] if target is None else [scene.defects[i].kind for i in target]
+
+
 def talk_turns(scene: SceneFacts, exchanges: Sequence[Exchange]) -> list[ChatTurn]:
     """Return chat turns with true measured lines: of what is shown after anchors, of all defects elsewhere."""
     turns: list[ChatTurn] = []
     for exchange in exchanges:
         shown = exchange.target if exchange.mode == "explain" else None
-        turns += exchange_turns(exchange, measured_line(measured_regions(scene, shown)))
+        line = measured_line(measured_regions(scene, shown), kinds=measured_kinds(scene, shown))
+        turns += exchange_turns(exchange, line)
     return turns
 
 

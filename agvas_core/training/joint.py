@@ -137,7 +137,7 @@ class JointMaker:
                 wanted = torch.tensor([i + 1 for i in target], dtype=torch.uint8)
                 masks.append(torch.isin(batch.labels[b], wanted))
                 queries.append(query)
-        input_ids, attention_mask, targets_ids = self._pad(rows)
+        input_ids, attention_mask, targets_ids = self.pad(rows)
         anchors = find_anchors(input_ids, self.token_ids.anchors)
         assert len(anchors) == len(masks), "every target has one anchor triple"
         region_rows = torch.tensor(regions, dtype=torch.int64).reshape(-1, 2)
@@ -174,7 +174,8 @@ class JointMaker:
             labels += [label] * repeats
         return ids, labels
 
-    def _pad(self, rows: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
+    def pad(self, rows: list[tuple[list[int], list[int]]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (ids, attention mask, labels), each int64 (B, L), of rows from encode."""
         length = max(len(ids) for ids, _ in rows)
         pad = self.tokenizer.pad_token_id or 0
         ids = torch.tensor([i + [pad] * (length - len(i)) for i, _ in rows])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from agvas_core.checkpoint import CARD_FILE, load_checkpoint, save_checkpoint, token_ids_of
 from agvas_core.config import AGVASConfig, get_preset
-from agvas_core.evaluation.held_out import held_out_batches
+from agvas_core.evaluation.held_out import HELD_OUT_SEED, held_out_batches
 from agvas_core.evaluation.metrics import PixelCurve
 from agvas_core.modeling.agvas import AGVAS, TokenIds, build_agvas
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
@@ -26,8 +26,9 @@ from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
 from agvas_core.training.sources import ImageSource, Source, SourceOptions
 from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions
+from agvas_core.training.words import WordsMaker, WordsTask
 
-DENSE, JOINT = "dense", "joint"
+DENSE, WORDS, JOINT = "dense", "words", "joint"
 BANK_FILE = "anchor_bank.safetensors"
 
 
@@ -143,35 +144,63 @@ def train_dense(options: RunOptions, eval_images: int = 192) -> Trainer:
     return trainer
 
 
-def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
-    """Make the joint stage's task: options.start_from or random weights, then what the run's dense stage learned."""
+def train_words(options: RunOptions, eval_talks: int = 64) -> Trainer:
+    """Run (or resume) the words stage: the language model on talks, without images."""
+    model, tokenizer, _ = _begin(options)
+    prepare = JointMaker(tokenizer, model.config, model.token_ids)
+    task = WordsTask(model).train()
+    held_out = WordsMaker(prepare, eval_talks, seed=HELD_OUT_SEED)(0)
+
+    @torch.inference_mode()
+    def evaluate(task: nn.Module) -> dict[str, float]:
+        return {"text": round(float(task(held_out)["text"]), 4)}
+
+    maker = WordsMaker(prepare, options.batch, seed=options.seed)
+    trainer = Trainer(task, maker, options.train, options.run_dir / WORDS, evaluate)
+    trainer.run()
+    return trainer
+
+
+def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorBank]:
+    """Return the model that a stage with words begins with: options.start_from's, or random weights."""
     torch.manual_seed(options.seed + 1)
     if options.start_from is not None:
         model, tokenizer, _ = load_checkpoint(options.start_from)
         bank = AnchorBank(model.config.decoder.width)
         bank.load_state_dict(load_file(options.start_from / BANK_FILE))
+        # what the words read is the preset's choice; no weight depends on it
+        kinds = get_preset(options.preset).decoder.measured_kinds
+        model.config = replace(model.config, decoder=replace(model.config.decoder, measured_kinds=kinds))
     else:
         tokenizer = build_tokenizer()
         model = build_agvas(training_config(options.preset), token_ids_of(tokenizer))
         bank = AnchorBank(model.config.decoder.width)
-    _take_dense(options.run_dir / DENSE / STATE_FILE, model, bank)
     model.lmm.set_attn_implementation({"text_config": "eager", "vision_config": "eager"})  # faster backwards on CPUs
-    task = JointTask(model, bank, options.losses, freeze_pixel=freeze_pixel)
-    task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
-    return task, tokenizer
+    return model, tokenizer, bank
 
 
-def _take_dense(state_path: Path, model: AGVAS, bank: AnchorBank) -> None:
-    """Copy what the dense stage learned, when it has run."""
-    if not state_path.is_file():
-        return
-    average = torch.load(state_path, map_location="cpu", weights_only=True)["average"]
-    parts: dict[str, nn.Module | None] = {
+def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
+    """Make the joint stage's task: options.start_from or random weights, then what the run's earlier stages learned."""
+    model, tokenizer, bank = _begin(options)
+    pixels = {
         "pixel_encoder": model.pixel_encoder,
         "agmd": model.agmd,
         "region_reader": model.region_reader,
         "bank": bank,
     }
+    _take(options.run_dir / DENSE / STATE_FILE, pixels)
+    words = {"language_model": model.lmm.model.language_model, "lm_head": model.lmm.lm_head}
+    _take(options.run_dir / WORDS / STATE_FILE, words)
+    task = JointTask(model, bank, options.losses, freeze_pixel=freeze_pixel)
+    task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
+    return task, tokenizer
+
+
+def _take(state_path: Path, parts: Mapping[str, nn.Module | None]) -> None:
+    """Copy what a stage learned of these parts, when it has run."""
+    if not state_path.is_file():
+        return
+    average = torch.load(state_path, map_location="cpu", weights_only=True)["average"]
     for name, module in parts.items():
         if module is not None:
             own = {k.removeprefix(f"{name}."): v for k, v in average.items() if k.startswith(f"{name}.")}
@@ -220,7 +249,7 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
     state = torch.load(options.run_dir / JOINT / STATE_FILE, map_location="cpu", weights_only=True)
     task.load_state_dict(state["average"])
     stages = {}
-    for stage in (DENSE, JOINT):
+    for stage in (DENSE, WORDS, JOINT):
         path = options.run_dir / stage / STATE_FILE
         if path.is_file():
             s = torch.load(path, map_location="cpu", weights_only=True)

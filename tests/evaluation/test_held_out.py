@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agvas_core.evaluation.held_out import HELD_OUT_SEED, evaluate_held_out, held_out_images
+from agvas_core.evaluation.held_out import HELD_OUT_SEED, evaluate_held_out, held_out_images, score_agreement
 from agvas_core.evaluation.language import FACTS
 from agvas_core.regions import make_prediction
 from agvas_core.structures import Done, MaskReady, TextDelta
 from agvas_core.synthesis.words import make_exchange
-from agvas_core.training.sources import _SEED_STRIDE
+from agvas_core.training.sources import SEED_STRIDE
 
 COUNT, SIZE = 12, 256
 
@@ -52,7 +52,7 @@ def test_the_images_are_the_same_every_time_and_mixed(items):
 
 def test_training_cannot_reach_the_held_out_seeds():
     longest_run = 10**8
-    assert 100 * _SEED_STRIDE + longest_run < HELD_OUT_SEED
+    assert 100 * SEED_STRIDE + longest_run < HELD_OUT_SEED
 
 
 def test_an_engine_that_knows_the_truth_gets_full_marks(items):
@@ -68,4 +68,15 @@ def test_an_engine_that_sees_nothing_does_not(items):
     assert result.masks.iou_nor == 1.0
     assert result.masks.iou_ano == 0.0
     assert result.words.rates()["kind"] == 0.0
-    assert result.verdict_agrees == 1.0
+    assert result.agreement.rates()["normal"] == 1.0
+
+
+def test_a_reply_is_held_against_its_own_mask():
+    mask = np.zeros((90, 90), dtype=np.float32)
+    mask[10:20, 10:20], mask[70:75, 70:75] = 1, 1  # the larger one lies in the upper left
+    shown = make_prediction(image_id="x", p_seg=mask, p_nor=1 - mask, p_ano=mask)
+    reply = "There are two defects: a stain in the upper left and a pit in the lower right."
+    assert score_agreement(reply, shown, FACTS) == {"normal": True, "place": True, "count": True}
+    wrong = "There is one defect: a stain in the lower right."
+    assert score_agreement(wrong, shown, FACTS) == {"normal": True, "place": False, "count": False}
+    assert score_agreement("No anomaly was found.", shown, ("normal",)) == {"normal": False}

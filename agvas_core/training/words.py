@@ -1,0 +1,75 @@
+"""Words stage: the language model alone, on talks about made-up scenes; what a mask would measure stands in the prompt.
+
+No image is drawn or encoded: a talk costs a tenth of one in the joint stage, and reading places, numbers and kinds
+off a measured line, which most answers rest on, takes many talks to learn.
+"""
+
+# B talks, L tokens, D width of the LLM
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from agvas_core.modeling.agvas import AGVAS
+from agvas_core.synthesis.words import random_scene, talk
+from agvas_core.training.joint import MAX_TALK_TOKENS, JointMaker, render_talk
+from agvas_core.training.sources import SEED_STRIDE
+
+
+@dataclass(frozen=True, eq=False)
+class WordsBatch:
+    """One step: input_ids, attention_mask and targets int64 (B, L), targets -100 where nothing is to be said.
+
+    images: (0,), as the trainer counts them.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    targets: Tensor
+    images: Tensor
+
+
+class WordsMaker:
+    """Makes the batch of a step from its number; the joint stage's talks without their images."""
+
+    def __init__(self, maker: JointMaker, count: int, *, seed: int) -> None:
+        self.maker, self.count, self.seed = maker, count, seed
+
+    def __call__(self, step: int) -> WordsBatch:
+        """Return `count` talks."""
+        draw = random.Random(self.seed * SEED_STRIDE + step)
+        ids, mask, targets = self.maker.pad([self._talk(draw) for _ in range(self.count)])
+        return WordsBatch(ids, mask, targets, torch.zeros(0))
+
+    def _talk(self, draw: random.Random) -> tuple[list[int], list[int]]:
+        scene = random_scene(draw)
+        exchanges = talk(scene, draw)
+        while True:  # a talk that is too long loses its last exchanges
+            turns, _, _ = render_talk(scene, exchanges, blind=False, kinds=self.maker.config.decoder.measured_kinds)
+            row = [(i, t) for i, t in zip(*self.maker.encode(turns), strict=True) if i != self.maker.token_ids.image]
+            if len(row) <= MAX_TALK_TOKENS or len(exchanges) == 1:
+                return [i for i, _ in row], [t for _, t in row]
+            exchanges = exchanges[:-1]
+
+
+class WordsTask(nn.Module):
+    """Cross-entropy of the words; holds the language model only."""
+
+    def __init__(self, model: AGVAS) -> None:
+        super().__init__()
+        self.language_model, self.lm_head = model.lmm.model.language_model, model.lmm.lm_head
+        self.region_id = model.token_ids.region
+
+    def forward(self, batch: WordsBatch) -> dict[str, Tensor]:
+        """Return the named losses of a batch; region placeholders are blank, for there is nothing to look at."""
+        words = self.language_model.get_input_embeddings()(batch.input_ids)  # (B, L, D)
+        embeds = words.masked_fill((batch.input_ids == self.region_id)[..., None], 0.0)
+        hidden = self.language_model(inputs_embeds=embeds, attention_mask=batch.attention_mask).last_hidden_state
+        said = batch.targets[:, 1:] != -100
+        logits = self.lm_head(hidden[:, :-1][said]).float()
+        return {"text": cross_entropy(logits, batch.targets[:, 1:][said])}

@@ -1,0 +1,63 @@
+"""The words stage: talks without images, and what it learned reaches the joint stage."""
+
+from __future__ import annotations
+
+import torch
+
+from agvas_core.config import get_preset
+from agvas_core.modeling.agvas import build_agvas
+from agvas_core.training.joint import JointMaker
+from agvas_core.training.run import RunOptions, joint_task, train_words
+from agvas_core.training.sources import SourceOptions
+from agvas_core.training.trainer import TrainOptions
+from agvas_core.training.words import WordsMaker, WordsTask
+
+
+def make(tokenizer, token_ids):
+    model = build_agvas(get_preset("tiny-test"), token_ids)
+    return model, WordsMaker(JointMaker(tokenizer, model.config, token_ids), 6, seed=3)
+
+
+def test_talks_have_measured_lines_but_no_image(tokenizer, token_ids):
+    _, maker = make(tokenizer, token_ids)
+    batch = maker(0)
+    assert batch.input_ids.shape == batch.targets.shape == batch.attention_mask.shape
+    assert len(batch.input_ids) == 6
+    assert not bool((batch.input_ids == token_ids.image).any())
+    assert bool((batch.input_ids == token_ids.region).any())
+    assert bool((batch.targets != -100).any())
+    assert torch.equal(maker(0).input_ids, batch.input_ids)
+    assert not torch.equal(maker(1).input_ids[:, :8], batch.input_ids[:, :8])
+
+
+def test_one_batch_is_learned(tokenizer, token_ids):
+    torch.manual_seed(0)
+    model, maker = make(tokenizer, token_ids)
+    task, batch = WordsTask(model), maker(0)
+    optimizer = torch.optim.AdamW(task.parameters(), lr=3e-3)
+    first = last = float(task(batch)["text"].detach())
+    for _ in range(40):
+        loss = task(batch)["text"]
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        last = float(loss.detach())
+    assert last < 0.5 * first
+
+
+def test_the_joint_stage_begins_with_its_words(tmp_path):
+    options = RunOptions(
+        preset="tiny-test",
+        run_dir=tmp_path,
+        batch=2,
+        seed=0,
+        source=SourceOptions(sizes_px=(64,)),
+        train=TrainOptions(steps=2, lr=1e-2, warmup_steps=1, mixed_precision="no", workers=0),
+    )
+    before, _ = joint_task(options, freeze_pixel=True)
+    trained = train_words(options, eval_talks=2)
+    after, _ = joint_task(options, freeze_pixel=True)
+    learned = trained.average.values["language_model.layers.0.mlp.up_proj.weight"]
+    layer = "layers.0.mlp.up_proj.weight"
+    assert torch.equal(after.model.lmm.model.language_model.state_dict()[layer], learned)
+    assert not torch.equal(before.model.lmm.model.language_model.state_dict()[layer], learned)
