@@ -96,7 +96,7 @@ def pixel_model(kind: str) -> tuple[Any, PixelConfig]:
     """Return a tiny model of the class that the hub's checkpoints of a kind are of, and our config of it."""
     mlp = {"intermediate_size": 32}
     if kind == "sam":
-        backbone = VIT | {"global_attn_indexes": [1]}
+        backbone = VIT | {"global_attn_indexes": [1], "initializer_range": 0.02}  # its own is 1e-10
         vision = hf.SamVisionConfig(**backbone, image_size=64, output_channels=16, num_pos_feats=8)
         prompt = hf.SamPromptEncoderConfig(hidden_size=16, image_size=64, mask_input_channels=4)
         mask = hf.SamMaskDecoderConfig(hidden_size=16, mlp_dim=32, num_attention_heads=2)
