@@ -137,42 +137,21 @@ def evaluate(
     question: Question,
     save_maps: Annotated[Path | None, typer.Option(help="Write each map as a float32 .npy file here.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images of each kind.", min=1)] = None,
+    saa_protocol: Annotated[
+        bool, typer.Option("--saa-protocol", help="Also print SAA's max-F1-pixel and max-F1-region (slow).")
+    ] = False,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file too.")] = None,
 ) -> None:
-    """Measure an engine on labelled images: AP, F1-max, IoU_ano, IoU_nor and more."""
-    from tqdm import tqdm
-
+    """Measure one engine, or several ("a,b,c") side by side, on labelled images: AP, F1-max, IoU_ano and more."""
+    from agvas_core.cli.compare import compare_engines, engine_names
     from agvas_core.data.mvtec_folder import find_samples
-    from agvas_core.engines.ask import predictor
-    from agvas_core.evaluation.protocol import evaluate_folder
-    from agvas_core.evaluation.report import markdown_table, to_json
 
-    find_samples(data)  # a wrong folder is reported before the engine is loaded
-    request = question.request()
-    answering = load(question.engine)
-    with tqdm(unit="image") as bar:
-
-        def progress(done: int, total: int, sample: Any) -> None:
-            bar.total = total
-            bar.set_description(sample.category, refresh=False)
-            bar.update(done - bar.n)
-
-        results = evaluate_folder(predictor(answering, request), data, save_maps, limit, progress)
-        bar.update(bar.total - bar.n)
-    typer.echo(markdown_table(results))
+    find_samples(data)  # a wrong folder is reported before an engine is loaded
+    question.request()  # so is a wrong option
+    values = compare_engines(engine_names(question.engine), question, data, save_maps, limit, saa_protocol)
     if json_path is not None:
-        about = {
-            "engine": answering.card.engine_id,
-            "weights": answering.card.weights,
-            "device": answering.card.device,
-            "data": str(data),
-            "limit": limit,
-            "version": __version__,
-        }
         json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(
-            json.dumps(to_json(results, about | question.as_facts()), indent=1) + "\n", encoding="utf-8"
-        )
+        json_path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 @app.command("evaluate-synthesis")

@@ -9,6 +9,7 @@ from pathlib import Path
 from time import perf_counter
 
 import numpy as np
+from numpy.typing import NDArray
 
 from agvas_core.data.mvtec_folder import Sample, find_samples, load_sample
 from agvas_core.evaluation.metrics import MetricsMeter, SetMetrics
@@ -36,6 +37,7 @@ def evaluate_folder(
     save_maps: Path | None = None,
     limit: int | None = None,
     progress: Callable[[int, int, Sample], None] | None = None,
+    watch: Callable[[Sample, Prediction, NDArray[np.bool_]], None] | None = None,
 ) -> list[CategoryResult]:
     """Return one result a category, in the order of their names.
 
@@ -45,6 +47,7 @@ def evaluate_folder(
         save_maps: write each anomaly_map to save_maps/<category>/test/<defect>/<name>.npy, float32 (H, W).
         limit: at most so many images of each <category>/test/<defect>, spread evenly over its names.
         progress: called before each image with its number from 0, the number of all images, and the sample.
+        watch: called after each image with the sample, its prediction and its bool mask (H, W), for other metrics.
 
     Raises:
         FileNotFoundError, ValueError: from reading the folder.
@@ -64,6 +67,8 @@ def evaluate_folder(
             prediction = predict(image)
             seconds += perf_counter() - start
             meter.update(prediction, gt_mask)
+            if watch is not None:
+                watch(sample, prediction, gt_mask)
             if save_maps is not None:
                 _save_map(save_maps, sample, prediction)
             count, done = count + 1, done + 1

@@ -11,6 +11,7 @@ import numpy as np
 
 from agvas_core.evaluation.metrics import SetMetrics
 from agvas_core.evaluation.protocol import CategoryResult
+from agvas_core.evaluation.saa_protocol import SAAMetrics
 
 # field of SetMetrics, heading, factor, digits
 _COLUMNS: tuple[tuple[str, str, float, int], ...] = (
@@ -33,6 +34,44 @@ def markdown_table(results: Sequence[CategoryResult]) -> str:
     if len(results) > 1:
         seconds = float(np.mean([result.seconds_per_image for result in results]))
         lines.append(_row("**mean**", mean_metrics(results), seconds))
+    return "\n".join(lines)
+
+
+def comparison_table(measured: Mapping[str, Sequence[CategoryResult]]) -> str:
+    """Return the engines side by side: a row for each category and engine, then their means.
+
+    Args:
+        measured: engine -> its results, one per category.
+    """
+    head = ["category", "engine", "normal", "anomalous", *(heading for _, heading, _, _ in _COLUMNS), "s/image"]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
+    categories = list(dict.fromkeys(r.category for results in measured.values() for r in results))
+    for category in categories:
+        for engine, results in measured.items():
+            for r in results:
+                if r.category == category:
+                    lines.append(_row(f"{category} | {engine}", r.metrics, r.seconds_per_image))
+    if len(categories) > 1:
+        for engine, results in measured.items():
+            seconds = float(np.mean([r.seconds_per_image for r in results]))
+            lines.append(_row(f"**mean** | {engine}", mean_metrics(results), seconds))
+    return "\n".join(lines)
+
+
+def saa_table(measured: Mapping[str, Mapping[str, SAAMetrics]]) -> str:
+    """Return max-F1-pixel and max-F1-region in per cent, a row for each category and engine.
+
+    Args:
+        measured: engine -> category -> numbers.
+    """
+    lines = ["| category | engine | images | max-F1-pixel | max-F1-region |", "|---|---|---:|---:|---:|"]
+    categories = list(dict.fromkeys(category for by_category in measured.values() for category in by_category))
+    for category in categories:
+        for engine, by_category in measured.items():
+            if category in by_category:
+                m = by_category[category]
+                shares = ["-" if math.isnan(v) else f"{100 * v:.1f}" for v in (m.f1_pixel, m.f1_region)]
+                lines.append(f"| {category} | {engine} | {m.images} | {' | '.join(shares)} |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,109 @@
+"""Engines measured on the same labelled images, side by side."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from agvas_core import __version__
+from agvas_core.cli.question import Question, load
+
+if TYPE_CHECKING:
+    from agvas_core.evaluation.protocol import CategoryResult
+    from agvas_core.evaluation.saa_protocol import SAAMetrics
+
+
+def engine_names(text: str) -> list[str]:
+    """Return the names in "a,b,c", each once; ValueError when there is none."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    if not names:
+        raise ValueError("--engine needs a name; `agvas engines` lists them.")
+    return names
+
+
+def measure_engine(
+    name: str, question: Question, data: Path, save_maps: Path | None, limit: int | None, saa: bool
+) -> tuple[dict[str, Any], list[CategoryResult], dict[str, SAAMetrics]]:
+    """Return facts about an engine and its settings, its results by category, and those of SAA's protocol if asked."""
+    from tqdm import tqdm
+
+    from agvas_core.engines.ask import predictor
+    from agvas_core.evaluation.protocol import evaluate_folder
+    from agvas_core.evaluation.saa_protocol import SAAMeter
+
+    answering = load(name)
+    meters: dict[str, SAAMeter] = {}
+    with tqdm(unit="image") as bar:
+
+        def progress(done: int, total: int, sample: Any) -> None:
+            bar.total = total
+            bar.set_description(f"{name} {sample.category}", refresh=False)
+            bar.update(done - bar.n)
+
+        def watch(sample: Any, prediction: Any, gt_mask: Any) -> None:
+            if saa:
+                meters.setdefault(sample.category, SAAMeter()).update(prediction.anomaly_map, gt_mask)
+
+        predict = predictor(answering, question.request())
+        results = evaluate_folder(predict, data, save_maps, limit, progress, watch)
+        bar.update(bar.total - bar.n)
+    about = {
+        "engine": answering.card.engine_id,
+        "weights": answering.card.weights,
+        "device": answering.card.device,
+        "data": str(data),
+        "limit": limit,
+        "version": __version__,
+    }
+    return about | question.as_facts(), results, {category: meter.compute() for category, meter in meters.items()}
+
+
+def compare_engines(
+    names: list[str], question: Question, data: Path, save_maps: Path | None, limit: int | None, saa: bool
+) -> dict[str, Any]:
+    """Measure engines in turn, print their tables, and return everything as plain values.
+
+    One that cannot be loaded or gives no mask is told and left out, so that the others' hours are not lost.
+
+    Raises:
+        ValueError, OSError: when the only engine fails.
+    """
+    from agvas_core.evaluation.report import comparison_table, markdown_table, saa_table, to_json
+
+    measured: dict[str, list[CategoryResult]] = {}
+    regions: dict[str, dict[str, SAAMetrics]] = {}
+    values = []
+    for name in names:
+        folder = save_maps
+        if save_maps is not None and len(names) > 1:
+            folder = save_maps / re.sub(r"[^\w.+-]", "_", name)
+        try:
+            about, measured[name], regions[name] = measure_engine(name, question, data, folder, limit, saa)
+        except (ValueError, OSError) as error:
+            if len(names) == 1:
+                raise
+            typer.echo(f"{name}: {error}", err=True)
+            continue
+        value = to_json(measured[name], about)
+        if saa:
+            value["saa_protocol"] = {category: _plain(metrics) for category, metrics in regions[name].items()}
+        values.append(value)
+    if len(names) == 1:
+        typer.echo(markdown_table(measured[names[0]]))
+    elif measured:
+        typer.echo(comparison_table(measured))
+    if saa and measured:
+        typer.echo("\n" + saa_table(regions))
+    if not measured:
+        raise ValueError("None of the engines could be measured.")
+    return values[0] if len(names) == 1 else {"engines": values}
+
+
+def _plain(metrics: SAAMetrics) -> dict[str, Any]:
+    """Return the numbers as plain values; NaN becomes None."""
+    return {key: None if math.isnan(value) else value for key, value in asdict(metrics).items()}
