@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import random
+import shutil
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import DistributedType
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -41,7 +43,7 @@ from agvas_core.synthesis.facts import SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
 from agvas_core.synthesis.textures import TextureBank
 from agvas_core.synthesis.words import make_exchange, talk
-from agvas_core.training.joint import JointMaker, JointTask
+from agvas_core.training.joint import JointBatch, JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
 from agvas_core.training.run import BatchMaker
 from agvas_core.training.sources import SEED_STRIDE
@@ -141,6 +143,13 @@ class AdaptTask(JointTask):
         kinds = {name for m in model.modules() if isinstance(m, PreTrainedModel) for name in m._no_split_modules or ()}
         self._no_split_modules = sorted(kinds & {type(m).__name__ for m in model.modules()})
 
+    def forward(self, batch: JointBatch) -> dict[str, Tensor]:
+        """Return the named losses of a batch."""
+        losses = super().forward(batch)
+        # a batch without defects leaves the region reader alone; processes that share gradients wait for all of them
+        idle = [p.sum() for n, p in self.model.named_parameters() if (part_of(n) or "").startswith("region_")]
+        return losses | {"kind": losses["kind"] + 0.0 * sum(idle)}
+
     def pixel_values(self, images: Tensor) -> Tensor:
         """Return the pixel eye's input: as the images are, or at the encoder's own canvas."""
         values, pixel = super().pixel_values(images), self.model.config.pixel
@@ -160,10 +169,21 @@ class AdaptTrainer(Trainer):
 
     def adapter_state(self) -> dict[str, Tensor]:
         """Return the trained weights, whole and on the CPU. Every process calls it."""
-        return {n: _whole(p.detach()).to("cpu", copy=True).contiguous() for n, p in self.trained().items()}
+        return {n: _whole(p).to("cpu", copy=True).contiguous() for n, p in self.trained().items()}
+
+    def save(self) -> None:
+        """Write the state; DeepSpeed's moments go to a folder of its own, which the state's step names."""
+        if self._deepspeed:
+            self.accelerator.save_state(str(self._moments(self.step)), exclude_frozen_parameters=True)
+        super().save()
+        if self._deepspeed and self.accelerator.is_main_process:
+            for old in set(self.run_dir.glob("deepspeed-*")) - {self._moments(self.step)}:
+                shutil.rmtree(old)
 
     def learned(self) -> dict[str, Any]:
         """Return weights and moments."""
+        if self._deepspeed:
+            return {"task": self.adapter_state(), "optimizer": {}}
         whole = StateDictOptions(full_state_dict=True, cpu_offload=True)
         moments = get_optimizer_state_dict(self.task, self._torch_optimizer(), options=whole)
         return {"task": self.adapter_state(), "optimizer": moments}
@@ -171,6 +191,9 @@ class AdaptTrainer(Trainer):
     @torch.no_grad()
     def take(self, state: dict[str, Any]) -> None:
         """Go on from what `learned` returned."""
+        if self._deepspeed:
+            self.accelerator.load_state(str(self._moments(state["step"])), load_module_strict=False)
+            return
         trained = self.trained()
         refuse_misfits({n: tuple(p.shape) for n, p in trained.items()}, state["task"])
         for name, parameter in trained.items():
@@ -182,11 +205,25 @@ class AdaptTrainer(Trainer):
         with torch.enable_grad():
             set_optimizer_state_dict(self.task, self._torch_optimizer(), state["optimizer"], options=whole)
 
+    @property
+    def _deepspeed(self) -> bool:
+        return self.accelerator.distributed_type == DistributedType.DEEPSPEED
+
+    def _moments(self, step: int) -> Path:
+        return self.run_dir / f"deepspeed-{step}"
+
     def _torch_optimizer(self) -> torch.optim.Optimizer:
         return getattr(self.optimizer, "optimizer", self.optimizer)
 
 
-def _whole(value: Tensor) -> Tensor:
+def _whole(parameter: Tensor) -> Tensor:
+    """Return all of a parameter of which each process may hold a part (FSDP, ZeRO-3)."""
+    if hasattr(parameter, "ds_id"):
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([parameter]):
+            return parameter.detach().clone()
+    value = parameter.detach()
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 

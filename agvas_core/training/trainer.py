@@ -88,6 +88,7 @@ def rate_at(step: int, options: TrainOptions) -> float:
 def make_accelerator(options: TrainOptions) -> Accelerator:
     """Return accelerate's front: one process, or what `accelerate launch` set up (DDP, FSDP, DeepSpeed)."""
     deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"  # it finds its device by itself
+    os.environ["ACCELERATE_GRADIENT_ACCUMULATION_STEPS"] = str(options.accumulate)  # else the launcher's value wins
     accelerator = Accelerator(
         mixed_precision=options.mixed_precision,
         cpu=not torch.cuda.is_available() and not deepspeed,

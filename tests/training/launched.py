@@ -1,6 +1,6 @@
 """One process of a run on several: torchrun starts it for test_processes.py, with accelerate's settings in its environment.
 
-accelerate leaves FSDP to GPUs; here its processes on CPUs are given out as such, so that the same code is run by gloo.
+accelerate leaves FSDP and DeepSpeed to GPUs; here its processes on CPUs are given out as such, so that the same code is run by gloo.
 """
 
 import os
@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import torch
+from accelerate import DistributedType, PartialState
 
 from agvas_core.adapter import LoraOptions
 from agvas_core.training.adapt import AdaptOptions, train_adapter
@@ -16,12 +17,11 @@ from agvas_core.training.trainer import TrainOptions
 
 def main(base: str, data: str, out: str, steps: int, accumulate: int) -> None:
     """Train an adapter for a few steps."""
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
-        from accelerate import PartialState
-        from accelerate.utils import DistributedType
-
-        PartialState(cpu=True)
-        PartialState._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+    wanted = {"ACCELERATE_USE_FSDP": "MULTI_GPU", "ACCELERATE_USE_DEEPSPEED": "DEEPSPEED"}
+    for variable, kind in wanted.items():
+        if os.environ.get(variable) == "true":
+            PartialState(cpu=True)
+            PartialState._shared_state["distributed_type"] = DistributedType(kind)
     torch.set_num_threads(1)
     options = AdaptOptions(
         preset="", base=base, run_dir=Path(out), data=Path(data), size_px=64, batch=2, lora=LoraOptions(rank=2, alpha=4),
