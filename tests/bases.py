@@ -87,6 +87,7 @@ def save_base(folder: Path, family: str = "onevision", *, spare_rows: int = 8, s
     tokenizer = qwen_tokenizer() if family == "onevision" else vicuna_tokenizer()
     rows = len(tokenizer) + spare_rows
     model = onevision_model(rows) if family == "onevision" else llava_model(rows)
+    model.config.image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
