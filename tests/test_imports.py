@@ -30,13 +30,14 @@ ARROWS: dict[str, set[str]] = {
     "modeling": _VALUES | {"anchors"},
     "memory": _VALUES | {"modeling"},
     "backbones": _MODEL | {"memory"},
+    "adapter": {"config", "anchors", "modeling", "checkpoint", "backbones"},
     "checkpoint": _VALUES | {"anchors", "prompts", "tokenizer", "modeling"},
     "checkpoint_expert": {"checkpoint", "modeling"},
     "predictor": _MODEL,
     "saa": _PICTURES | {"predictor"},  # rules and candidates; the bundled model is one proposer
-    "engines": _MODEL | {"predictor", "saa", "drawing", "backbones", "memory"},
+    "engines": _MODEL | {"predictor", "saa", "drawing", "backbones", "memory", "adapter"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
-    "training": _MODEL | {"synthesis", "data", "evaluation", "backbones", "memory"},
+    "training": _MODEL | {"synthesis", "data", "evaluation", "backbones", "memory", "adapter"},
     "cli": _PICTURES
     | {
         "front door",
@@ -46,6 +47,7 @@ ARROWS: dict[str, set[str]] = {
         "evaluation",
         "training",
         "checkpoint",
+        "adapter",
         "memory",
         "writers",
         "demo",
