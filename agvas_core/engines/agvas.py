@@ -88,7 +88,7 @@ class AGVASEngine:
             device=device,
             weights=weights,
             trained=bool(training),
-            markdown=_card_text(folder / CARD_FILE),
+            markdown=card_text(folder / CARD_FILE),
             weights_hash=checkpoint_hash(folder),
         )
 
@@ -346,7 +346,7 @@ class _Reply:
         return make_prediction(image_id=glance.image_id, **maps, **self._options())  # type: ignore[arg-type]
 
 
-def _card_text(path: Path) -> str:
+def card_text(path: Path) -> str:
     """Return a model card without its front matter, which is for the hub; "" when there is none."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     if text.startswith("---\n"):
