@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections import Counter
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import ANCHOR_TOKENS
-from agvas_core.checkpoint import CARD_FILE, CONFIG_FILE, INDEX_FILE, file_sha256, load_checkpoint, refuse_misfits
+from agvas_core.checkpoint import CARD_FILE, CONFIG_FILE, file_sha256, load_checkpoint, refuse_misfits
 from agvas_core.config import AGVASConfig
 from agvas_core.modeling.agvas import AGVAS, TokenIds, build_agvas
 from agvas_core.modeling.anchor_rows import fix_anchor_rows, free_anchor_rows
@@ -281,11 +280,6 @@ def load_base_of(config: AGVASConfig, **options: Any) -> Base:
     from agvas_core.backbones import load_backbones
 
     return load_backbones(config, **options)
-
-
-def checkpoint_revision(folder: Path) -> str:
-    """Return the hash of a whole checkpoint's index, which holds the hashes of all its weights."""
-    return hashlib.sha256((folder / INDEX_FILE).read_bytes()).hexdigest()
 
 
 def model_card(record: AdapterRecord, parts: dict[str, int]) -> str:

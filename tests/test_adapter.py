@@ -24,7 +24,7 @@ from agvas_core.adapter import (
     verify_adapter,
 )
 from agvas_core.anchors import find_anchors
-from agvas_core.checkpoint import file_sha256, load_checkpoint, save_checkpoint
+from agvas_core.checkpoint import checkpoint_hash, file_sha256, load_checkpoint, save_checkpoint
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.prompts import DIRECT_ANSWER, ChatTurn
 from agvas_core.tokenizer import encode_chat
@@ -246,7 +246,7 @@ def test_the_base_may_be_an_agvas_checkpoint(checkpoint, tmp_path, tokenizer):
     model, _ = adapter.load_base_of(config)
     add_adapter(model, LORA)
     assert {"region_reader", "region_proj"} <= {part_of(n) for n in adapter_parameters(model)}
-    record = record_of(model, LORA, revision=adapter.checkpoint_revision(checkpoint), training={})
+    record = record_of(model, LORA, revision=checkpoint_hash(checkpoint), training={})
     save_adapter(tmp_path, config=model.config, record=record, state=adapter_state(model))
     loaded, _, _ = load_adapter(tmp_path)
     for a, b in zip(answer_of(model, tokenizer), answer_of(loaded, tokenizer), strict=True):

@@ -27,14 +27,13 @@ from agvas_core.adapter import (
     LoraOptions,
     add_adapter,
     base_folder,
-    checkpoint_revision,
     file_name,
     load_base_of,
     part_of,
     record_of,
     save_adapter,
 )
-from agvas_core.checkpoint import CONFIG_FILE, refuse_misfits
+from agvas_core.checkpoint import CONFIG_FILE, checkpoint_hash, refuse_misfits
 from agvas_core.config import AGVASConfig, get_preset
 from agvas_core.data.labelled import LabelledBatch, LabelledImages
 from agvas_core.modeling.agvas import AGVAS, TokenIds
@@ -262,7 +261,7 @@ def adapt_model(options: AdaptOptions) -> tuple[AGVAS, PreTrainedTokenizerBase, 
     save_memory = getattr(language, "activation_checkpointing_enable", None) or language.gradient_checkpointing_enable
     save_memory({"use_reentrant": False})
     folder = base_folder(config.base)
-    revision = checkpoint_revision(folder) if folder else getattr(model.lmm.config, "_commit_hash", None) or ""
+    revision = checkpoint_hash(folder) if folder else getattr(model.lmm.config, "_commit_hash", None) or ""
     return model, tokenizer, record_of(model, options.lora, revision=revision, training={})
 
 
