@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from agvas_core.adapter import is_adapter
+from agvas_core.engines.adapted import load_adapter_engine
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.base import Engine
 from agvas_core.engines.base_model import BASES, is_base_name, load_base_engine, parse_base_name
@@ -80,7 +82,7 @@ def is_engine(name: str) -> bool:
 
 
 def load_engine(name: str = "agvas-nano") -> Engine:
-    """Load an engine by its name, or an AG-VAS checkpoint by its folder; ValueError that lists the names otherwise.
+    """Load an engine by its name, or an AG-VAS checkpoint or adapter by its folder; ValueError that lists the names otherwise.
 
     A base's name may be followed by a pixel encoder, nf4 or int8, and offload: "onevision-7b+dinov3-l+nf4"; SAA's by
     detectors and a variant: "saa+:grounding-dino-tiny:code"; any name by ":rules".
@@ -93,6 +95,8 @@ def load_engine(name: str = "agvas-nano") -> Engine:
         return load_base_engine(name, device=_device())
     if is_saa(name):
         return _load_saa(name)
+    if is_adapter(Path(name)):
+        return load_adapter_engine(Path(name), device=_device())
     if Path(name).is_dir():
         return AGVASEngine(Path(name), engine_id=name, name=f"AG-VAS {Path(name).name}", device=_device())
     raise ValueError(
