@@ -1,4 +1,4 @@
-"""`agvas train`: train a preset on synthesis, resumable at any moment."""
+"""`agvas train`: train a preset on synthesis, or an adapter on one's own images; resumable at any moment."""
 
 from __future__ import annotations
 
@@ -7,20 +7,40 @@ from typing import Annotated
 
 import typer
 
+STAGES = ("dense", "words", "joint", "export", "adapt")
+
 
 def train(
-    preset: Annotated[str, typer.Option(help="Name of the model's sizes: nano.")] = "nano",
-    stage: Annotated[str, typer.Option(help="dense, words, joint, or export (write the checkpoint).")] = "dense",
-    run_dir: Annotated[Path, typer.Option(help="Where states and logs go; an unfinished run there is resumed.")] = Path(
-        "runs/nano"
-    ),
+    preset: Annotated[str, typer.Option(help="Model: nano, or a base: onevision-0.5b, onevision-7b, llava-13b.")] = "",
+    stage: Annotated[
+        str,
+        typer.Option(
+            help="dense, words, joint, export (write the checkpoint); adapt: an adapter on a base (its default)."
+        ),
+    ] = "",
+    data: Annotated[Path | None, typer.Option(help="Adapt: labelled images of your own, in MVTec layout.")] = None,
+    base: Annotated[
+        str, typer.Option(help="Adapt: what to build on instead of the preset's: agvas-nano, a folder, a hub name.")
+    ] = "",
+    pixel: Annotated[str | None, typer.Option(help="Adapt: another pixel encoder than the preset's.")] = None,
+    data_share: Annotated[float, typer.Option(help="Adapt: share of the batches from --data.", min=0, max=1)] = 0.5,
+    accumulate: Annotated[int, typer.Option(help="Batches of a step on each GPU, gradients averaged.", min=1)] = 1,
+    rank: Annotated[int, typer.Option(help="Adapt: rank of the LoRA.", min=1)] = 16,
+    quantization: Annotated[str | None, typer.Option(help="Adapt: nf4 or int8 for the base's language model.")] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="States and logs; an unfinished run there is resumed (default runs/PRESET).")
+    ] = None,
     steps: Annotated[int, typer.Option(help="Length of the stage in optimiser steps.")] = 4000,
-    batch: Annotated[int, typer.Option(help="Images of a step (at 256 px).")] = 16,
-    sizes: Annotated[str, typer.Option(help="Sizes of the training images in px, with commas.")] = "192,256,320",
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 6e-4,
+    batch: Annotated[int | None, typer.Option(help="Images of a batch (16, at 256 px; adapt: 1).", min=1)] = None,
+    sizes: Annotated[
+        str | None, typer.Option(help="Sizes of the images in px, with commas (192,256,320; adapt: one, 512).")
+    ] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate (6e-4; adapt: 3e-4, the paper's).")] = None,
     bce: Annotated[float, typer.Option(help="Weight of the BCE (0.5 in the paper).")] = 0.5,
     dice: Annotated[float, typer.Option(help="Weight of the Dice loss (2.0 in the paper).")] = 2.0,
-    hard_bce: Annotated[float, typer.Option(help="Weight of the BCE over the hardest pixels.")] = 0.25,
+    hard_bce: Annotated[
+        float | None, typer.Option(help="Weight of the BCE over the hardest pixels (0.25; adapt: 0, as the paper).")
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
     textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
@@ -33,7 +53,10 @@ def train(
     eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
     eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 192,
     freeze_pixel: Annotated[bool, typer.Option(help="Joint stage: keep the pixel encoder as it is.")] = False,
-    out: Annotated[Path, typer.Option(help="Export: the checkpoint's folder.")] = Path("checkpoints/agvas-nano"),
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Export: the checkpoint's folder (checkpoints/agvas-nano); adapt: RUN_DIR/adapter."),
+    ] = None,
     start_from: Annotated[
         Path | None, typer.Option(help="Checkpoint folder to begin from; an unfinished run in --run-dir goes first.")
     ] = None,
@@ -43,19 +66,67 @@ def train(
     """Train a stage of a preset."""
     import torch
 
+    from agvas_core.config import get_preset
     from agvas_core.training.losses import SegLossWeights
-    from agvas_core.training.run import RunOptions, export, train_dense, train_joint, train_words
-    from agvas_core.training.sources import SourceOptions
     from agvas_core.training.trainer import TrainOptions
 
+    on_base = bool(base or data) or (bool(preset) and bool(get_preset(preset).base))
+    stage = stage or ("adapt" if on_base else "dense")
+    if stage not in STAGES:
+        raise typer.BadParameter(f"--stage is {', '.join(STAGES[:-1])} or {STAGES[-1]}; got {stage!r}.")
+    adapts = stage == "adapt"
     torch.set_num_threads(threads)
-    options = RunOptions(
+    if not preset and not (adapts and base):
+        preset = "nano"
+    run_dir = run_dir or Path("runs") / (preset or Path(base).name)
+    options = TrainOptions(
+        steps=steps,
+        lr=lr or (3e-4 if adapts else 6e-4),
+        decay_share=1.0 if adapts else TrainOptions.decay_share,
+        weight_decay=0.0 if adapts else TrainOptions.weight_decay,
+        minutes=minutes,
+        accumulate=accumulate,
+        mixed_precision=precision,
+        eval_steps=eval_steps,
+        workers=workers,
+    )
+    hardest = hard_bce if hard_bce is not None else (0.0 if adapts else SegLossWeights.hard_bce)
+    losses = SegLossWeights(bce=bce, dice=dice, hard_bce=hardest)
+    if adapts:
+        from agvas_core.adapter import LoraOptions
+        from agvas_core.training.adapt import AdaptOptions, train_adapter
+
+        adapting = AdaptOptions(
+            preset=preset,
+            base=base,
+            pixel=pixel,
+            run_dir=run_dir,
+            train=options,
+            data=data,
+            data_share=data_share,
+            size_px=int(sizes or 512),
+            batch=batch or 1,
+            textures=textures,
+            lora=LoraOptions(rank=rank, alpha=2 * rank),
+            losses=losses,
+            quantization=quantization,
+            seed=seed,
+        )
+        folder = out or run_dir / "adapter"
+        trainer = train_adapter(adapting, folder)
+        if trainer.accelerator.is_main_process:
+            typer.echo(f"Adapter after {trainer.step} of {steps} steps: {folder}")
+        return
+    from agvas_core.training.run import RunOptions, export, train_dense, train_joint, train_words
+    from agvas_core.training.sources import SourceOptions
+
+    asked = RunOptions(
         preset=preset,
         run_dir=run_dir,
-        batch=batch,
+        batch=batch or 16,
         seed=seed,
         source=SourceOptions(
-            sizes_px=tuple(int(s) for s in sizes.split(",")),
+            sizes_px=tuple(int(s) for s in (sizes or "192,256,320").split(",")),
             textures=textures,
             real=real,
             real_share=real_share,
@@ -63,18 +134,15 @@ def train(
             crowded=crowded,
         ),
         start_from=start_from,
-        losses=SegLossWeights(bce=bce, dice=dice, hard_bce=hard_bce),
-        train=TrainOptions(
-            steps=steps, lr=lr, minutes=minutes, mixed_precision=precision, eval_steps=eval_steps, workers=workers
-        ),
+        losses=losses,
+        train=options,
     )
     if stage == "dense":
-        train_dense(options, eval_images)
+        train_dense(asked, eval_images)
     elif stage == "words":
-        train_words(options)
+        train_words(asked)
     elif stage == "joint":
-        train_joint(options, freeze_pixel=freeze_pixel, eval_images=eval_images)
-    elif stage == "export":
-        export(options, out, card=card.read_text(encoding="utf-8") if card else "")
+        train_joint(asked, freeze_pixel=freeze_pixel, eval_images=eval_images)
     else:
-        raise typer.BadParameter(f"--stage is dense, words, joint or export; got {stage!r}.")
+        folder = out or Path("checkpoints/agvas-nano")
+        export(asked, folder, card=card.read_text(encoding="utf-8") if card else "")

@@ -63,6 +63,7 @@ class AdaptOptions:
     Attributes:
         preset: name in config.PRESETS; "" when the base is an AG-VAS checkpoint.
         base: hub name, folder, or AG-VAS checkpoint to build on; "" takes the preset's.
+        pixel: name of another pixel encoder than the preset's, or None.
         run_dir: where the state, the log and the adapter go.
         data: labelled images in MVTec layout, or None for synthesis alone.
         data_share: share of the batches that come from `data`.
@@ -80,6 +81,7 @@ class AdaptOptions:
     base: str
     run_dir: Path
     train: TrainOptions
+    pixel: str | None = None
     data: Path | None = None
     data_share: float = 0.5
     size_px: int = 512
@@ -237,7 +239,7 @@ def adapt_config(options: AdaptOptions) -> AGVASConfig:
     folder = base_folder(options.base)
     if folder is not None:
         return replace(AGVASConfig.load(folder / CONFIG_FILE), base=options.base)
-    config = get_preset(options.preset)
+    config = get_preset(options.preset, options.pixel)
     base = options.base or config.base
     if not base:
         raise ValueError(

@@ -87,7 +87,7 @@ def test_the_joint_stage_begins_with_the_dense_stages_averages(trained, tokenize
 
 
 def test_an_unknown_stage_is_named(tmp_path):
-    with pytest.raises(typer.BadParameter, match="dense, joint or export; got 'dance'"):
+    with pytest.raises(typer.BadParameter, match="export or adapt; got 'dance'"):
         train(stage="dance", run_dir=tmp_path, threads=1)
 
 
