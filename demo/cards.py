@@ -72,12 +72,17 @@ def examples(items: Sequence[tuple[str, str, str]], lang: str) -> str:
 
 
 def images(session: Session) -> str:
-    """This conversation's images to go back to; nothing while there is only one."""
+    """This conversation's images to go back to, nothing while there is only one; and which are no longer there."""
     lang = session.lang
-    if len(session.images) < 2:
-        return ""
+    gone = f'<p class="agv-note">{escape(say("images_gone", lang, names=", ".join(session.gone)))}</p>'
+    gone = gone if session.gone else ""
+    if len(session.seen) < 2:
+        return gone
     buttons = []
-    for n, (image_id, image) in enumerate(session.images.items(), 1):
+    for n, image_id in enumerate(session.seen, 1):
+        image = session.images.get(image_id)
+        if image is None:
+            continue
         current = image_id == session.current_image_id
         label = say("image_n", lang, n=n)
         buttons.append(
@@ -86,7 +91,7 @@ def images(session: Session) -> str:
             f'<img src="{escape(session.thumb_urls.get(image_id, ""))}" alt="{escape(image.name)}"><span>{label}'
             f"{' · ' + say('current', lang) if current else ''}</span></button>"
         )
-    return f'<section class="agv-shots" aria-label="{say("images", lang)}">{"".join(buttons)}</section>'
+    return f'<section class="agv-shots" aria-label="{say("images", lang)}">{"".join(buttons)}</section>{gone}'
 
 
 # --- one exchange ---
@@ -111,6 +116,18 @@ def question(session: Session, exchange: Exchange) -> str:
     return f'<div class="agv-question">{photos}<p class="agv-said">{escape(words)}</p>{edit}</div>'
 
 
+def who(reply: Reply, lang: str) -> str:
+    """Who answered; a click opens the card."""
+    name = escape(reply.card.name)
+    if not reply.engine_id:
+        return f"<strong>{name}</strong>"
+    tip = escape(say("whose_card", lang, name=reply.card.name))
+    return (
+        f'<button type="button" class="agv-whose" data-agv="card" data-value="{escape(reply.engine_id)}" '
+        f'title="{tip}" aria-haspopup="dialog"><strong>{name}</strong></button>'
+    )
+
+
 def reply_head(reply: Reply, lang: str) -> str:
     """Who answered, mode and seconds; then the verdict."""
     mode = mode_name(reply.mode or reply.request.mode, lang) if reply.compared is None else say("compare", lang)
@@ -126,10 +143,10 @@ def reply_head(reply: Reply, lang: str) -> str:
     elif reply.total_s is not None:
         times.append(say("total_s", lang, s=_s(reply.total_s)))
     tip = ", ".join(f"{name} {value:.2f} s" for name, value in reply.seconds.items())
-    who = f"<strong>{escape(reply.card.name)}</strong><span>{mode}</span>"
+    answered = f"{who(reply, lang)}<span>{mode}</span>"
     when = f'<span class="agv-time" title="{escape(tip)}">{", ".join(times)}</span>' if times else ""
     badge = verdict(reply, lang) if reply.compared is None else ""
-    return f'<div class="agv-head">{who}{when}</div>{badge}'
+    return f'<div class="agv-head">{answered}{when}</div>{badge}'
 
 
 def verdict(reply: Reply, lang: str) -> str:
@@ -234,6 +251,27 @@ def comparison(panels: Sequence[tuple[str, str]], lines: Sequence[str], lang: st
     facts = f'<div class="agv-measured"><b>{label}</b><ul>{said}</ul></div>' if lines else ""
     pair = "".join(f'<div class="agv-part"><h2>{escape(title)}</h2>{content}</div>' for title, content in panels)
     return f'{facts}<div class="agv-pair">{pair}</div>'
+
+
+def beside(panels: Sequence[str]) -> str:
+    """Several engines' replies to one question, side by side."""
+    parts = "".join(f'<div class="agv-part">{panel}</div>' for panel in panels)
+    return f'<div class="agv-pair agv-beside">{parts}</div>'
+
+
+def words(text: str) -> str:
+    """A reply's words as paragraphs, where gradio does not set them."""
+    return "".join(f'<p class="agv-words">{escape(part)}</p>' for part in text.strip().split("\n") if part.strip())
+
+
+def ask_other(engine_ids: Sequence[str], lang: str) -> str:
+    """The menu by which other engines answer the last question too."""
+    buttons = "".join(
+        f'<button type="button" data-agv="other" data-value="{escape(engine_id)}">{escape(engine_id)}</button>'
+        for engine_id in engine_ids
+    )
+    summary = f'<summary title="{say("ask_other_tip", lang)}">{say("ask_other", lang)}</summary>'
+    return f'<details class="agv-other">{summary}<div>{buttons}</div></details>' if buttons else ""
 
 
 def notes(reply: Reply, lang: str) -> str:

@@ -10,7 +10,7 @@ from demo.session import Reply, Session
 
 def name_of(session: Session, reply: Reply, lang: str) -> str:
     """Return "Image 2", by its place in the conversation."""
-    ids = list(session.images)
+    ids = list(session.seen)
     image_id = reply.request.image_id
     return say("image_n", lang, n=ids.index(image_id) + 1) if image_id in ids else say("photo", lang)
 

@@ -2,19 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
 
 from demo import cards, compare, panel
 from demo.i18n import say
-from demo.session import Reply, Session
+from demo.session import Exchange, Reply, Session, can_ask_other
 
 Part = tuple[str, str]  # ("html" | "text", content)
 
 
+def exchange_parts(session: Session, exchange: Exchange, engine_ids: Sequence[str] = ()) -> list[Part]:
+    """The answers to a question: one, or several engines' side by side; and by whom else it can be answered."""
+    parts = reply_parts(session, exchange.reply)
+    if exchange.others:
+        panels = [_panel(session, reply) for reply in (exchange.reply, *exchange.others)]
+        parts = [("html", cards.beside(panels))]
+    last = bool(session.exchanges) and session.exchanges[-1] is exchange
+    if last and can_ask_other(exchange):
+        answered = {reply.engine_id for reply in exchange.replies if not reply.unanswered}
+        menu = cards.ask_other([e for e in engine_ids if e not in answered], session.lang)
+        parts = [*parts, ("html", menu)] if menu else parts
+    return parts
+
+
+def _panel(session: Session, reply: Reply) -> str:
+    """One engine's reply as a piece of HTML, for several beside each other."""
+    return "".join(c if kind == "html" else cards.words(c) for kind, c in reply_parts(session, reply))
+
+
 def reply_parts(session: Session, reply: Reply) -> list[Part]:
-    """The engine's side: who, verdict, picture, words, downloads; the words first where they came first."""
+    """One engine's side: who, verdict, picture, words, downloads; the words first where they came first."""
     lang = session.lang
     picture = _comparison(session, reply) if reply.compared else _picture(session, reply)
     words: list[Part] = [("text", reply.text)] if reply.text else []
@@ -58,12 +78,16 @@ def _comparison(session: Session, reply: Reply) -> str:
     return cards.comparison(panels, compare.sentences(session, reply, lang), lang)
 
 
-def messages(session: Session) -> list[dict[str, Any]]:
-    """The whole conversation as gradio's Chatbot takes it: one message per side of an exchange."""
+def messages(session: Session, engine_ids: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The whole conversation as gradio's Chatbot takes it: one message per side of an exchange.
+
+    engine_ids: all engines of the page, which may be asked the last question too.
+    """
     shown: list[dict[str, Any]] = []
     for exchange in session.exchanges:
         shown.append({"role": "user", "content": [_content(("html", cards.question(session, exchange)))]})
-        shown.append({"role": "assistant", "content": [_content(p) for p in reply_parts(session, exchange.reply)]})
+        parts = exchange_parts(session, exchange, engine_ids)
+        shown.append({"role": "assistant", "content": [_content(part) for part in parts]})
     return shown
 
 

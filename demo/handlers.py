@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
-import secrets
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from agvas_core.drawing import SHOWN_PX, shrink
+from agvas_core.engines.base import Engine
 from agvas_core.processing import open_image
 from agvas_core.structures import (
+    Conversation,
     Done,
     EngineCard,
     InspectionImage,
@@ -27,7 +29,7 @@ from demo.desk import EngineDesk
 from demo.i18n import say
 from demo.naming import compared_images, image_in_words
 from demo.pictures import delete_files, file_url, show_prediction, write_downloads
-from demo.session import Exchange, Reply, Session
+from demo.session import Exchange, Reply, Session, can_ask_other, new_reply
 
 log = logging.getLogger(__name__)
 
@@ -90,10 +92,7 @@ def ask(
     question = question.strip()
     if not question and not paths:
         return
-    if not session.busy.acquire(blocking=False):
-        raise RuntimeError(say("busy", session.lang))
-    try:
-        session.stop.clear()
+    with _answering(session):
         errors, shown = [], []
         for path in paths:
             try:
@@ -101,32 +100,94 @@ def ask(
             except (ValueError, OSError) as error:
                 errors.append(_sentence(error))
         yield from _answer(session, desk, question, tuple(dict.fromkeys(shown)), settings, errors)
-    finally:
-        session.stop.set()
-        session.busy.release()
 
 
 def ask_again(
     session: Session, desk: EngineDesk, index: int, settings: Settings, question: str | None = None
 ) -> Iterator[Reply | None]:
-    """Retry the exchange at `index`, or ask it with other words; what came after it is forgotten."""
-    if not session.busy.acquire(blocking=False):
-        raise RuntimeError(say("busy", session.lang))
-    try:
-        session.stop.clear()
+    """Retry the exchange at `index` as it was asked, or ask it with other words; what came after it is forgotten.
+
+    A retry keeps the reply's own mode and normal sentence, and its engine where that could be loaded: those of the
+    side panel may have been another question's.
+    """
+    with _answering(session):
         dropped = session.truncate(index)
         if not dropped:
             return
         old = dropped[0]
         image_id = old.reply.request.image_id
-        if image_id in session.images:
+        if image_id in session.seen:
             session.current_image_id = image_id
         delete_files(session, dropped)
+        if question is None:
+            asked = old.reply.request
+            settings = replace(settings, mode=asked.mode, normal_description=asked.normal_description)
+            if not old.reply.unanswered:
+                settings = replace(settings, engine_id=old.reply.engine_id)
         words = old.question if question is None else question.strip()
         yield from _answer(session, desk, words, old.shown_image_ids, settings, [])
+
+
+def ask_other(session: Session, desk: EngineDesk, engine_id: str) -> Iterator[Reply | None]:
+    """Answer the last question by another engine too, beside the first answer, which stays as it is."""
+    if engine_id not in desk.engine_ids:
+        return
+    with _answering(session):
+        exchange = session.exchanges[-1] if session.exchanges else None
+        if exchange is None or not can_ask_other(exchange):
+            return
+        request = exchange.reply.request
+        again = [old for old in exchange.others if old.engine_id == engine_id]
+        delete_files(session, [Exchange("", (), old) for old in again])
+        exchange.others = [old for old in exchange.others if old.engine_id != engine_id]
+        reply = new_reply(EngineCard(engine_id, engine_id, "", "", "", True, (), "", 0.0), request, engine_id)
+        reply.stage = say("loading_engine", session.lang), 0.0
+        exchange.others.append(reply)
+        yield reply
+        try:
+            engine = desk.get(engine_id)
+        except Exception as error:
+            log.exception("engine could not be loaded")
+            _fail(reply, say("engine_missing", session.lang, name=engine_id, e=_sentence(error)))
+            yield reply
+            return
+        reply.card = engine.card
+        lost = _gone(session, request.image_id)
+        if lost:
+            _fail(reply, lost)
+            yield reply
+            return
+        session.hold(request.image_id)
+        yield from _run(session, desk, engine, session.conversation(before=exchange), reply)
+
+
+@contextmanager
+def _answering(session: Session) -> Iterator[None]:
+    """Let one question of a visitor be answered at a time; RuntimeError with a sentence when one is."""
+    if not session.busy.acquire(blocking=False):
+        raise RuntimeError(say("busy", session.lang))
+    try:
+        session.stop.clear()
+        yield
     finally:
         session.stop.set()
+        for reply in session.replies():
+            if reply.running:  # the visitor left before it began
+                reply.stage, reply.total_s, reply.stopped = None, 0.0, True
+        session.hold()
         session.busy.release()
+
+
+def _fail(reply: Reply, sentence: str) -> None:
+    reply.errors.append(sentence)
+    reply.stage, reply.total_s, reply.unanswered = None, 0.0, True
+
+
+def _gone(session: Session, image_id: str | None) -> str | None:
+    """Return a sentence when an image was let go since it was shown."""
+    if image_id is None or image_id in session.images or image_id not in session.seen:
+        return None
+    return say("image_gone", session.lang, name=session.seen[image_id])
 
 
 def _sentence(error: Exception) -> str:
@@ -142,7 +203,6 @@ def _answer(
     errors: list[str],
 ) -> Iterator[Reply | None]:
     lang = session.lang
-    begun = time.perf_counter()
     yield None
     pair = None
     try:
@@ -152,6 +212,10 @@ def _answer(
     named = pair[0] if pair else image_in_words(session, question)
     if named is not None:
         session.current_image_id = named
+    for image_id in pair or (session.current_image_id,):
+        lost = _gone(session, image_id)
+        errors = [*errors, lost] if lost else errors
+    session.hold(*(pair or (session.current_image_id,)))
     question = question or say("no_question", lang)
     request = Request(
         instruction=say("no_question") if pair else question,
@@ -162,23 +226,23 @@ def _answer(
         alpha=settings.alpha,
         min_area_px=settings.min_area_px,
     )
+    engine_id = settings.engine_id if settings.engine_id in desk.engine_ids else desk.default
     try:
-        engine = desk.get(settings.engine_id)
+        engine = desk.get(engine_id)
     except Exception as error:
         log.exception("engine could not be loaded")
-        name = settings.engine_id or desk.default
-        session.exchanges.append(
-            _failed(question, shown, request, name, say("engine_missing", lang, name=name, e=_sentence(error)))
-        )
-        yield session.exchanges[-1].reply
+        card = EngineCard(engine_id, engine_id, "", "", "", True, (), "", 0.0)
+        reply = session.start(question, shown, card, request, engine_id)
+        _fail(reply, say("engine_missing", lang, name=engine_id, e=_sentence(error)))
+        yield reply
         return
     conversation = session.conversation()
-    reply = session.start(question, shown, engine.card, request)
+    reply = session.start(question, shown, engine.card, request, engine_id)
     if pair is not None:
-        reply.compared = Reply("r" + secrets.token_hex(8), engine.card, replace(request, image_id=pair[1]))
+        reply.compared = new_reply(engine.card, replace(request, image_id=pair[1]), engine_id)
     elif named is not None:
-        n = list(session.images).index(named) + 1
-        reply.notices.append(say("about_image", lang, n=n, name=session.images[named].name))
+        n = list(session.seen).index(named) + 1
+        reply.notices.append(say("about_image", lang, n=n, name=session.seen[named]))
     reply.errors += errors
     if request.image_id is None and settings.mode != "chat" and not errors:
         reply.errors.append(say("no_image", lang))
@@ -186,6 +250,15 @@ def _answer(
         reply.total_s = 0.0
         yield reply
         return
+    yield from _run(session, desk, engine, conversation, reply)
+
+
+def _run(
+    session: Session, desk: EngineDesk, engine: Engine, conversation: Conversation, reply: Reply
+) -> Iterator[Reply | None]:
+    """Wait for the engine, and put its events into the reply and its parts; yield it when it should be drawn."""
+    lang = session.lang
+    begun = time.perf_counter()
     yield reply
     has_turn = False
     for ahead in desk.wait(session.stop):
@@ -231,12 +304,6 @@ def _answer(
         reply.errors.append(say("empty_reply", lang))
     session.bound_memory()
     yield reply
-
-
-def _failed(question: str, shown: tuple[str, ...], request: Request, name: str, sentence: str) -> Exchange:
-    card = EngineCard(name, name, "", "", "", True, (), "", 0.0)
-    reply = Reply("r" + secrets.token_hex(8), card, request, errors=[sentence], total_s=0.0)
-    return Exchange(question, shown, reply)
 
 
 def _take(session: Session, reply: Reply, event: object, elapsed_s: float) -> bool:

@@ -131,6 +131,15 @@ WORDS: dict[str, tuple[str, str]] = {
         "The engine “{name}” could not be loaded ({e}). Choose another engine, or install its weights.",
         "无法加载引擎“{name}”（{e}）。请选择其他引擎，或安装其权重。",
     ),
+    "image_gone": (
+        "{name} is no longer here: the server keeps a bounded number of photos, and this one was let go. Add it again with + to ask about it; the replies about it stay.",
+        "{name} 已不在这里：服务器只保留有限数量的照片，这一张已被释放。请用 + 重新添加后再提问；已有的回复会保留。",
+    ),
+    "images_gone": ("Let go to make room: {names}. Add again with + to ask about it.", "为腾出空间已释放：{names}。如需提问请用 + 重新添加。"),
+    "ask_other": ("Ask another engine", "换一个引擎回答"),
+    "ask_other_tip": ("The same question, answered by another engine beside this reply", "由另一个引擎回答同一问题，显示在此回复旁边"),
+    "loading_engine": ("Loading the engine", "正在加载引擎"),
+    "whose_card": ("About {name}", "关于 {name}"),
     "empty_reply": (
         "The engine gave no words and no mask. Retry, or choose the mode Direct.",
         "引擎没有给出文字或掩码。请重试，或选择“直接分割”模式。",

@@ -48,9 +48,9 @@ _OTHER = re.compile(
 
 def image_in_words(session: Session, words: str) -> str | None:
     """Return the id of the image that the words name ("the first image"), or None; a comparison names none."""
-    if len(session.images) < 2 or _COMPARES.search(words):
+    if len(session.seen) < 2 or _COMPARES.search(words):
         return None
-    ids = list(session.images)
+    ids = list(session.seen)
     numbers = _numbers(session, words)
     return ids[numbers[0] - 1] if numbers and 1 <= numbers[0] <= len(ids) else None
 
@@ -61,7 +61,7 @@ def compared_images(session: Session, words: str) -> tuple[str, str] | None:
     Raises:
         ValueError: when the words compare with an image that is not there; a sentence for the user.
     """
-    ids, current = list(session.images), session.current_image_id
+    ids, current = list(session.seen), session.current_image_id
     if current not in ids or not _COMPARES.search(words):
         return None
     numbers = _numbers(session, re.sub(r"\bone\b", "image", words))  # "than the first one"
@@ -79,7 +79,7 @@ def compared_images(session: Session, words: str) -> tuple[str, str] | None:
 
 def _numbers(session: Session, words: str) -> list[int]:
     """Return the 1-based numbers of the images that the words name, in the order of the words; some may not exist."""
-    ids = list(session.images)
+    ids = list(session.seen)
     here = ids.index(session.current_image_id) + 1 if session.current_image_id in ids else len(ids)
     found = []
     for match in _NAMED.finditer(words):

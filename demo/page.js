@@ -114,7 +114,11 @@
     const opener = event.target.closest("[data-agv-panel]");
     const help = event.target.closest(".agv-help");
     if (!event.target.closest("#agv-card")) closePopovers(opener || help);
-    if (opener) return openPanel(opener, opener.getAttribute("aria-expanded") !== "true");
+    if (opener) {
+      const open = opener.getAttribute("aria-expanded") !== "true";
+      if (open) window.agvSend?.("card", {}); // a reply's card may have been in it
+      return openPanel(opener, open);
+    }
     if (event.target.closest("#agv-box .submit-button")) send();
     const view = event.target.closest("[data-agv-view]");
     if (view) {
@@ -141,6 +145,8 @@
       for (const other of document.querySelectorAll(`[data-agv=region][data-reply="${action.dataset.reply}"]`))
         other.setAttribute("aria-pressed", String(on && other.dataset.value === action.dataset.value));
     }
+    if (action.dataset.agv === "card") openPanel(document.querySelector("[data-agv-panel=agv-card]"), true);
+    if (action.dataset.agv === "other") action.closest("details").open = false;
     if (action.dataset.agv === "example") {
       action.classList.add("agv-pressed");
       setTimeout(() => action.classList.remove("agv-pressed"), 600);

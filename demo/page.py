@@ -20,14 +20,15 @@ from demo.i18n import mode_name, say
 from demo.pictures import adjust, file_url, pick_region
 from demo.rest import build_segment
 from demo.session import FileStore, Knobs, Session
+from demo.shelf import Shelf
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 FILE_TYPES = ["image", ".tif", ".tiff", ".bmp", ".webp"]
 AT_ONCE = 16  # replies that may stream or wait at the same time; the desk lets one run
 LARGEST_MIN_AREA_PX = 2000
-# Browser events arrive here from page.js (examples, regions, images, Esc, finished uploads).
+# Browser events arrive here from page.js (examples, regions, images, other engines, cards, Esc, finished uploads).
 BRIDGE_JS = """
-const kinds = ['example', 'edit', 'image', 'region', 'reply', 'upload', 'halt'];
+const kinds = ['example', 'edit', 'image', 'region', 'reply', 'upload', 'halt', 'other', 'card'];
 window.agvSend = (kind, data) => { if (kinds.includes(kind)) trigger(kind, data); };
 """
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -46,6 +47,9 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         words = [e.instruction for e in examples]
         return cards.examples(list(zip(thumbs, captions, words, strict=True)), lang)
 
+    def messages(current: Session) -> list[dict[str, Any]]:
+        return draw.messages(current, desk.engine_ids)
+
     only = desk.default if len(desk.engine_ids) == 1 else ""
 
     with gr.Blocks(
@@ -55,7 +59,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         analytics_enabled=False,
     ) as page:
         page.temp_file_sets.append(files.created)
-        session = gr.State(Session(files), time_to_live=demo.CACHE_AGE_S, delete_callback=Session.close)
+        session = gr.State(Session(files, Shelf()), time_to_live=demo.CACHE_AGE_S, delete_callback=Session.close)
         bridge = gr.HTML("", js_on_load=BRIDGE_JS, elem_classes="agv-bridge")
         with gr.Row(elem_id="agv-top", equal_height=False):
             header = gr.HTML(cards.header("en"), elem_id="agv-name")
@@ -121,7 +125,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
         def shown(current: Session, box_now: Any, *, sliders: bool) -> list[Any]:
             moved = draw.sliders(current) if sliders else (gr.skip(), gr.skip(), gr.skip())
-            return [draw.messages(current), box_now, cards.images(current), *draw.side(current), *moved]
+            return [messages(current), box_now, cards.images(current), *draw.side(current), *moved]
 
         def asked(current: Session, engine_id: str, mode: str, normal: str) -> Settings:
             return Settings(engine_id, mode, normal, **asdict(current.knobs))  # not the sliders: they are the reply's
@@ -155,6 +159,9 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 replies = handlers.ask_again(current, desk, index, asked(current, *values), question=words)
                 yield from stream(current, replies, clear=False)
 
+        def on_other(current: Session, event: gr.EventData) -> Iterator[list[Any]]:
+            yield from stream(current, handlers.ask_other(current, desk, str(event._data["value"])), clear=False)
+
         def on_example(current: Session, event: gr.EventData, *values: Any) -> Iterator[list[Any]]:
             n = int(event._data["value"])
             if not 0 <= n < len(examples):
@@ -171,6 +178,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         box.submit(on_submit, [session, box, *settings], talk, **answering)
         chat.retry(on_retry, [session, *settings], talk, **answering)
         bridge.edit(on_edit, [session, *settings], talk, **answering)
+        bridge.other(on_other, session, talk, **answering)
         bridge.example(on_example, [session, *settings], [*talk, normal], **answering)
 
         def on_stop(current: Session) -> None:
@@ -211,7 +219,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             current.knobs = Knobs(float(values[0]), float(values[1]), int(values[2]))
             if adjust(current, *values) is None:
                 return [gr.skip()] * 3
-            return [draw.messages(current), *draw.side(current)]
+            return [messages(current), *draw.side(current)]
 
         gr.on(
             [knob.input for knob in knobs] + [knob.release for knob in knobs],
@@ -223,12 +231,12 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             data = event._data
             if pick_region(current, str(data["reply"]), int(data["value"])) is None:
                 return [gr.skip()] * 6
-            return [draw.messages(current), *draw.side(current), *draw.sliders(current)]
+            return [messages(current), *draw.side(current), *draw.sliders(current)]
 
         def on_reply(current: Session, event: gr.EventData) -> list[Any]:
             if current.reply(event._data["value"]) is not None:
                 current.selected_reply_id = event._data["value"]
-            return [draw.messages(current), *draw.side(current), *draw.sliders(current)]
+            return [messages(current), *draw.side(current), *draw.sliders(current)]
 
         bridge.region(on_region, session, [chat, title, table, *knobs], **PRIVATE)
         bridge.reply(on_reply, session, [chat, title, table, *knobs], **PRIVATE)
@@ -252,12 +260,17 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 return ["", f'<p class="agv-error" role="alert">{cards.escape(sentence)}</p>', ""]
             return [cards.banner(found, current.lang), panel.engine_card(found), found.markdown]
 
+        def on_card(current: Session, engine_id: str, event: gr.EventData) -> list[Any]:
+            wanted = str((event._data or {}).get("value") or engine_id)
+            return on_engine(current, wanted if wanted in desk.engine_ids else engine_id)[1:]
+
         def on_name(current: Session, engine_id: str) -> str:
             found = desk.loaded(engine_id)
             return cards.card_button(found.card.name if found and only else "", current.lang)
 
         about_it = [banner, card, card_text]
         described = gr.on([page.load, engine.change], on_engine, [session, engine], about_it, **PRIVATE)
+        bridge.card(on_card, [session, engine], [card, card_text], **PRIVATE)
         described.then(on_name, [session, engine], card_button, **NOW)
 
         def on_language(current: Session, chosen: str, engine_id: str) -> list[Any]:
@@ -271,7 +284,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 gr.update(value=say("clear", lang)),
                 gr.update(value=say("language", lang)),
                 cards.banner(found.card if found else None, lang),
-                gr.update(value=draw.messages(current), placeholder=cards.welcome(lang), label=say("chat", lang)),
+                gr.update(value=messages(current), placeholder=cards.welcome(lang), label=say("chat", lang)),
                 cards.images(current),
                 gr.update(placeholder=say("ask", lang), label=say("message", lang)),
                 example_strip(lang),

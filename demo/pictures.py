@@ -75,13 +75,18 @@ def _keep(reply: Reply, paths: dict[str, Path]) -> None:
 def delete_files(session: Session, exchanges: Sequence[Exchange]) -> None:
     """Delete the pictures of forgotten exchanges."""
     for exchange in exchanges:
-        for reply in exchange.reply.parts:
+        for reply in exchange.replies:
             for path in session.folder.glob(f"{reply.reply_id}-*"):
                 session.drop_file(path)
 
 
 def adjust(session: Session, threshold: float, alpha: float, min_area_px: int) -> Reply | None:
     """Move the selected reply's mask from its stored maps, without the model; return the reply if it changed."""
+    with session.guard:
+        return _adjust(session, threshold, alpha, min_area_px)
+
+
+def _adjust(session: Session, threshold: float, alpha: float, min_area_px: int) -> Reply | None:
     reply = session.selected
     if reply is None or reply.prediction is None or reply.running or reply.request.image_id not in session.images:
         return None
@@ -96,6 +101,11 @@ def adjust(session: Session, threshold: float, alpha: float, min_area_px: int) -
 
 def pick_region(session: Session, reply_id: str, index: int) -> Reply | None:
     """Draw one region in blue, or none when it was blue already; the reply becomes the selected one."""
+    with session.guard:
+        return _pick_region(session, reply_id, index)
+
+
+def _pick_region(session: Session, reply_id: str, index: int) -> Reply | None:
     reply = session.reply(reply_id)
     if reply is None or not reply.facts:
         return None

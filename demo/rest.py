@@ -75,8 +75,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         }
         if reply.prediction is not None:
             answer |= verdict_facts(reply.prediction, engine.card, reply.done.mode, photo.name)
-            path = files.new_folder() / "mask.png"
-            files.created.add(str(path))
+            path = files.new_answer_file(".png")
             mask_png(reply.prediction, path)
             answer["mask"] = {"path": str(path), "orig_name": "mask.png", "meta": {"_type": "gradio.FileData"}}
         said = {"text": reply.text, "notices": list(reply.notices)}

@@ -6,6 +6,7 @@ import secrets
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,7 @@ from agvas_core.structures import (
     Request,
     Turn,
 )
+from demo.shelf import Shelf
 
 MAX_IMAGES = 12
 MAX_EXCHANGES = 60
@@ -30,6 +32,7 @@ class FileStore:
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root
+        self._calls: Path | None = None
         self.created: set[str] = set()  # gradio deletes these files by age (Blocks.delete_cache)
 
     def new_folder(self) -> Path:
@@ -42,6 +45,14 @@ class FileStore:
         root.mkdir(parents=True, exist_ok=True)
         return Path(tempfile.mkdtemp(prefix=f"agvas-{secrets.token_urlsafe(18)}-", dir=root))
 
+    def new_answer_file(self, suffix: str) -> Path:
+        """Return an unguessable path for a caller without a page; one folder holds them all, so none is left empty."""
+        if self._calls is None or not self._calls.is_dir():
+            self._calls = self.new_folder()
+        path = self._calls / f"{secrets.token_urlsafe(18)}{suffix}"
+        self.created.add(str(path))
+        return path
+
 
 @dataclass(eq=False)
 class Reply:
@@ -49,6 +60,7 @@ class Reply:
 
     Attributes:
         reply_id: unguessable name, used in the page and in file names.
+        engine_id: the name by which the desk knows who answers.
         card: who answers.
         request: what was asked for.
         stage: name and share of what is being computed, or None when nothing is.
@@ -64,6 +76,7 @@ class Reply:
         seconds: wall seconds per stage as the engine measured them.
         mode: the mode that was used (never "auto" once done).
         stopped: True when the user stopped it.
+        unanswered: True when no engine ran, because it could not be loaded or the image was gone.
         selected_region: number of the region drawn in blue, or None.
         assets: relative URLs of the pictures and downloads, by kind.
         version: counts re-renderings, so that browsers never show an old file.
@@ -72,6 +85,7 @@ class Reply:
     reply_id: str
     card: EngineCard
     request: Request
+    engine_id: str = ""
     stage: tuple[str, float] | None = None
     text: str = ""
     notices: list[str] = field(default_factory=list)
@@ -85,6 +99,7 @@ class Reply:
     seconds: Mapping[str, float] = field(default_factory=dict)
     mode: Mode | None = None
     stopped: bool = False
+    unanswered: bool = False
     selected_region: int | None = None
     assets: dict[str, str] = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)
@@ -116,21 +131,43 @@ class Knobs:
 
 @dataclass(eq=False)
 class Exchange:
-    """A question with its answer; `shown_image_ids` are the photos that came along with the question."""
+    """A question with its answer.
+
+    Attributes:
+        question: the user's words.
+        shown_image_ids: the photos that came along with them.
+        reply: the answer that the conversation goes on from.
+        others: what other engines answered to the same question, shown beside it.
+    """
 
     question: str
     shown_image_ids: tuple[str, ...]
     reply: Reply
+    others: list[Reply] = field(default_factory=list)
+
+    @property
+    def replies(self) -> tuple[Reply, ...]:
+        """All answers, and their parts."""
+        return (*self.reply.parts, *self.others)
+
+
+def can_ask_other(exchange: Exchange) -> bool:
+    """Whether another engine can answer it too: it is done, and about one image."""
+    return exchange.reply.compared is None and not any(reply.running for reply in exchange.replies)
 
 
 class Session:
     """Everything of one visitor; gr.State copies the empty one for each of them."""
 
-    def __init__(self, files: FileStore | None = None) -> None:
+    def __init__(self, files: FileStore | None = None, shelf: Shelf | None = None) -> None:
         self.files = files or FileStore()
+        self.shelf = shelf or Shelf()
         self.lang = "en"
         self.exchanges: list[Exchange] = []
         self.images: dict[str, InspectionImage] = {}
+        self.seen: dict[str, str] = {}  # names of all images by id, in their order; some may have been let go
+        self.used_at: dict[str, float] = {}  # when each was last needed
+        self.in_use: frozenset[str] = frozenset()  # images that a running reply needs
         self.photo_urls: dict[str, str] = {}
         self.thumb_urls: dict[str, str] = {}
         self.uploads: dict[str, str] = {}  # path of an uploaded file -> image_id, so that it is read once
@@ -139,11 +176,13 @@ class Session:
         self.knobs = Knobs()  # as the user set them last; replies start from them, whatever reply is selected
         self.stop = threading.Event()
         self.busy = threading.Lock()
+        self.guard = threading.RLock()  # held while images or maps are read for drawing, or let go
         self._folder: Path | None = None
+        self.shelf.join(self)
 
     def __deepcopy__(self, memo: object) -> Session:
         """Return a fresh session with a folder of its own: nothing is ever shared between visitors."""
-        return Session(self.files)
+        return Session(self.files, self.shelf)
 
     # --- files ---
 
@@ -166,8 +205,12 @@ class Session:
         self.files.created.discard(str(path))
 
     def close(self) -> None:
-        """Delete the session's files."""
+        """Delete the session's files, and give up its photos and maps."""
         self.stop.set()
+        with self.guard:
+            self.images = {}
+            for reply in self.replies():
+                reply.forget_maps()
         if self._folder is not None:
             for path in self._folder.glob("*"):
                 self.files.created.discard(str(path))
@@ -178,16 +221,53 @@ class Session:
 
     def add_image(self, image: InspectionImage) -> None:
         """Remember an image and make it the current one; the oldest ones that nothing shows are forgotten."""
-        self.images[image.image_id] = image
-        self.current_image_id = image.image_id
+        with self.guard:
+            self.images[image.image_id] = image
+            self.seen.setdefault(image.image_id, image.name)
+            self.current_image_id = image.image_id
+            self.used_at[image.image_id] = time.monotonic()
         used = {reply.request.image_id for reply in self.replies()} | {image.image_id}
         while len(self.images) > MAX_IMAGES:
             unused = [i for i in self.images if i not in used]
             victim = unused[0] if unused else next(iter(self.images))
-            del self.images[victim]
+            self._forget(victim)
+        self.shelf.make_room()
+
+    def hold(self, *image_ids: str | None) -> None:
+        """Say which images are needed now, and for how long: until the next call; the others may be let go."""
+        with self.guard:
+            self.in_use = frozenset(i for i in image_ids if i is not None)
+            self.used_at.update(dict.fromkeys(self.in_use, time.monotonic()))
+
+    def held_bytes(self) -> dict[str, int]:
+        """Return how much each image holds in memory, with the maps of the replies about it."""
+        with self.guard:
+            held = {image_id: image.rgb.nbytes for image_id, image in self.images.items()}
             for reply in self.replies():
-                if reply.request.image_id == victim:
+                image_id = reply.request.image_id
+                if image_id in held:
+                    held[image_id] += _map_bytes(reply)
+        return held
+
+    def let_go(self, image_id: str) -> bool:
+        """Forget an image and the maps about it, because others need the room; False when it is needed now."""
+        with self.guard:
+            if image_id in self.in_use or image_id not in self.images:
+                return False
+            self._forget(image_id)
+        return True
+
+    def _forget(self, image_id: str) -> None:
+        with self.guard:
+            del self.images[image_id]
+            for reply in self.replies():
+                if reply.request.image_id == image_id:
                     reply.forget_maps()
+
+    @property
+    def gone(self) -> list[str]:
+        """Names of the images that were let go."""
+        return [name for image_id, name in self.seen.items() if image_id not in self.images]
 
     @property
     def current_image(self) -> InspectionImage | None:
@@ -196,17 +276,19 @@ class Session:
 
     # --- exchanges ---
 
-    def start(self, question: str, shown_image_ids: tuple[str, ...], card: EngineCard, request: Request) -> Reply:
+    def start(
+        self, question: str, shown_image_ids: tuple[str, ...], card: EngineCard, request: Request, engine_id: str = ""
+    ) -> Reply:
         """Add a question and return its empty reply."""
-        reply = Reply(reply_id="r" + secrets.token_hex(8), card=card, request=request)
+        reply = new_reply(card, request, engine_id)
         self.exchanges.append(Exchange(question, shown_image_ids, reply))
         del self.exchanges[:-MAX_EXCHANGES]
         return reply
 
     def replies(self) -> Iterator[Reply]:
         """Yield all replies and their parts, oldest first."""
-        for exchange in self.exchanges:
-            yield from exchange.reply.parts
+        for exchange in list(self.exchanges):
+            yield from exchange.replies
 
     def reply(self, reply_id: str | None) -> Reply | None:
         """Return the reply of that id, or None."""
@@ -231,14 +313,16 @@ class Session:
         """Forget everything but the language and the sliders."""
         self.close()
         self.exchanges, self.images, self.photo_urls, self.thumb_urls = [], {}, {}, {}
-        self.uploads = {}
+        self.uploads, self.seen, self.used_at, self.in_use = {}, {}, {}, frozenset()
         self.current_image_id = self.selected_reply_id = None
         self.stop = threading.Event()
 
-    def conversation(self) -> Conversation:
-        """Return the finished turns as engines read them."""
+    def conversation(self, before: Exchange | None = None) -> Conversation:
+        """Return the finished turns as engines read them, up to an exchange when one is given."""
         conversation = Conversation(images=dict(self.images))
         for exchange in self.exchanges:
+            if exchange is before:
+                break
             reply = exchange.reply
             image_id = reply.request.image_id
             if reply.running or reply.errors:
@@ -250,11 +334,22 @@ class Session:
     def bound_memory(self) -> None:
         """Drop the oldest probability maps beyond the session's share of memory; their pictures stay."""
         total = 0
-        for reply in reversed(list(self.replies())):
-            if reply.prediction is None:
-                continue
-            height, width = reply.prediction.size_hw
-            maps = 4 if reply.prediction is reply.answered else 5  # float32; the moved mask has a fused map of its own
-            total += maps * height * width * 4
-            if total > MAX_MAP_BYTES:
-                reply.forget_maps()
+        with self.guard:
+            for reply in reversed(list(self.replies())):
+                total += _map_bytes(reply)
+                if total > MAX_MAP_BYTES:
+                    reply.forget_maps()
+        self.shelf.make_room()
+
+
+def new_reply(card: EngineCard, request: Request, engine_id: str = "") -> Reply:
+    """Return an empty reply with a name that nobody can guess."""
+    return Reply(reply_id="r" + secrets.token_hex(8), card=card, request=request, engine_id=engine_id)
+
+
+def _map_bytes(reply: Reply) -> int:
+    """Return the memory of a reply's maps: three and their fusion, float32, and another fusion when it was moved."""
+    if reply.prediction is None:
+        return 0
+    height, width = reply.prediction.size_hw
+    return (4 if reply.prediction is reply.answered else 5) * height * width * 4

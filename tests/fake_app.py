@@ -33,20 +33,31 @@ def write_examples(folder: Path) -> Path:
     return folder
 
 
+def _broken() -> None:
+    raise FileNotFoundError("its weights are not on this machine")
+
+
 def main() -> None:
     """Serve the page until killed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--untrained", action="store_true")
+    parser.add_argument(
+        "--several", action="store_true", help="three engines to choose from, one that cannot be loaded"
+    )
     parser.add_argument("--examples", type=Path)
     args = parser.parse_args()
     import demo
     from demo.desk import EngineDesk
-    from tests.fakes import FakeEngine, untrained_engine
+    from tests.fakes import FakeEngine, second_engine, untrained_engine
 
     examples = args.examples or write_examples(Path(tempfile.mkdtemp()))
-    name = "untrained" if args.untrained else "fake"
-    desk = EngineDesk([name], lambda _: untrained_engine() if args.untrained else FakeEngine())
+    makers = {"fake": FakeEngine, "second": second_engine, "broken": _broken}
+    if args.untrained:
+        makers = {"untrained": untrained_engine}
+    elif not args.several:
+        makers = {"fake": FakeEngine}
+    desk = EngineDesk(list(makers), lambda name: makers[name]())
     demo.launch(desk, host="127.0.0.1", port=args.port, quiet=True, examples_folder=examples)
 
 

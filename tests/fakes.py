@@ -117,6 +117,11 @@ class FakeEngine:
         return with_kinds(prediction, [("stain", 0.9), ("hole", 0.4)])
 
 
+def second_engine(*, pause_s: float | None = None) -> FakeEngine:
+    """Another engine, for comparing."""
+    return FakeEngine(pause_s=pause_s, card=replace(CARD, name="Second fake", engine_id="second", markdown="# Second"))
+
+
 def untrained_engine() -> FakeEngine:
     """An engine that says that its weights are random."""
     card = replace(

@@ -14,12 +14,13 @@ from PIL import Image
 
 from demo import compare, draw, handlers
 from demo.desk import EngineDesk
-from demo.handlers import Settings, ask, ask_again
+from demo.handlers import Settings, ask, ask_again, ask_other
 from demo.naming import compared_images, image_in_words
 from demo.pictures import adjust, pick_region
-from demo.session import MAX_IMAGES, Session
+from demo.session import MAX_IMAGES, FileStore, Session
+from demo.shelf import Shelf
 from tests.demo.pictures import spotted
-from tests.fakes import FakeEngine, untrained_engine
+from tests.fakes import FakeEngine, second_engine, untrained_engine
 
 
 def finish(replies) -> None:
@@ -397,3 +398,184 @@ def test_clearing_deletes_the_sessions_files(session, desk, photo):
     folder = session.folder
     session.clear()
     assert not folder.exists() and session.files.created == set() and session.exchanges == []
+
+
+# --- retry -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_keeps_the_replys_own_mode_whatever_the_panel_says(session, desk, engine, photo):
+    """A retried example was once answered in the panel's mode."""
+    finish(ask(session, desk, "segment", [photo], Settings(mode="describe_plus", normal_description="Even metal.")))
+    finish(ask_again(session, desk, 0, Settings(mode="direct", threshold=0.3)))
+    request = engine.seen[-1][1]
+    assert (request.mode, request.normal_description, request.threshold) == ("describe_plus", "Even metal.", 0.3)
+    finish(ask_again(session, desk, 0, Settings(mode="direct"), question="other words"))
+    assert engine.seen[-1][1].mode == "direct"  # an edited question is a new one
+
+
+# --- several engines -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def both():
+    """A desk with two engines and one that cannot be loaded."""
+    engines = {"fake": FakeEngine(pause_s=0.0), "second": second_engine(pause_s=0.0)}
+
+    def load(name: str):
+        if name not in engines:
+            raise FileNotFoundError("its weights are not on this machine")
+        return engines[name]
+
+    return EngineDesk(["fake", "second", "broken"], load), engines
+
+
+def html(session: Session, desk: EngineDesk) -> str:
+    return "".join(content for _, content in draw.exchange_parts(session, session.exchanges[-1], desk.engine_ids))
+
+
+@pytest.mark.parametrize("mode", ["direct", "describe", "explain", "chat"])
+def test_another_engine_answers_the_last_question_beside_the_first(session, both, photo, mode):
+    desk, engines = both
+    finish(ask(session, desk, "segment", [photo], Settings(mode=mode, threshold=0.4)))
+    first, said = last(session), last(session).text
+    assert 'data-agv="other" data-value="second"' in html(session, desk)
+    for _ in ask_other(session, desk, "second"):
+        assert draw.messages(session, desk.engine_ids)
+    (other,) = session.exchanges[0].others
+    assert engines["second"].seen[-1][1] == first.request and engines["second"].seen[-1][0].turns == ()
+    assert last(session) is first and first.text == said and not other.running and other.card.name == "Second fake"
+    assert (other.prediction is not None) == (mode != "chat")
+    shown = html(session, desk)
+    assert shown.count('class="agv-part"') == 2 and "Fake engine" in shown and "Second fake" in shown
+    assert 'data-value="second" title' in shown  # its card is a click away
+    assert shown.count("agv-layer-overlay") == (0 if mode == "chat" else 2)
+    assert 'data-agv="other" data-value="second"' not in shown and 'data-agv="other" data-value="broken"' in shown
+
+
+def test_an_engine_that_cannot_be_loaded_loses_nothing_and_may_be_asked_again(session, both, photo):
+    desk, engines = both
+    finish(ask(session, desk, "segment", [photo], Settings(mode="explain")))
+    first, said = last(session), last(session).text
+    for _ in range(2):
+        finish(ask_other(session, desk, "broken"))
+        (other,) = session.exchanges[0].others
+        assert "broken" in other.errors[0] and "not on this machine" in other.errors[0] and not other.running
+    assert last(session) is first and first.text == said and first.prediction is not None
+    assert 'data-agv="other" data-value="broken"' in html(session, desk)
+    finish(ask(session, desk, "and now?", [], Settings(mode="chat")))
+    assert [t.text for t in engines["fake"].seen[-1][0].turns] == ["segment", said]
+
+
+def test_the_sliders_move_the_other_engines_mask_alone_and_undo_deletes_its_files(session, both, photo):
+    desk, _ = both
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    finish(ask_other(session, desk, "second"))
+    (other,) = session.exchanges[0].others
+    assert session.selected is other and adjust(session, 1.0, 0.5, 0) is other
+    assert other.facts["verdict"] == "normal" and last(session).facts["verdict"] == "anomaly"
+    handlers.undo(session)
+    assert list(session.folder.glob(f"{other.reply_id}-*")) == []
+
+
+def test_nothing_else_is_asked_of_another_engine(session, both, photo, clean):
+    desk, engines = both
+    finish(ask_other(session, desk, "second"))
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    finish(ask(session, desk, "segment", [clean], Settings(mode="direct")))
+    finish(ask(session, desk, "compare with the first image", [], Settings(mode="direct")))
+    finish(ask_other(session, desk, "second"))
+    finish(ask_other(session, desk, "nobody"))
+    assert engines["second"].seen == [] and 'data-agv="other"' not in html(session, desk)
+
+
+def test_another_engine_can_be_stopped_and_a_visitor_who_leaves_it_too(session, both, photo):
+    desk, engines = both
+    finish(ask(session, desk, "a long one", [photo], Settings(mode="explain")))
+    engines["second"].pause_s = 0.02
+    for reply in ask_other(session, desk, "second"):
+        if reply.text:
+            session.stop.set()
+    assert session.exchanges[0].others[0].stopped
+    running = ask_other(session, desk, "second")
+    next(running)
+    running.close()
+    assert not session.exchanges[0].others[0].running and not session.busy.locked()
+    finish(ask_other(session, desk, "second"))
+    assert len(session.exchanges[0].others) == 1 and session.exchanges[0].others[0].prediction is not None
+
+
+def test_a_retry_asks_the_engine_that_answered_and_the_panels_where_none_could(session, both, photo):
+    desk, engines = both
+    finish(ask(session, desk, "segment", [photo], Settings("second", "direct")))
+    finish(ask_again(session, desk, 0, Settings("fake", "direct")))
+    assert len(engines["second"].seen) == 2 and not engines["fake"].seen
+    finish(ask_again(session, desk, 0, Settings("broken", "direct"), question="segment it"))
+    assert "not on this machine" in last(session).errors[0]
+    finish(ask_again(session, desk, 0, Settings("fake", "direct")))
+    assert len(engines["fake"].seen) == 1 and last(session).prediction is not None
+
+
+# --- the memory of all visitors --------------------------------------------------------------------------------------
+
+
+def visitors(tmp_path, count: int, max_bytes: int) -> list[Session]:
+    shelf, files = Shelf(max_bytes), FileStore(tmp_path / "cache")
+    return [Session(files, shelf) for _ in range(count)]
+
+
+def test_all_visitors_together_are_bounded_and_who_loses_an_image_is_told(tmp_path, desk, engine, photo, clean):
+    one_image = 480 * 360 * (3 + 16)
+    first, second, third = visitors(tmp_path, 3, int(2.5 * one_image))
+    for session in (first, second, third):
+        finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    assert first.images == {} and second.images and third.images
+    reply = last(first)
+    assert reply.prediction is None and asset(reply, "overlay").is_file()  # the picture stays
+    assert "part.png" in cards_of(first) and cards_of(second) == ""
+    asked = len(engine.seen)
+    finish(ask(first, desk, "and why?", [], Settings(mode="chat")))
+    assert "part.png is no longer here" in last(first).errors[0] and len(engine.seen) == asked
+    finish(ask(first, desk, "segment", [photo], Settings(mode="direct")))  # added again
+    assert not last(first).errors and last(first).prediction is not None and cards_of(first) == ""
+    assert second.images == {}  # now the longest unused
+
+
+def cards_of(session: Session) -> str:
+    from demo import cards
+
+    return cards.images(session)
+
+
+def test_an_image_that_is_being_answered_about_is_never_let_go(tmp_path, desk, photo, clean):
+    one_image = 480 * 360 * (3 + 16)
+    first, second = visitors(tmp_path, 2, one_image)
+    running = ask(first, desk, "segment", [photo], Settings(mode="explain"))
+    for reply in running:
+        if reply is not None and reply.prediction is not None:
+            break
+    finish_elsewhere = EngineDesk(["fake"], lambda _: FakeEngine(pause_s=0.0))
+    finish(ask(second, finish_elsewhere, "segment", [clean], Settings(mode="direct")))
+    assert first.images  # although it was used longest ago
+    finish(running)
+    assert last(first).prediction is not None and not last(first).errors
+
+
+def test_image_numbers_stay_when_an_earlier_image_is_let_go(session, desk, photo, clean):
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    first, second = session.images
+    assert session.let_go(first)
+    finish(ask(session, desk, "segment image 2", [], Settings(mode="direct")))
+    assert last(session).request.image_id == second and not last(session).errors
+    for words in ("segment the first image", "compare with the first image"):
+        finish(ask(session, desk, words, [], Settings(mode="direct")))
+        assert "part.png is no longer here" in last(session).errors[0]
+        session.current_image_id = second
+
+
+def test_visitors_who_left_hold_nothing(tmp_path, desk, photo):
+    first, second = visitors(tmp_path, 2, 10**9)
+    finish(ask(first, desk, "segment", [photo], Settings(mode="direct")))
+    first.close()
+    assert first.held_bytes() == {} and last(first).prediction is None
+    assert second.shelf is first.shelf and copy.deepcopy(first).shelf is first.shelf

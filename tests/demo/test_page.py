@@ -64,6 +64,25 @@ def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):
     assert mask.shape == (360, 480) and set(np.unique(mask)) == {0, 255}
 
 
+def test_calls_leave_no_empty_folders_behind(client, photo):
+    """Each call of the endpoint once left a folder that stayed when its file was deleted by age."""
+    from gradio.utils import get_upload_folder
+
+    root = Path(get_upload_folder())
+
+    def call() -> Path:
+        answer = client.predict(
+            image=gradio_client.handle_file(photo), instruction="segment", mode="direct", normal_description="",
+            threshold=0.5, alpha=0.5, api_name="/segment",
+        )  # fmt: skip
+        return Path(answer["mask"])
+
+    call()
+    before = {p for p in root.iterdir() if p.is_dir() and p.name.startswith("agvas-")}
+    assert call().read_bytes() == call().read_bytes()
+    assert {p for p in root.iterdir() if p.is_dir() and p.name.startswith("agvas-")} == before
+
+
 def test_segment_reads_no_file_of_the_server(tmp_path):
     (tmp_path / "up").mkdir()
     secret = tmp_path / "secret.png"
