@@ -8,7 +8,7 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.modeling.agvas import AGVAS, ImageFeatures
+from agvas_core.modeling.pixel_encoder import PixelFeatures
 from agvas_core.processing import Letterbox, fit, limit_canvas, restore
 from agvas_core.prompts import (
     DEFAULT_INSTRUCTIONS,
@@ -31,19 +32,38 @@ from agvas_core.prompts import (
 from agvas_core.regions import group_labels, make_prediction, place_of
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
+from agvas_core.views import View, blend, tiles, whole
 
 IMAGES_KEPT = 6
+CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
+WHOLE_SHARE = 0.4  # of the map of the whole image, where tiles are seen too
 PREFIXES_KEPT = 4
 
 
 @dataclass(frozen=True, eq=False)
+class Glimpse:
+    """A further view of an image: its features, kept in half precision, and how its canvas maps back to it."""
+
+    view: View
+    features: PixelFeatures
+    letterbox: Letterbox
+
+
+@dataclass(frozen=True, eq=False)
 class EncodedImage:
-    """What is kept of an image: features of its canvas, and how the canvas maps back."""
+    """What is kept of an image: features of its canvas, and how the canvas maps back.
+
+    Attributes:
+        again: the whole image seen once more, mirrored.
+        tiles: parts of it seen larger, when a close look was asked for.
+    """
 
     image_id: str
     features: ImageFeatures
     letterbox: Letterbox
     canvas_hw: tuple[int, int]
+    again: tuple[Glimpse, ...] = ()
+    tiles: tuple[Glimpse, ...] = ()
 
 
 @dataclass(eq=False)
@@ -80,7 +100,8 @@ class AnomalyPredictor:
         self.ids = model.token_ids
         self.end_id = end_of_turn_id(tokenizer)
         self._images: OrderedDict[str, EncodedImage] = OrderedDict()
-        self._glances: OrderedDict[str, Prediction] = OrderedDict()
+        self._close_looks: OrderedDict[str, EncodedImage] = OrderedDict()
+        self._glances: OrderedDict[tuple[str, bool], Prediction] = OrderedDict()
         self._prefixes: OrderedDict[object, Prefix] = OrderedDict()
         self._never_said = self._unsayable(says_anchors)
         self._lock = threading.RLock()
@@ -88,9 +109,14 @@ class AnomalyPredictor:
     # --- images ------------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def set_image(self, image: InspectionImage) -> EncodedImage:
-        """Encode an image with both eyes, or return what is kept of it."""
+    def set_image(self, image: InspectionImage, *, close: bool = False) -> EncodedImage:
+        """Encode an image with both eyes, or return what is kept of it.
+
+        close: look at it in tiles, too, at its own resolution; only where the pixel encoder serves any size.
+        """
         with self._lock:
+            if close and self.model.config.pixel.kind == "conv":
+                return self._look_closely(image)
             known = self._images.get(image.image_id)
             if known is not None:
                 self._images.move_to_end(image.image_id)
@@ -102,9 +128,29 @@ class AnomalyPredictor:
             rgb, letterbox = fit(image.rgb, canvas, bilinear=not own)
             pixels = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None].float() / 255  # (1, 3, C, C)
             features = self.model.encode_image(self.model.semantic_input(pixels), pixels, [letterbox.content_hw])
-            encoded = EncodedImage(image.image_id, features, letterbox, (canvas, canvas))
+            mirrored = whole(image.size_hw, mirrored=True)
+            again = (self._glimpse(image, mirrored),) if own and config.serving_mirror else ()
+            encoded = EncodedImage(image.image_id, features, letterbox, (canvas, canvas), again)
             _keep(self._images, image.image_id, encoded, IMAGES_KEPT)
             return encoded
+
+    def _look_closely(self, image: InspectionImage) -> EncodedImage:
+        """Return the image's features with those of its tiles."""
+        known = self._close_looks.get(image.image_id)
+        if known is not None:
+            return known
+        parts = tiles(image.size_hw, self.model.config.serving_px)
+        encoded = replace(self.set_image(image), tiles=tuple(self._glimpse(image, view) for view in parts))
+        _keep(self._close_looks, image.image_id, encoded, CLOSE_LOOKS_KEPT)
+        return encoded
+
+    def _glimpse(self, image: InspectionImage, view: View) -> Glimpse:
+        part = view.crop(image.rgb)
+        rgb, letterbox = fit(part, limit_canvas((part.shape[0], part.shape[1]), self.model.config.serving_px))
+        pixels = torch.from_numpy(rgb).to(self.device).permute(2, 0, 1)[None].float() / 255  # (1, 3, C, C)
+        features = self.model.pixel_encoder(pixels, [letterbox.content_hw])
+        half = PixelFeatures(features.embedding.half(), tuple(f.half() for f in features.high_res))
+        return Glimpse(view, half, letterbox)
 
     def has_image(self, image_id: str) -> bool:
         """Whether an image's features are at hand."""
@@ -200,11 +246,27 @@ class AnomalyPredictor:
 
     @torch.inference_mode()
     def decode_states(self, states: Tensor, encoded: EncodedImage, **options: object) -> Prediction:
-        """Return the mask of anchor states (1, 3, D)."""
-        maps = torch.cat(self.model.decode_masks(states, encoded.features.pixel).probabilities())  # (3, C / 2, C / 2)
-        p_seg, p_nor, p_ano = restore(maps, encoded.letterbox).clip(0, 1)
+        """Return the mask of anchor states (1, 3, D): the mean over the views of the image."""
+        size_hw = encoded.letterbox.size_hw
+        seen = [self._maps(states, encoded.features.pixel, encoded.letterbox)]
+        seen += [self._maps_of(states, glimpse) for glimpse in encoded.again]
+        maps = np.mean(seen, axis=0)  # (3, H, W)
+        if encoded.tiles:
+            parts = ((glimpse.view, self._maps_of(states, glimpse)) for glimpse in encoded.tiles)
+            left, _, right, _ = encoded.tiles[0].view.box_xyxy
+            close = blend(parts, size_hw, right - left)
+            maps = WHOLE_SHARE * maps + (1 - WHOLE_SHARE) * close
+        p_seg, p_nor, p_ano = maps.clip(0, 1)
         probabilities = {"p_seg": p_seg, "p_nor": p_nor, "p_ano": p_ano}
         return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]
+
+    def _maps(self, states: Tensor, features: PixelFeatures, letterbox: Letterbox) -> NDArray[np.float32]:
+        """Return p_seg, p_nor, p_ano (3, H, W) of one view of H x W px."""
+        return restore(torch.cat(self.model.decode_masks(states, features).probabilities()), letterbox)
+
+    def _maps_of(self, states: Tensor, glimpse: Glimpse) -> NDArray[np.float32]:
+        full = PixelFeatures(glimpse.features.embedding.float(), tuple(f.float() for f in glimpse.features.high_res))
+        return glimpse.view.back(self._maps(states, full, glimpse.letterbox))
 
     def expand(self, ids: list[int]) -> list[int]:
         """Return ids with each placeholder as often as the model has tokens for it."""
@@ -217,17 +279,17 @@ class AnomalyPredictor:
         turns = [ChatTurn("user", instruction), ChatTurn("assistant", DIRECT_ANSWER)]
         return self.expand(encode_chat(self.tokenizer, turns).input_ids)
 
-    def glance(self, image: InspectionImage) -> Prediction:
+    def glance(self, image: InspectionImage, *, close: bool = False) -> Prediction:
         """Return the direct mode's mask of an image by the default instruction, kept per image: words measure by it."""
         with self._lock:
-            known = self._glances.get(image.image_id)
+            known = self._glances.get((image.image_id, close))
         if known is not None:
             return known
-        encoded = self.set_image(image)
+        encoded = self.set_image(image, close=close)
         prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"]), encoded, anchors=True)
         prediction = self.decode(prefix, encoded)
         with self._lock:
-            _keep(self._glances, image.image_id, prediction, IMAGES_KEPT)
+            _keep(self._glances, (image.image_id, close), prediction, IMAGES_KEPT)
         return prediction
 
     # --- words -------------------------------------------------------------------------------------------------------

@@ -152,6 +152,7 @@ class Request:
         alpha: weight of the absolute anchor's map in the fusion (Eq. 8).
         min_area_px: regions below it are dropped (an engine may drop specks that it cannot see surely anyway).
         max_new_tokens: bound on the generated words.
+        close: look at the image in tiles at its own resolution, too: slower, for tiny defects on large images.
     """
 
     instruction: str
@@ -163,6 +164,7 @@ class Request:
     alpha: float = 0.5
     min_area_px: int = 0
     max_new_tokens: int = 160
+    close: bool = False
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ ARROWS: dict[str, set[str]] = {
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used
     "processing": _LANGUAGE,
+    "views": set(),
     "drawing": _VALUES | {"regions"},
     "writers": _VALUES | {"drawing"},
     "synthesis": _LANGUAGE | {"processing"},
@@ -33,7 +34,7 @@ ARROWS: dict[str, set[str]] = {
     "adapter": {"config", "anchors", "modeling", "checkpoint", "backbones"},
     "checkpoint": _VALUES | {"anchors", "prompts", "tokenizer", "modeling"},
     "checkpoint_expert": {"checkpoint", "modeling"},
-    "predictor": _MODEL,
+    "predictor": _MODEL | {"views"},
     "saa": _PICTURES | {"predictor"},  # rules and candidates; the bundled model is one proposer
     "engines": _MODEL | {"predictor", "saa", "drawing", "backbones", "memory", "adapter"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},

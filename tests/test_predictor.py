@@ -9,7 +9,7 @@ import torch
 from agvas_core.config import PixelConfig, get_preset
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.predictor import IMAGES_KEPT, PREFIXES_KEPT, AnomalyPredictor, masks_to_canvas, measure
-from agvas_core.processing import fit
+from agvas_core.processing import fit, open_image
 from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, measured_line
 from agvas_core.regions import make_prediction
 from agvas_core.structures import Prediction
@@ -311,3 +311,33 @@ def test_stop_ends_the_words_at_once(predictor, picture):
         said.append(token)
         stop.set()
     assert len(said) == 1
+
+
+# --- more than one view ----------------------------------------------------------------------------------------------
+
+
+def test_a_mirrored_second_look_makes_the_map_symmetric(model, tokenizer):
+    both = build_agvas(replace(model.config, serving_mirror=True), model.token_ids)
+    both.load_state_dict(model.state_dict())
+    half = np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)
+    image = open_image(np.concatenate([half, half[:, ::-1]], axis=1))  # equal to its mirror image
+    seen = AnomalyPredictor(both, tokenizer).glance(image)
+    np.testing.assert_allclose(seen.p_seg, seen.p_seg[:, ::-1], atol=2e-3)
+    once = AnomalyPredictor(model, tokenizer).glance(image)
+    assert not np.allclose(once.p_seg, once.p_seg[:, ::-1], atol=2e-3)
+
+
+def test_a_close_look_adds_tiles_and_is_kept(predictor, picture):
+    image = picture(6, (150, 200))
+    near, far = predictor.glance(image, close=True), predictor.glance(image)
+    assert near.size_hw == far.size_hw == (150, 200)
+    assert not np.allclose(near.p_seg, far.p_seg, atol=1e-3)
+    assert predictor.set_image(image, close=True) is predictor.set_image(image, close=True)
+    assert len(predictor.set_image(image, close=True).tiles) > 4
+    assert not predictor.set_image(image).tiles
+    np.testing.assert_allclose(near.p_nor + near.p_ano, 1, atol=1e-3)
+
+
+def test_a_close_look_at_a_small_image_is_the_same(predictor, picture):
+    image = picture(7, (50, 60))
+    same_maps(predictor.glance(image, close=True), predictor.glance(image))

@@ -154,8 +154,8 @@ class AGVASEngine:
             yield Notice(NO_IMAGE)
             yield Done(mode, clock.seconds)
             return
-        yield Stage("encoding the image", 0.1)
-        encoded = self.predictor.set_image(image)
+        yield Stage("looking at the image in tiles" if request.close else "encoding the image", 0.1)
+        encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")
         reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock)
         try:
@@ -237,7 +237,7 @@ class _Reply:
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
         yield Stage("looking", 0.4)
-        findings = measure(self._adjust(self.predictor.glance(self.image)))
+        findings = measure(self._adjust(self.predictor.glance(self.image, close=self.request.close)))
         line = findings.line(self._kinds_to_read(findings))
         self.clock.lap("glance")
         assert MEASURED_SLOT[self.mode] == "user", self.mode

@@ -1,0 +1,103 @@
+"""Views of one image: what is looked at beside the whole of it, and how the views' maps become one.
+
+A small model that sees a large photograph only once, shrunk to its canvas, loses what is tiny; looking again at
+overlapping tiles finds it. A view from the other side (mirrored) costs as much as the first, and steadies the map.
+"""
+
+# H x W the image's own size, px
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+MAX_TILES = 64
+OVERLAP = 0.25  # of a tile's side
+
+
+@dataclass(frozen=True)
+class View:
+    """A part of the image, as the pixel encoder gets to see it.
+
+    Attributes:
+        box_xyxy: the part, px, right and lower sides exclusive.
+        mirrored: seen left to right.
+    """
+
+    box_xyxy: tuple[int, int, int, int]
+    mirrored: bool = False
+
+    def crop(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return the part of rgb (H, W, 3), mirrored if it is."""
+        left, top, right, bottom = self.box_xyxy
+        part = rgb[top:bottom, left:right]
+        return part[:, ::-1] if self.mirrored else part
+
+    def back(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return maps (..., h, w) of the part the right way round."""
+        return maps[..., ::-1] if self.mirrored else maps
+
+
+def whole(size_hw: tuple[int, int], *, mirrored: bool = False) -> View:
+    """Return the view of all of the image."""
+    return View((0, 0, size_hw[1], size_hw[0]), mirrored)
+
+
+def tiles(size_hw: tuple[int, int], side: int) -> list[View]:
+    """Return overlapping square tiles of an image, row by row; [] when one view shows it all at full size.
+
+    Args:
+        size_hw: the image's height and width, px.
+        side: the tiles' side, px. Larger ones are taken where more than MAX_TILES would be needed.
+    """
+    if max(size_hw) <= side:
+        return []
+    while math.prod(len(_starts(length, side)) for length in size_hw) > MAX_TILES:
+        side = math.ceil(side * 1.1)
+    tops, lefts = (_starts(length, side) for length in size_hw)
+    height, width = (min(side, length) for length in size_hw)
+    return [View((left, top, left + width, top + height)) for top in tops for left in lefts]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Return where tiles of a side begin along a length, evenly spread, neighbours sharing OVERLAP or more."""
+    if length <= side:
+        return [0]
+    count = 1 + math.ceil((length - side) / (side * (1 - OVERLAP)))
+    return [round(i * (length - side) / (count - 1)) for i in range(count)]
+
+
+def blend(
+    parts: Iterable[tuple[View, NDArray[np.float32]]], size_hw: tuple[int, int], side: int
+) -> NDArray[np.float32]:
+    """Return the tiles' maps as one (..., H, W): a weighted mean in which no tile ends suddenly.
+
+    Args:
+        parts: tiles, and their maps (..., h, w) at the image's own scale; they cover the image.
+        size_hw: H, W.
+        side: the tiles' side, px.
+    """
+    total = np.zeros(1, dtype=np.float32)
+    weights = np.zeros(size_hw, dtype=np.float32)
+    for view, maps in parts:
+        left, top, right, bottom = view.box_xyxy
+        if total.ndim == 1:
+            total = np.zeros((*maps.shape[:-2], *size_hw), dtype=np.float32)
+        rows = _window(top, bottom, size_hw[0], side * OVERLAP)
+        cols = _window(left, right, size_hw[1], side * OVERLAP)
+        window = rows[:, None] * cols  # (h, w)
+        total[..., top:bottom, left:right] += maps * window
+        weights[top:bottom, left:right] += window
+    return total / weights
+
+
+def _window(start: int, stop: int, length: int, ramp: float) -> NDArray[np.float32]:
+    """Return weights (stop - start,) that rise from the tile's ends; ends at the image's border do not fall."""
+    at = np.arange(start, stop) + 0.5
+    rise = np.ones(stop - start) if start == 0 else np.minimum(1.0, (at - start) / ramp)
+    fall = np.ones(stop - start) if stop == length else np.minimum(1.0, (stop - at) / ramp)
+    return (rise * fall).astype(np.float32)

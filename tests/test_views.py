@@ -1,0 +1,52 @@
+"""Views: tiles cover the image, their maps become one without seams, and mirrored maps come back the right way round."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agvas_core.views import MAX_TILES, OVERLAP, View, blend, tiles, whole
+
+
+@pytest.mark.parametrize("size_hw", [(400, 400), (385, 2000), (2048, 2048), (1, 5000), (9000, 7000)])
+def test_tiles_cover_the_image_and_overlap(size_hw):
+    parts = tiles(size_hw, 384)
+    seen = np.zeros(size_hw, dtype=np.int32)
+    for view in parts:
+        left, top, right, bottom = view.box_xyxy
+        assert 0 <= left < right <= size_hw[1] and 0 <= top < bottom <= size_hw[0]
+        assert right - left == min(size_hw[1], parts[0].box_xyxy[2])  # all of one size
+        seen[top:bottom, left:right] += 1
+    assert seen.min() >= 1
+    assert 2 <= len(parts) <= MAX_TILES
+    lefts = sorted({view.box_xyxy[0] for view in parts})
+    side = parts[0].box_xyxy[2] - parts[0].box_xyxy[0]
+    for a, b in zip(lefts, lefts[1:], strict=False):
+        assert a + side - b >= OVERLAP * side - 1
+
+
+def test_an_image_that_is_seen_at_full_size_needs_no_tiles():
+    assert tiles((384, 300), 384) == []
+
+
+def test_blending_equal_maps_changes_nothing():
+    rng = np.random.default_rng(0)
+    truth = rng.random((2, 500, 700), dtype=np.float32)
+    parts = tiles((500, 700), 384)
+    cut = [(v, truth[:, v.box_xyxy[1] : v.box_xyxy[3], v.box_xyxy[0] : v.box_xyxy[2]]) for v in parts]
+    np.testing.assert_allclose(blend(cut, (500, 700), 384), truth, atol=1e-6)
+
+
+def test_no_seam_where_tiles_disagree():
+    parts = tiles((384, 1000), 384)
+    flat = [(v, np.full((384, 384), i % 2, dtype=np.float32)) for i, v in enumerate(parts)]
+    joined = blend(flat, (384, 1000), 384)
+    assert joined.min() == 0 and joined.max() == 1  # each tile rules where it is alone
+    assert float(np.abs(np.diff(joined, axis=1)).max()) < 2 / (OVERLAP * 384)
+
+
+def test_a_mirrored_view_comes_back():
+    rgb = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    view = View((1, 0, 5, 4), mirrored=True)
+    assert np.array_equal(view.back(view.crop(rgb)[..., 0].astype(np.float32)), rgb[:, 1:5, 0])
+    assert whole((4, 6)).crop(rgb).shape == rgb.shape
