@@ -52,6 +52,9 @@ class Question:
     threshold: Annotated[float, typer.Option("--threshold", help="Mask = map above it.", min=0.0, max=1.0)] = 0.5
     alpha: Annotated[float, typer.Option("--alpha", help="Weight of [SEG] against [ANO].", min=0.0, max=1.0)] = 0.5
     min_area: Annotated[int, typer.Option("--min-area", help="Drop regions of fewer pixels.", min=0)] = 0
+    close: Annotated[
+        bool, typer.Option("--close", help="Look at large images in tiles, too: slower, finds what is tiny.")
+    ] = False
 
     def request(self, roi_xyxy: tuple[int, int, int, int] | None = None) -> Request:
         """Return it as engines take it; ValueError that lists the modes when there is no such mode."""
@@ -68,6 +71,7 @@ class Question:
             alpha=self.alpha,
             min_area_px=self.min_area,
             roi_xyxy=roi_xyxy,
+            close=self.close,
         )
 
     def as_facts(self) -> dict[str, Any]:
