@@ -15,8 +15,8 @@ WORDS = ("a scratch on the left side of a metal plate, dark and long. What is wr
 DECODER = DecoderConfig(width=32, heads=2, mlp_width=64, mask_width=8)
 VISION = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
 TEXT = {
-    "hidden_size": 32,
-    "intermediate_size": 64,
+    "hidden_size": 64,  # a block of bitsandbytes
+    "intermediate_size": 128,
     "num_hidden_layers": 2,
     "num_attention_heads": 2,
     "num_key_value_heads": 2,

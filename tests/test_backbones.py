@@ -62,7 +62,7 @@ def test_the_sizes_are_the_bases_own(configs, bases, family):
     model, _ = bases[family]
     config = model.config
     assert config.semantic.tokens == 4
-    assert (config.llm.width, config.llm.layers, config.llm.max_positions) == (32, 2, 1024)
+    assert (config.llm.width, config.llm.layers, config.llm.max_positions) == (64, 2, 1024)
     assert config.llm.tie_embeddings == (family == "onevision")
     assert (config.base, config.pixel_base) == (configs[family].base, configs[family].pixel_base)
     rebuilt = AGVAS(config, model.token_ids)  # what a checkpoint of it is loaded into
@@ -146,7 +146,8 @@ def test_words_are_the_bases_own(configs, picture):
     model, tokenizer = load_backbones(without_spam(configs["llava"]))
     torch.manual_seed(3)
     with torch.no_grad():
-        model.lmm.lm_head.weight.normal_(std=0.5)  # so that the words are not all one
+        model.lmm.lm_head.weight.normal_()  # the words are not all one
+        model.lmm.get_input_embeddings().weight.normal_()
     predictor = AnomalyPredictor(model, tokenizer)
     photo = picture(4, (56, 56))
     ids = predictor.expand(encode_chat(tokenizer, [ChatTurn("user", "What is it?")], True).input_ids)
@@ -313,3 +314,15 @@ def test_names_and_shapes_at_the_true_size_are_the_hubs(preset):
         ours = build_lmm(get_preset(preset), image_token_id=0)
     assert {n: v.shape for n, v in ours.state_dict().items()} == {n: v.shape for n, v in theirs.state_dict().items()}
     assert sum(p.numel() for p in ours.parameters()) / 1e9 == pytest.approx(BILLIONS[preset], rel=0.01)
+
+
+@pytest.mark.parametrize(("quantization", "layer"), [("nf4", "Linear4bit"), ("int8", "Linear8bitLt")])
+def test_quantised_models_answer(configs, picture, quantization, layer):
+    pytest.importorskip("bitsandbytes")
+    model, tokenizer = load_backbones(configs["onevision"], quantization=quantization)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Linear):
+            inside = name.startswith("lmm.model.language_model.layers.")
+            assert (type(module).__name__ == layer) == inside, name
+    predictor = AnomalyPredictor(model, tokenizer)
+    assert 0 <= predictor.glance(picture(1)).pred_score <= 1
