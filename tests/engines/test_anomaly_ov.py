@@ -16,6 +16,7 @@ from transformers import (
 
 from agvas_core.checkpoint import load_checkpoint
 from agvas_core.checkpoint_expert import load_expert, load_released_expert, save_expert
+from agvas_core.engines import registry
 from agvas_core.engines.agvas import NO_IMAGE
 from agvas_core.engines.anomaly_ov import (
     DETECTION_QUESTION,
@@ -423,6 +424,17 @@ def test_the_hub_engines_are_loaded_by_name_with_their_expert(monkeypatch, tmp_p
     (source, expert), options = asked[0]
     assert source == f"llava-hf/llava-onevision-qwen2-{size}-ov-hf" and str(expert) == "/somewhere/own.pth"
     assert options["engine_id"] == name
+
+
+def test_the_bundled_expert_belongs_to_the_bundled_model(picture):
+    engine = load_engine(
+        "anomaly-ov-nano"
+    )  # fails after a new export of AG-VAS nano until `agvas train-expert` has run
+    assert engine.card.trained and engine.card.engine_id == "anomaly-ov-nano" and engine.card.markdown
+    events = reply(engine, picture(0, (70, 120)), mode="direct", max_new_tokens=60)
+    assert words(events).split(".")[0] in ("Yes", "No")
+    files = (registry.CHECKPOINTS / "anomaly-ov-nano").iterdir()
+    assert sum(path.stat().st_size for path in files) < 8e6
 
 
 def test_what_cannot_be_loaded_is_said_in_a_sentence(hub_folder, tmp_path):
