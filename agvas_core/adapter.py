@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, inject_adapter_in_model
-from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerBase
@@ -91,6 +89,8 @@ def add_adapter(model: AGVAS, lora: LoraOptions, *, dtype: torch.dtype | None = 
 
     The masks stay as they are: a new LoRA adds nothing. dtype: of the adapter's parts; None keeps the base's.
     """
+    from peft import LoraConfig, inject_adapter_in_model  # slow to import, and only adapters need it
+
     model.requires_grad_(False)
     layers = r".*language_model\.layers\.\d+\.\w+\."
     config = LoraConfig(
@@ -134,6 +134,8 @@ def put_adapter_state(model: AGVAS, state: dict[str, Tensor]) -> None:
 
 def merge_adapter(model: AGVAS) -> AGVAS:
     """Write the LoRA and the anchors' rows into the base's weights: the same model without an adapter. In place."""
+    from peft.tuners.lora import LoraLayer
+
     for name, module in list(model.lmm.named_modules()):
         if isinstance(module, LoraLayer):
             module.merge(safe_merge=True)

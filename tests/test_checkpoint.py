@@ -124,7 +124,7 @@ def test_a_folder_that_is_none_is_named(tmp_path):
 def test_a_tokenizer_without_anchors_is_refused(tokenizer):
     from tests.test_anchors import small_tokenizer
 
-    with pytest.raises(ValueError, match=r"lacks <image>, <region>, \[NOR\], \[ANO\], \[SEG\]"):
+    with pytest.raises(ValueError, match=r"lacks <image>, \[NOR\], \[ANO\], \[SEG\]"):
         token_ids_of(small_tokenizer())
     assert len(set(token_ids_of(tokenizer).anchors)) == 3
 

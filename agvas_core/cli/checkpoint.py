@@ -1,23 +1,135 @@
-"""`agvas checkpoint`: what a model is made of and what it needs, before anything is loaded."""
+"""`agvas checkpoint`: what a model is made of and needs; whether a folder is whole; an adapter merged into its base."""
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Look at checkpoints and presets.", no_args_is_help=True)
+MANY = 200_000_000  # parameters above which a merged checkpoint's shards are large
+LARGE_SHARD_BYTES = 2_000_000_000
 
-PresetOption = Annotated[str, typer.Option("--preset", help="A preset: nano, onevision-0.5b, onevision-7b, llava-13b.")]
+app = typer.Typer(help="Look at presets, checkpoints and adapters; merge an adapter.", no_args_is_help=True)
+
+PresetOption = Annotated[
+    str | None, typer.Option("--preset", help="A preset: nano, onevision-0.5b, onevision-7b, llava-13b.")
+]
 PixelOption = Annotated[
     str | None, typer.Option("--pixel", help="Another pixel encoder: sam-h, sam2-l, dinov2-l, dinov3-l, clip-l, ...")
 ]
 
 
+FolderArgument = Annotated[Path, typer.Argument(help="A checkpoint's or an adapter's folder.")]
+
+
 @app.command()
-def inspect(preset: PresetOption, pixel: PixelOption = None) -> None:
-    """Print a preset's parts: parameters, and the memory that they need."""
-    typer.echo(preset_report(preset, pixel))
+def inspect(
+    folder: Annotated[Path | None, typer.Argument(help="A checkpoint's or an adapter's folder.")] = None,
+    preset: PresetOption = None,
+    pixel: PixelOption = None,
+) -> None:
+    """Print what a folder holds, or a preset's parts: parameters, and the memory that they need."""
+    if (folder is None) == (preset is None):
+        raise typer.BadParameter("Give a folder, or a preset by --preset.")
+    if folder is not None:
+        typer.echo(folder_report(folder))
+    elif preset is not None:
+        typer.echo(preset_report(preset, pixel))
+
+
+@app.command()
+def verify(folder: FolderArgument) -> None:
+    """Check a folder's files: all there, hashes right, every weight of the name and shape that the model wants."""
+    typer.echo(f"{folder} is whole: {_checked(_shapes(folder))}.")
+
+
+@app.command()
+def merge(
+    folder: FolderArgument,
+    out: Annotated[Path, typer.Option("--out", help="Where the whole checkpoint goes.")],
+    dtype: Annotated[str, typer.Option(help="Of the weights on disk: float32, bfloat16 or float16.")] = "bfloat16",
+) -> None:
+    """Write an adapter's weights into its base's: a whole checkpoint, which needs neither."""
+    import torch
+
+    from agvas_core.adapter import is_adapter, load_adapter, merge_adapter
+    from agvas_core.checkpoint import CARD_FILE, save_checkpoint
+
+    kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+    if dtype not in kinds:
+        raise ValueError(f"--dtype is float32, bfloat16 or float16; got {dtype!r}.")
+    if not is_adapter(folder):
+        raise ValueError(f"{folder} is no adapter, so there is nothing to merge.")
+    if out.exists() and any(out.iterdir()):
+        raise ValueError(f"{out} is not empty; choose a new folder.")
+    model, tokenizer, training = load_adapter(folder)
+    path = folder / CARD_FILE
+    card = path.read_text(encoding="utf-8") if path.is_file() else ""
+    merged = merge_adapter(model)
+    many = sum(p.numel() for p in merged.parameters()) > MANY
+    shards = {"shard_bytes": LARGE_SHARD_BYTES} if many else {}
+    save_checkpoint(merged, tokenizer, out, card=card, training=training, dtype=kinds[dtype], **shards)
+    typer.echo(f"Merged: {out}")
+
+
+def folder_report(folder: Path) -> str:
+    """Return what a folder holds: kind, base, training, parameters by part, and whether its files are whole."""
+    from agvas_core.adapter import is_adapter, parts_count, read_adapter
+    from agvas_core.checkpoint import CONFIG_FILE, read_index
+    from agvas_core.config import AGVASConfig
+
+    if is_adapter(folder):
+        config, record, state = read_adapter(folder)
+        lora, training, parts = record.lora, record.training, parts_count(state)
+        base = f"{record.base}{f', revision {record.base_revision[:12]}' if record.base_revision else ''}"
+        kind = f"AG-VAS adapter of rank {lora.rank} (alpha {lora.alpha}) on {', '.join(lora.targets)}"
+    else:
+        training, config, parts = read_index(folder)["training"], AGVASConfig.load(folder / CONFIG_FILE), {}
+        kind, base = "whole AG-VAS checkpoint", config.base or "none: trained from scratch"
+    try:
+        shapes = _shapes(folder)
+        whole, parts = f"yes: {_checked(shapes)}", parts or _parts(shapes)
+    except (ValueError, FileNotFoundError) as error:
+        whole = f"NO: {error}"
+    width = max(len(name) for name in (*parts, "sum"))
+    rows = [f"  {name.ljust(width)}  {count:>13,}" for name, count in (parts | {"sum": sum(parts.values())}).items()]
+    return "\n".join(
+        [
+            f"{folder}: {kind}",
+            f"preset: {config.preset}",
+            f"base: {base}",
+            f"pixel encoder: {config.pixel.kind}{f', {config.pixel_base}' if config.pixel_base else ''}",
+            f"training: {training.get('summary', 'trained') if training else 'UNTRAINED (random weights)'}",
+            "parameters:",
+            *rows,
+            f"whole: {whole}",
+        ]
+    )
+
+
+def _shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a folder's weights; ValueError or FileNotFoundError that names what is wrong with them."""
+    from agvas_core.adapter import is_adapter, verify_adapter
+    from agvas_core.checkpoint import verify_checkpoint
+
+    if is_adapter(folder):
+        return {name: tuple(value.shape) for name, value in verify_adapter(folder)[2].items()}
+    return verify_checkpoint(folder)
+
+
+def _checked(shapes: dict[str, tuple[int, ...]]) -> str:
+    return f"hashes, names and shapes of {len(shapes)} weights are right"
+
+
+def _parts(shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
+    """Return the parameters of a whole checkpoint by the names of its modules."""
+    count: Counter[str] = Counter()
+    for name, shape in shapes.items():
+        count[name.split(".")[0]] += math.prod(shape)
+    return dict(count)
 
 
 def preset_report(preset: str, pixel: str | None = None) -> str:
