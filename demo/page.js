@@ -179,6 +179,11 @@
   }, true); // before gradio empties the box
 
   // Names for gradio's own icon-only controls, and uploads noticed as soon as their thumbnail appears.
+  // A file input says nothing when the file that it still holds is chosen again.
+  const forgetFiles = (box) => { for (const file of box.querySelectorAll("input[type=file]")) file.value = ""; };
+  document.addEventListener("click", (event) => {
+    if (event.target.matches?.("#agv-box input[type=file]")) event.target.value = "";
+  }, true);
   let thumbs = 0;
   let drawerMet = false;
   const tidy = () => {
@@ -196,6 +201,7 @@
       for (const file of box.querySelectorAll("input[type=file]:not([aria-label])")) file.setAttribute("aria-label", "Image file");
       const now = box.querySelectorAll(".thumbnail-wrapper").length;
       if (now > thumbs) window.agvSend?.("upload", {});
+      if (now !== thumbs) forgetFiles(box); // taken or sent: the same file may come again
       thumbs = now;
     }
     for (const info of document.querySelectorAll("#agv-side .info-text")) {

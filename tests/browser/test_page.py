@@ -237,6 +237,44 @@ def test_a_phone_has_no_sideways_scrolling_and_every_button_has_a_name(url, open
     assert unnamed == []
 
 
+def test_the_same_file_can_be_added_twice_in_a_row(url, open_page, photo):
+    """The second time once showed no thumbnail, and the question went without its photo."""
+    page = open_page(url)
+    choose(page, "direct")
+    for n in (1, 2):
+        ask(page, "segment", photo)  # waits for the thumbnail
+        assert page.locator("#agv-chat .agv-asked").count() == n
+
+
+def test_another_engine_answers_beside_the_first_and_a_broken_one_loses_nothing(browser, open_page, photo):
+    for url in serve("-m", "tests.fake_app", "--several"):
+        page = open_page(url)
+        choose(page, "explain")
+        ask(page, "segment", photo)
+        assert page.locator(".agv-other button").all_text_contents() == ["second", "broken"]
+        page.click(".agv-other summary")
+        page.click(".agv-other button >> text=second")
+        page.wait_for_function("document.querySelectorAll('.agv-part .agv-files a').length === 6", timeout=REPLY_MS)
+        done(page)
+        parts = page.locator("#agv-chat .bot-row .agv-part")
+        boxes = [parts.nth(n).bounding_box() for n in range(2)]
+        assert parts.count() == 2 and boxes[1]["x"] > boxes[0]["x"] + boxes[0]["width"] - 1  # side by side
+        assert "Fake engine" in parts.nth(0).inner_text() and "Second fake" in parts.nth(1).inner_text()
+        assert all("unusual" in parts.nth(n).inner_text() for n in range(2))
+        page.click(".agv-other summary")
+        page.click(".agv-other button >> text=broken")
+        page.wait_for_selector(".agv-part .agv-error", timeout=REPLY_MS)
+        assert "not on this machine" in page.inner_text(".agv-error") and parts.count() == 3
+        assert page.locator(".agv-layer-mask").count() == 2
+        page.click(".agv-whose >> text=Second fake")  # its card, one click away
+        page.wait_for_function("document.querySelector('#agv-card').innerText.includes('Second fake')")
+        assert page.locator("#agv-card").is_visible()
+        page.keyboard.press("Escape")
+        ask(page, "and why?")  # the conversation goes on
+        assert page.locator("#agv-chat .bot-row").count() == 2
+        page.context.close()
+
+
 def test_untrained_weights_are_announced_and_draw_no_mask(browser, open_page, photo):
     for url in serve("-m", "tests.fake_app", "--untrained"):
         page = open_page(url)
