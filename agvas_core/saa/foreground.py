@@ -45,8 +45,8 @@ def find_object(rgb: NDArray[np.uint8], hw: tuple[int, int], count: int = 1) -> 
         return ObjectRegion()
     found = ndimage.binary_closing(found, iterations=2)
     found = ndimage.binary_opening(ndimage.binary_fill_holes(found), iterations=2)
-    labels, count = ndimage.label(found)
-    if not count:
+    labels, parts = ndimage.label(found)
+    if not parts:
         return ObjectRegion()
     areas = np.bincount(labels.ravel())[1:] / labels.size
     large = np.flatnonzero(areas >= _OBJECT_SHARES[0] / count) + 1

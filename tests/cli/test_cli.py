@@ -159,6 +159,15 @@ def test_evaluate_prints_a_table_and_writes_json_and_maps(run, tmp_path):
     assert json.loads(numbers.read_text())["categories"][0]["ap"] == 1.0
     assert (tmp_path / "maps" / "nut" / "test" / "good" / "0.npy").exists()
 
+    several = run(
+        "evaluate", "--data", tmp_path / "nut", "--engine", "bright, bright:rules", "--saa-protocol", "--json", numbers
+    )
+    assert several.exit_code == 0, several.output
+    assert "| nut | bright | 1 | 1 | 100.0 |" in several.output and "| nut | bright:rules | 1 | 1 |" in several.output
+    assert "| nut | bright | 2 | 99.0 | 100.0 |" in several.output  # bicubic edges at 400 x 400
+    both = json.loads(numbers.read_text())["engines"]
+    assert [e["categories"][0]["ap"] for e in both] == [1.0, 1.0] and both[0]["saa_protocol"]["nut"]["f1_region"] == 1.0
+
 
 def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, photo, tmp_path):
     folder, out = tmp_path / "photos", tmp_path / "out"

@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from agvas_core.evaluation.protocol import evaluate_folder
-from agvas_core.evaluation.report import markdown_table, to_json
+from agvas_core.evaluation.report import comparison_table, markdown_table, saa_table, to_json
+from agvas_core.evaluation.saa_protocol import SAAMeter
 from agvas_core.regions import make_prediction
 
 
@@ -63,3 +64,21 @@ def test_report_has_a_mean_row_and_dashes_for_what_does_not_exist(folder):
     report = json.loads(json.dumps(to_json(results, {"engine": "x"}), allow_nan=False))
     assert report["categories"][1]["iou_nor"] is None and report["mean"]["iou_nor"] == 1.0
     assert report["about"] == {"engine": "x"}
+
+
+def test_engines_stand_side_by_side(folder):
+    watched = []
+    good = evaluate_folder(_bright, folder, watch=lambda s, p, gt: watched.append((s.category, p.verdict, gt.any())))
+    assert len(watched) == 9 and watched[0][0] == "a" and {w[1] == "anomaly" for w in watched if w[2]} == {True}
+    table = comparison_table({"one": good, "two": good[:1]}).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table]
+    assert [row[:2] for row in cells[2:]] == [
+        ["a", "one"], ["a", "two"], ["b", "one"], ["**mean**", "one"], ["**mean**", "two"],
+    ]  # fmt: skip
+    assert len({len(row) for row in cells}) == 1 and cells[0][-1] == "s/image"
+
+
+def test_the_table_of_saas_protocol():
+    meter = SAAMeter()
+    meter.update(np.zeros((8, 8)), np.zeros((8, 8), bool))
+    assert "| tile | saa | 1 | - | - |" in saa_table({"saa": {"tile": meter.compute()}})

@@ -1,0 +1,276 @@
+"""SAA and SAA+ in the chat: the user's sentence sets the rules, the reply tells the fate of each candidate."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from agvas_core.engines import registry, saa_loading
+from agvas_core.engines.agvas import NO_IMAGE
+from agvas_core.engines.ask import ask
+from agvas_core.engines.base import Engine
+from agvas_core.engines.ruled import RuledEngine
+from agvas_core.engines.saa import SAAEngine
+from agvas_core.engines.saa_loading import load_saa, parse_saa_name
+from agvas_core.processing import open_image
+from agvas_core.saa.candidates import Candidate, ObjectRegion, box_mask, mask_box
+from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts, prompts_for
+from agvas_core.saa.rules import apply_rules
+from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, Stage, TextDelta, Turn
+from tests.fakes import CARD, FakeEngine
+
+HW = (200, 240)
+SPOTS = {"scratch": (0.1, 0.1, 0.3, 0.2), "stain": (0.5, 0.5, 0.9, 0.9), "hole": (0.45, 0.1, 0.5, 0.15)}
+
+
+class Spots:
+    """Three known candidates."""
+
+    def __init__(self):
+        self.asked = []
+
+    def half(self, prompts, variant):
+        return 0.5
+
+    def propose(self, image, prompts, stopped):
+        self.asked.append(prompts)
+        found = []
+        for score, (phrase, box) in zip((0.6, 0.9, 0.7), SPOTS.items(), strict=True):
+            mask = box_mask(box, HW)
+            found.append(Candidate(mask_box(mask), float(mask.mean()), score, "any", phrase, mask, 0.8))
+        return found, ObjectRegion(0.9, box_mask((0, 0, 1, 0.95), HW))
+
+    def refine(self, image, candidates):
+        return list(candidates)
+
+
+@pytest.fixture
+def engine():
+    import torch
+
+    return SAAEngine(Spots(), lambda image: torch.ones(3, 4, 4), replace(CARD, name="SAA+", engine_id="saa+"))
+
+
+@pytest.fixture(scope="module")
+def image():
+    return open_image(np.random.default_rng(0).integers(0, 255, (*HW, 3), dtype=np.uint8))
+
+
+def test_the_reply_tells_the_fate_of_every_candidate(engine, image):
+    reply = ask(engine, image, Request("look for scratches, at most one, smaller than 10 % of the part"))
+    assert [r.kind for r in reply.prediction.regions] == ["hole"]
+    assert reply.prediction.regions[0].kind_score == pytest.approx(0.8)
+    assert "Kept 1 of 3 candidates; dropped 1 by top-K, 1 by area." in reply.text
+    assert "smaller than 10 % of the object" in reply.text and "at most 1" in reply.text
+    rows = [line for line in reply.text.splitlines() if line.startswith("| ")][1:]
+    assert [row.split("|")[2].strip() for row in rows] == ["hole", "stain", "scratch"]
+    assert rows[0].startswith("| 1 | hole | top |") and "kept, rank 1" in rows[0]
+    assert "dropped by area: it covers 18 % of the object, not below 10 %" in rows[1]
+    assert "dropped by top-K: rank 2, only the best 1 are kept" in rows[2]
+
+
+def test_rules_of_earlier_sentences_stay_in_force(engine, image):
+    turns = (
+        Turn("user", "at most two", image.image_id),
+        Turn("assistant", "Kept 2.", image.image_id),
+        Turn("user", "ignore stains", "another image"),
+    )
+    conversation = Conversation(turns).with_image(image)
+    list(engine.respond(conversation, Request("smaller than 10 %", image.image_id)))
+    prompts = engine.proposer.asked[-1]
+    assert prompts.confidence.top_k == 2 and prompts.property.max_area == 0.1 and prompts.language.excluded == ()
+
+
+def test_a_kept_candidate_below_the_threshold_is_told(engine, image):
+    reply = ask(engine, image, Request("", threshold=0.6))
+    assert [r.kind for r in reply.prediction.regions] == ["stain"]
+    assert reply.text.count("; below the threshold") == 2
+    calm = ask(engine, image, Request("", threshold=0.9))
+    assert calm.prediction.verdict == "normal" and calm.text.startswith("No anomaly found. Kept 3 of 3 candidates.")
+
+
+def test_events_come_in_order_and_end_in_one_done(engine, image):
+    conversation = Conversation().with_image(image)
+    for mode, used in (("direct", "direct"), ("auto", "explain"), ("describe", "explain"), ("chat", "explain")):
+        events = list(engine.respond(conversation, Request("", image.image_id, mode=mode)))
+        assert [type(e) for e in events] == [Stage, Stage, Stage, MaskReady, TextDelta, Done]
+        assert events[-1].mode == used and list(events[-1].seconds) == [*(e.name for e in events[:3]), "mask"]
+        assert ("|" in events[-2].text) == (used == "explain")
+    assert isinstance(engine, Engine)
+
+
+def test_no_image_and_stop(engine, image):
+    said = list(engine.respond(Conversation(), Request("look")))
+    assert [type(e) for e in said] == [Notice, Done] and said[0].text == NO_IMAGE
+    stop = threading.Event()
+    stop.set()
+    events = list(engine.respond(Conversation().with_image(image), Request("", image.image_id), stop=stop))
+    assert events[-1].stopped and not any(isinstance(e, MaskReady) for e in events)
+
+
+def test_saa_takes_words_but_no_rules(engine, image):
+    vanilla = SAAEngine(Spots(), engine.features, CARD, plus=False)
+    reply = ask(vanilla, image, Request("at most one, smaller than 1 %"))
+    assert "Kept 3 of 3" in reply.text and vanilla.proposer.asked[-1].language.queries == ("anomaly",)
+    ask(vanilla, image, Request("look for cracks"))
+    assert vanilla.proposer.asked[-1].language.queries == ("crack",)
+    vanilla.prepare(image)  # nothing to do ahead
+
+
+def test_saliency_is_kept_per_image(engine, image):
+    calls = []
+    features = engine.features
+    engine.features = lambda picture: calls.append(1) or features(picture)
+    engine.prepare(image)
+    for _ in range(2):
+        ask(engine, image, Request(""))
+    assert len(calls) == 1
+
+
+def test_a_photo_larger_than_the_working_grid(engine):
+    big = open_image(np.zeros((1500, 2100, 3), np.uint8))
+    from agvas_core.saa.candidates import work_hw
+
+    def propose(picture, prompts, stopped):
+        mask = box_mask((0.5, 0.5, 0.9, 0.9), work_hw(picture.size_hw))
+        return [Candidate(mask_box(mask), float(mask.mean()), 0.9, "any", "stain", mask)], ObjectRegion()
+
+    engine.proposer.propose = propose
+    found = ask(engine, big, Request("")).prediction
+    assert found.size_hw == (1500, 2100) and len(found.regions) == 1
+    assert found.regions[0].box_xyxy == pytest.approx((1050, 750, 1890, 1350), abs=3)
+
+
+# --- over the bundled model ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["saa", "saa+", "saa+:code"])
+def test_over_a_checkpoint_of_ours(checkpoint, picture, name):
+    engine = load_saa(name, checkpoint, "cpu")
+    assert engine.card.engine_id == name and engine.card.trained and "made for tests" in engine.card.weights
+    assert "Not the paper's detectors" in engine.card.markdown
+    photo = picture(1, (70, 96))
+    engine.prepare(photo)
+    reply = ask(engine, photo, Request("look for scratches", threshold=0.0))
+    assert reply.prediction.size_hw == (70, 96) and np.isfinite(reply.prediction.anomaly_map).all()
+    assert {r.kind for r in reply.prediction.regions} <= {"scratch", "hole", "defect"}
+    again = ask(engine, photo, Request("look for scratches", threshold=0.0))
+    np.testing.assert_array_equal(again.prediction.anomaly_map, reply.prediction.anomaly_map)
+
+
+def test_features_cover_the_image_without_the_canvas(checkpoint, picture):
+    proposer = load_saa("saa+", checkpoint, "cpu").proposer
+    wide = proposer.features(picture(2, (32, 96)))
+    square = proposer.features(picture(2, (96, 96)))
+    assert wide.shape[2] == square.shape[2] and wide.shape[1] == pytest.approx(square.shape[1] / 3, abs=1)
+
+
+def test_asked_kinds_come_first():
+    from agvas_core.saa.bundled import parts_of, weigh
+
+    p = np.zeros((20, 20), np.float32)
+    p[2:6, 2:6], p[12:15, 12:15], p[12, 2] = 0.9, 0.8, 0.05
+    p[3, 3] = 0.95
+    found = parts_of(p)
+    assert [round(c.score, 2) for c in found] == [0.95, 0.8]
+    assert int(found[0].mask.sum()) == 16 and found[0].box == (0.1, 0.1, 0.3, 0.3)
+    kinds, names = np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), ("stain", "hole")
+    holes = weigh(found, kinds, names, LanguagePrompts(class_agnostic=(), class_specific=("blow hole",)))
+    assert [c.phrase for c in holes] == ["stain", "hole"]
+    assert [c.score for c in holes] == pytest.approx([0.95 * 1.1 / 2, 0.8 * 1.8 / 2])
+    anything = weigh(found, kinds, names, LanguagePrompts(class_specific=("blow hole",)))
+    assert [c.score for c in anything] == [c.score for c in found]
+    unknown = weigh(found, kinds, names, LanguagePrompts(class_agnostic=(), class_specific=("loose screw",)))
+    assert [c.score for c in unknown] == [c.score for c in found]
+    assert parts_of(np.zeros((4, 4), np.float32)) == []
+
+
+def test_parts_of_very_different_strength_get_outlines_of_their_own():
+    from agvas_core.saa.bundled import parts_of
+
+    ramp = np.array([[0.0, 0.2, 0.6, 0.9, 0.6, 0.2, 0.0, 0.12, 0.2, 0.12]], np.float32)
+    strong, weak = parts_of(ramp)
+    assert strong.mask.tolist() == [[False, False, True, True, True] + [False] * 5]
+    assert weak.mask.tolist() == [[False] * 7 + [True] * 3]
+
+
+# --- names -----------------------------------------------------------------------------------------------------------
+
+
+def test_names_and_options():
+    said = parse_saa_name("saa+:code:grounding-dino-base:sam-vit-huge")
+    assert (said.plus, said.detector, said.sam, said.variant) == (
+        True, "IDEA-Research/grounding-dino-base", "facebook/sam-vit-huge", "code",
+    )  # fmt: skip
+    assert parse_saa_name("saa").detector == "" and not parse_saa_name("saa").plus
+    assert parse_saa_name("saa:grounding-dino-tiny").sam == "facebook/sam-vit-base"
+    for wrong in ("saa+:nothing", "saa:sam-vit-base", "saa+:grounding-dino-tiny:grounding-dino-base"):
+        with pytest.raises(ValueError, match="option|detector"):
+            registry.is_engine(wrong)
+    assert registry.is_engine("saa+:code") and registry.is_engine("agvas-nano:rules")
+    assert not registry.is_engine("nobody:rules")
+    assert {"saa", "saa+"} <= set(registry.list_engines())
+
+
+def test_weights_that_cannot_be_fetched_are_one_sentence(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setitem(saa_loading.DETECTORS, "grounding-dino-tiny", "nobody/has-this-model")
+    with pytest.raises(OSError, match="could not be fetched") as error:
+        load_saa("saa+:grounding-dino-tiny", registry.CHECKPOINTS, "cpu")
+    assert "\n" not in str(error.value)
+
+
+# --- rules on any engine ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def spotted():
+    """Grey, with a large dark part at the lower right and a small one at the upper left."""
+    rgb = np.full((*HW, 3), 128, np.uint8)
+    rgb[120:180, 120:220] = 250
+    rgb[20:40, 20:50] = 5
+    return open_image(rgb)
+
+
+def test_rules_clean_any_engines_mask(spotted):
+    engine = RuledEngine(FakeEngine(pause_s=0.0))
+    assert (engine.card.engine_id, engine.card.name) == ("fake:rules", "Fake engine + rules")
+    plain = ask(engine.inner, spotted, Request("segment"))
+    assert len(plain.prediction.regions) == 2
+    reply = ask(engine, spotted, Request("smaller than 5 % of the image"))
+    (left,) = reply.prediction.regions
+    assert left.place == "upper left" and left.kind == plain.prediction.regions[1].kind == "hole"
+    assert reply.notices[-1].startswith("Rules: Kept 1 of 2 candidates; dropped 1 by area.")
+    assert reply.prediction.anomaly_map[150, 170] == 0
+    best = ask(engine, spotted, Request("at most one")).prediction.regions
+    assert len(best) == 1
+    untouched = ask(engine, spotted, Request("segment"))
+    assert [r.box_xyxy for r in untouched.prediction.regions] == [r.box_xyxy for r in plain.prediction.regions]
+
+
+def test_rules_rank_by_saliency_when_there_is_one(spotted):
+    prediction = ask(FakeEngine(pause_s=0.0), spotted, Request("segment")).prediction
+    odd_upper_left = np.zeros(HW, np.float32)
+    odd_upper_left[:60, :80] = 2.0
+    one = replace(prompts_for(), confidence=replace(prompts_for().confidence, top_k=1))
+    ruled, judgements, _ = apply_rules(spotted, prediction, one, lambda image, n: odd_upper_left)
+    assert [r.place for r in ruled.regions] == ["upper left"]
+    assert sum(j.kept for j in judgements) == 1
+
+
+def test_rules_on_specks_between_the_working_grids_cells():
+    rgb = np.full((1400, 2100, 3), 128, np.uint8)
+    big = open_image(rgb)
+    p = np.zeros((1400, 2100), np.float32)
+    p[::100, ::100] = 0.9
+    from agvas_core.regions import make_prediction
+
+    prediction = make_prediction(image_id=big.image_id, p_seg=p, p_nor=1 - p, p_ano=p)
+    assert len(prediction.regions) == 294
+    free = replace(prompts_for(), property=PropertyPrompts(), confidence=None)
+    ruled, judgements, _ = apply_rules(big, prediction, free)
+    assert len(judgements) == 200 == len(ruled.regions)  # the rest is not judged
+    assert all(j.candidate.mask.sum() == 1 for j in judgements)
