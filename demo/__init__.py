@@ -25,14 +25,15 @@ def serve(engine: str, *, host: str | None = None, port: int | None = None, expl
     With an explainer (hub name or folder of an image-text-to-text model) the engine sees and the explainer speaks.
     """
     from agvas_core import list_engines
-    from agvas_core.engines.registry import is_engine
+    from agvas_core.engines.registry import is_engine, list_bundled_engines
     from demo.desk import EngineDesk
 
-    names = list(list_engines())
+    names = list(list_bundled_engines())  # visitors choose among these: none of them starts a download
     if engine not in names and is_engine(engine):
         names.insert(0, engine)
     elif engine not in names:
-        raise ValueError(f"There is no engine {engine!r}; choose one of: {', '.join(names)}, or a checkpoint's folder.")
+        known = ", ".join(list_engines())
+        raise ValueError(f"There is no engine {engine!r}; choose one of: {known}, or a checkpoint's folder.")
     both = f"{engine} + {explainer}"
     desk = EngineDesk(
         [both, *names] if explainer else names, _loader(engine, both, explainer), default=both if explainer else engine

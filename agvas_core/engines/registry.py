@@ -68,6 +68,15 @@ def list_engines() -> tuple[str, ...]:
     return (*_LOADERS, *BASES)
 
 
+def list_bundled_engines() -> tuple[str, ...]:
+    """Return the engines whose weights are all here: what a page may offer to anybody, for nothing is downloaded."""
+    return tuple(name for name in ("agvas-nano", "saa+", "saa", "anomaly-ov-nano") if _is_complete(name))
+
+
+def _is_complete(name: str) -> bool:
+    return name != "anomaly-ov-nano" or (CHECKPOINTS / name).is_dir()
+
+
 def is_engine(name: str) -> bool:
     """Whether load_engine knows a name; ValueError when one like "onevision-7b+dinov3-l+nf4" has a wrong part."""
     if name.endswith(RULES):
