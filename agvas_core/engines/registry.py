@@ -91,7 +91,7 @@ def is_engine(name: str) -> bool:
 
 
 def load_engine(name: str = "agvas-nano") -> Engine:
-    """Load an engine by its name, or an AG-VAS checkpoint or adapter by its folder; ValueError that lists the names otherwise.
+    """Load an engine by its name, or a checkpoint or adapter by its folder; ValueError that lists the names otherwise.
 
     A base's name may be followed by a pixel encoder, nf4 or int8, and offload: "onevision-7b+dinov3-l+nf4"; SAA's by
     detectors and a variant: "saa+:grounding-dino-tiny:code"; any name by ":rules".
