@@ -115,7 +115,8 @@ def _bundled_engine(name: str, folder: Path, plus: bool, variant: Variant, devic
             "parts of the bundled AG-VAS model's mask, and the saliency is taken from its pixel encoder. The paper's "
             "numbers do not apply. The bundled model marks the same pixels whatever kind of defect is asked for: words "
             "only weigh the candidates, by the kind that the model sees in each. The object is what stands out from an "
-            "even background; otherwise sizes are of the whole image.\n\nWith the paper's kind of detectors (weights "
+            "even background; otherwise sizes are of the whole image. Over these candidates SAA+ is no better than the "
+            "model's own mask (LOG.md); what it adds is rules that can be said and checked.\n\nWith the paper's kind of detectors (weights "
             "from the hub): `saa+:grounding-dino-tiny`, or as in the paper `saa+:grounding-dino-tiny:sam-vit-huge`.",
         ),
     )
