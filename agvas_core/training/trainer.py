@@ -100,8 +100,6 @@ def make_accelerator(options: TrainOptions) -> Accelerator:
         config = accelerator.state.deepspeed_plugin.deepspeed_config
         config["train_micro_batch_size_per_gpu"] = 1  # only its product with the others is looked at
         config["gradient_clipping"] = options.clip_norm
-        # ZeRO-3 loses sight of small weights in modules whose results are no plain tensors
-        config["zero_optimization"]["stage3_param_persistence_threshold"] = 100_000
     return accelerator
 
 
