@@ -316,6 +316,7 @@ PRESETS: dict[str, AGVASConfig] = {
         ),
     ),
 }
+BASES = tuple(name for name, preset in PRESETS.items() if preset.base)  # on weights of the hub
 _PIXEL_OF_PRESET = {"onevision-0.5b": "sam-b", "onevision-7b": "sam-h", "llava-13b": "sam-h"}
 
 

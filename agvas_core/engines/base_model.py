@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import get_args
 
 from agvas_core.backbones import Quantization, load_backbones
-from agvas_core.config import PIXEL_ENCODERS, PRESETS, AGVASConfig, get_preset
+from agvas_core.config import BASES, PIXEL_ENCODERS, AGVASConfig, get_preset
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.memory import pixel_name
 
-BASES = tuple(name for name, config in PRESETS.items() if config.base)
 OFFLOAD = "offload"
 
 

@@ -1,4 +1,4 @@
-"""Engines by name: what there is, and how each is loaded."""
+"""Engines by name, and how each is loaded. Importing this loads no model's code, so that the page opens sooner."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-
-from agvas_core.adapter import is_adapter
-from agvas_core.engines.adapted import load_adapter_engine
-from agvas_core.engines.agvas import AGVASEngine
+from agvas_core.config import BASES
 from agvas_core.engines.base import Engine
-from agvas_core.engines.base_model import BASES, is_base_name, load_base_engine, parse_base_name
-from agvas_core.engines.ruled import RULES, RuledEngine
-from agvas_core.engines.saa_loading import is_saa, load_saa, parse_saa_name
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 
 
 def _device() -> str:
+    import torch
+
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -30,10 +25,14 @@ def _load_nano() -> Engine:
             f"The bundled model is not there: {folder}. It comes with the repository; give another checkpoint's "
             "folder with --engine, or train one with `make train-nano`."
         )
+    from agvas_core.engines.agvas import AGVASEngine
+
     return AGVASEngine(folder, engine_id="agvas-nano", name="AG-VAS nano", device=_device())
 
 
 def _load_saa(name: str) -> Engine:
+    from agvas_core.engines.saa_loading import load_saa
+
     return load_saa(name, CHECKPOINTS / "agvas-nano", _device())
 
 
@@ -79,15 +78,21 @@ def _is_complete(name: str) -> bool:
 
 def is_engine(name: str) -> bool:
     """Whether load_engine knows a name; ValueError when one like "onevision-7b+dinov3-l+nf4" has a wrong part."""
+    if name in _LOADERS or name in BASES or Path(name).is_dir():
+        return True
+    from agvas_core.engines.base_model import is_base_name, parse_base_name
+    from agvas_core.engines.ruled import RULES
+    from agvas_core.engines.saa_loading import is_saa, parse_saa_name
+
     if name.endswith(RULES):
         return is_engine(name.removesuffix(RULES))
     if is_base_name(name):
         parse_base_name(name)
-        return True
-    if is_saa(name):
+    elif is_saa(name):
         parse_saa_name(name)
-        return True
-    return name in _LOADERS or Path(name).is_dir()
+    else:
+        return False
+    return True
 
 
 def load_engine(name: str = "agvas-nano") -> Engine:
@@ -96,10 +101,17 @@ def load_engine(name: str = "agvas-nano") -> Engine:
     A base's name may be followed by a pixel encoder, nf4 or int8, and offload: "onevision-7b+dinov3-l+nf4"; SAA's by
     detectors and a variant: "saa+:grounding-dino-tiny:code"; any name by ":rules".
     """
-    if name.endswith(RULES):
-        return RuledEngine(load_engine(name.removesuffix(RULES)))
     if name in _LOADERS:
         return _LOADERS[name]()
+    from agvas_core.adapter import is_adapter
+    from agvas_core.engines.adapted import load_adapter_engine
+    from agvas_core.engines.agvas import AGVASEngine
+    from agvas_core.engines.base_model import is_base_name, load_base_engine
+    from agvas_core.engines.ruled import RULES, RuledEngine
+    from agvas_core.engines.saa_loading import is_saa
+
+    if name.endswith(RULES):
+        return RuledEngine(load_engine(name.removesuffix(RULES)))
     if is_base_name(name):
         return load_base_engine(name, device=_device())
     if is_saa(name):
