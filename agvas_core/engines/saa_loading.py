@@ -116,7 +116,8 @@ def _bundled_engine(name: str, folder: Path, plus: bool, variant: Variant, devic
             "numbers do not apply. The bundled model marks the same pixels whatever kind of defect is asked for: words "
             "only weigh the candidates, by the kind that the model sees in each. The object is what stands out from an "
             "even background; otherwise sizes are of the whole image. Over these candidates SAA+ is no better than the "
-            "model's own mask (LOG.md); what it adds is rules that can be said and checked.\n\nWith the paper's kind of detectors (weights "
+            "model's own mask (LOG.md); what it adds is rules that can be said and checked.\n\n"
+            "With the paper's kind of detectors (weights "
             "from the hub): `saa+:grounding-dino-tiny`, or as in the paper `saa+:grounding-dino-tiny:sam-vit-huge`.",
         ),
     )
