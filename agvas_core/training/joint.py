@@ -21,7 +21,7 @@ from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
 from agvas_core.synthesis.words import measured_kinds, measured_regions, talk
 from agvas_core.tokenizer import encode_chat
 from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank
-from agvas_core.training.losses import SegLossWeights, seg_losses
+from agvas_core.training.losses import SegLossWeights, seg_losses, words_loss
 
 UNKNOWN_QUERY = -1
 UNKNOWN_KIND = -100  # what cross_entropy leaves out
@@ -187,6 +187,8 @@ class JointMaker:
 class JointTask(nn.Module):
     """Losses of the joint stage."""
 
+    fact_ids: Tensor | None
+
     def __init__(
         self,
         model: AGVAS,
@@ -198,8 +200,10 @@ class JointTask(nn.Module):
         kind_weight: float = 0.5,
         bank_weight: float = 0.5,
         max_decoded: int = 20,
+        fact_ids: Tensor | None = None,
     ) -> None:
         super().__init__()
+        self.register_buffer("fact_ids", fact_ids, persistent=False)
         self.model, self.weights = model, weights
         self.bank = None if bank is None else bank.requires_grad_(False)
         self.freeze_pixel, self.max_decoded = freeze_pixel, max_decoded
@@ -219,7 +223,7 @@ class JointTask(nn.Module):
         hidden = model.language(model.embed(batch.input_ids, features.visual, regions), batch.attention_mask)
         said = batch.targets[:, 1:] != -100
         logits = model.word_logits(hidden[:, :-1][said])
-        losses["text"] = self.text_weight * cross_entropy(logits.float(), batch.targets[:, 1:][said])
+        losses["text"] = self.text_weight * words_loss(logits, batch.targets[:, 1:][said], self.fact_ids)
         if len(batch.anchors):
             h_anchors = model.token_refiner(gather_anchor_states(hidden, batch.anchors))  # (A, 3, C)
             known = batch.anchor_query != UNKNOWN_QUERY

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits
+from torch.nn.functional import adaptive_avg_pool2d, binary_cross_entropy_with_logits, cross_entropy
 
 from agvas_core.modeling.agmd import MaskLogits
+
+FACT_WEIGHT = 4.0
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,18 @@ def seg_losses(logits: MaskLogits, gt_mask: Tensor, weights: SegLossWeights) -> 
             dice = dice_loss(branch.sigmoid()[present], target[present]).mean()
             total["dice"] = total["dice"] + weights.dice * dice * (present.float().mean())
     return total
+
+
+def words_loss(logits: Tensor, targets: Tensor, fact_ids: Tensor | None = None) -> Tensor:
+    """Return the mean cross-entropy of logits (N, V) at targets (N,).
+
+    Paper differs: tokens in fact_ids (F,) count FACT_WEIGHT times: where, how many and what is said of a mask is right
+    or wrong, while most other words have a choice, whose noise would drown them.
+    """
+    if fact_ids is None:
+        return cross_entropy(logits.float(), targets)
+    weight = torch.where(torch.isin(targets, fact_ids), FACT_WEIGHT, 1.0)
+    return (weight * cross_entropy(logits.float(), targets, reduction="none")).sum() / weight.sum()
 
 
 def check_finite(losses: dict[str, Tensor], step: int) -> None:

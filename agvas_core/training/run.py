@@ -26,7 +26,7 @@ from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
 from agvas_core.training.sources import ImageSource, Source, SourceOptions
 from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions
-from agvas_core.training.words import WordsMaker, WordsTask
+from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids
 
 DENSE, WORDS, JOINT = "dense", "words", "joint"
 BANK_FILE = "anchor_bank.safetensors"
@@ -148,7 +148,7 @@ def train_words(options: RunOptions, eval_talks: int = 64) -> Trainer:
     """Run (or resume) the words stage: the language model on talks, without images."""
     model, tokenizer, _ = _begin(options)
     prepare = JointMaker(tokenizer, model.config, model.token_ids)
-    task = WordsTask(model).train()
+    task = WordsTask(model, fact_token_ids(tokenizer)).train()
     held_out = WordsMaker(prepare, eval_talks, seed=HELD_OUT_SEED)(0)
 
     @torch.inference_mode()
@@ -191,7 +191,8 @@ def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, P
     _take(options.run_dir / DENSE / STATE_FILE, pixels)
     words = {"language_model": model.lmm.model.language_model, "lm_head": model.lmm.lm_head}
     _take(options.run_dir / WORDS / STATE_FILE, words)
-    task = JointTask(model, bank, options.losses, freeze_pixel=freeze_pixel)
+    facts = fact_token_ids(tokenizer)
+    task = JointTask(model, bank, options.losses, freeze_pixel=freeze_pixel, fact_ids=facts)
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
     return task, tokenizer
 

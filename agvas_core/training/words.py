@@ -13,11 +13,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from transformers import PreTrainedTokenizerBase
 
 from agvas_core.modeling.agvas import AGVAS
+from agvas_core.regions import PLACES
+from agvas_core.synthesis.facts import DEFECT_KINDS
+from agvas_core.synthesis.sentences import NUMBERS
 from agvas_core.synthesis.words import random_scene, talk
 from agvas_core.training.joint import MAX_TALK_TOKENS, JointMaker, render_talk
+from agvas_core.training.losses import words_loss
 from agvas_core.training.sources import SEED_STRIDE
 
 
@@ -60,8 +64,11 @@ class WordsMaker:
 class WordsTask(nn.Module):
     """Cross-entropy of the words; holds the language model only."""
 
-    def __init__(self, model: AGVAS) -> None:
+    fact_ids: Tensor
+
+    def __init__(self, model: AGVAS, fact_ids: Tensor) -> None:
         super().__init__()
+        self.register_buffer("fact_ids", fact_ids, persistent=False)
         self.language_model, self.lm_head = model.lmm.model.language_model, model.lmm.lm_head
         self.region_id = model.token_ids.region
 
@@ -71,5 +78,12 @@ class WordsTask(nn.Module):
         embeds = words.masked_fill((batch.input_ids == self.region_id)[..., None], 0.0)
         hidden = self.language_model(inputs_embeds=embeds, attention_mask=batch.attention_mask).last_hidden_state
         said = batch.targets[:, 1:] != -100
-        logits = self.lm_head(hidden[:, :-1][said]).float()
-        return {"text": cross_entropy(logits, batch.targets[:, 1:][said])}
+        logits = self.lm_head(hidden[:, :-1][said])
+        return {"text": words_loss(logits, batch.targets[:, 1:][said], self.fact_ids)}
+
+
+def fact_token_ids(tokenizer: PreTrainedTokenizerBase) -> Tensor:
+    """Return the tokens (F,) that say where, how many and what: of the places, the numbers and the kinds of defect."""
+    words = [f" {word}" for word in (*PLACES, *NUMBERS[1:], *DEFECT_KINDS)]
+    ids = {token for word in words for token in tokenizer(word, add_special_tokens=False).input_ids}
+    return torch.tensor(sorted(ids))

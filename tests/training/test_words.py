@@ -7,10 +7,11 @@ import torch
 from agvas_core.config import get_preset
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.training.joint import JointMaker
+from agvas_core.training.losses import words_loss
 from agvas_core.training.run import RunOptions, joint_task, train_words
 from agvas_core.training.sources import SourceOptions
 from agvas_core.training.trainer import TrainOptions
-from agvas_core.training.words import WordsMaker, WordsTask
+from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids
 
 
 def make(tokenizer, token_ids):
@@ -33,7 +34,7 @@ def test_talks_have_measured_lines_but_no_image(tokenizer, token_ids):
 def test_one_batch_is_learned(tokenizer, token_ids):
     torch.manual_seed(0)
     model, maker = make(tokenizer, token_ids)
-    task, batch = WordsTask(model), maker(0)
+    task, batch = WordsTask(model, fact_token_ids(tokenizer)), maker(0)
     optimizer = torch.optim.AdamW(task.parameters(), lr=3e-3)
     first = last = float(task(batch)["text"].detach())
     for _ in range(40):
@@ -61,3 +62,13 @@ def test_the_joint_stage_begins_with_its_words(tmp_path):
     layer = "layers.0.mlp.up_proj.weight"
     assert torch.equal(after.model.lmm.model.language_model.state_dict()[layer], learned)
     assert not torch.equal(before.model.lmm.model.language_model.state_dict()[layer], learned)
+
+
+def test_facts_weigh_more_than_the_choice_of_words(tokenizer):
+    facts = fact_token_ids(tokenizer)
+    decoded = {tokenizer.decode([i]).strip() for i in facts.tolist()}
+    assert {"upper", "left", "two", "stain"} <= decoded
+    logits, targets = torch.zeros(2, 8), torch.tensor([1, 2])
+    logits[0, 1] = 5.0  # the first is right
+    plain = words_loss(logits, targets)
+    assert words_loss(logits, targets, torch.tensor([2])) > plain > words_loss(logits, targets, torch.tensor([1]))
