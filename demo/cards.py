@@ -7,7 +7,8 @@ from html import escape
 
 from agvas_core.structures import EngineCard, InspectionImage
 from demo.i18n import mode_name, percent, say
-from demo.session import Exchange, Reply, Session
+from demo.replies import Exchange, Reply
+from demo.session import Session
 
 VIEWS = ("overlay", "photo", "mask", "heat")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from demo.i18n import percent, say
-from demo.session import Reply, Session
+from demo.replies import Reply
+from demo.session import Session
 
 
 def name_of(session: Session, reply: Reply, lang: str) -> str:

@@ -9,7 +9,8 @@ import gradio as gr
 
 from demo import cards, compare, panel
 from demo.i18n import say
-from demo.session import Exchange, Reply, Session, can_ask_other
+from demo.replies import Exchange, Reply, can_ask_other
+from demo.session import Session
 
 Part = tuple[str, str]  # ("html" | "text", content)
 

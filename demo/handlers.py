@@ -29,7 +29,8 @@ from demo.desk import EngineDesk
 from demo.i18n import say
 from demo.naming import compared_images, image_in_words
 from demo.pictures import delete_files, file_url, show_prediction, write_downloads
-from demo.session import Exchange, Reply, Session, can_ask_other, new_reply
+from demo.replies import Exchange, Reply, can_ask_other, new_reply
+from demo.session import Session
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 from agvas_core.structures import EngineCard
 from demo.cards import flag, kind, verdict
 from demo.i18n import mode_name, percent, say
-from demo.session import Reply
+from demo.replies import Reply
 
 
 def about_mode(mode: str, lang: str) -> str:

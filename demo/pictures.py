@@ -9,7 +9,8 @@ from agvas_core.regions import rethreshold
 from agvas_core.structures import Prediction
 from agvas_core.writers import verdict_facts
 from demo import render
-from demo.session import Exchange, Reply, Session
+from demo.replies import Exchange, Reply
+from demo.session import Session
 
 
 def file_url(path: Path) -> str:

@@ -367,15 +367,15 @@ def test_the_page_offers_the_engine_with_the_explainer_and_alone(tmp_path, monke
 
     loaded, desks = [], []
     monkeypatch.setitem(vars(agvas_core), "load_engine", lambda name: loaded.append(name) or FakeEngine(pause_s=0.0))
-    monkeypatch.setitem(vars(agvas_core), "list_engines", lambda: ("fake", "other"))
     monkeypatch.setattr(demo, "launch", lambda desk, **k: desks.append(desk))
     folder = save_onevision(tmp_path / "tiny")
-    demo.serve("fake", explainer=str(folder))
+    demo.serve("agvas-nano", explainer=str(folder))
     (desk,) = desks
-    assert loaded == [] and desk.default == f"fake + {folder}" and desk.engine_ids == (desk.default, "fake", "other")
+    assert loaded == [] and desk.default == f"agvas-nano + {folder}"
+    assert desk.engine_ids[0] == desk.default and "agvas-nano" in desk.engine_ids  # alone, too
     explained = desk.get()
-    assert explained.card.name == "Fake engine sees, tiny speaks" and explained.eyes is desk.get("fake")
-    assert loaded == ["fake"]
+    assert explained.card.name == "Fake engine sees, tiny speaks" and explained.eyes is desk.get("agvas-nano")
+    assert loaded == ["agvas-nano"]
 
 
 def test_an_explainer_that_is_missing_is_said_in_the_reply(tmp_path, photo, monkeypatch):
@@ -387,9 +387,8 @@ def test_an_explainer_that_is_missing_is_said_in_the_reply(tmp_path, photo, monk
     desks = []
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.setitem(vars(agvas_core), "load_engine", lambda name: FakeEngine(pause_s=0.0))
-    monkeypatch.setitem(vars(agvas_core), "list_engines", lambda: ("fake",))
     monkeypatch.setattr(demo, "launch", lambda desk, **k: desks.append(desk))
-    demo.serve("fake", explainer="nobody/no-such-model")
+    demo.serve("agvas-nano", explainer="nobody/no-such-model")
     spotted(1).save(tmp_path / "part.png")
     session = Session(FileStore(tmp_path / "cache"))
     for _ in ask(session, desks[0], "segment", [str(tmp_path / "part.png")], Settings()):
