@@ -268,13 +268,18 @@ def adapt_model(options: AdaptOptions) -> tuple[AGVAS, PreTrainedTokenizerBase, 
     quantised = {"quantization": options.quantization, "device": "cuda"} if options.quantization else {}
     model, tokenizer = load_base_of(config, dtype=half, **quantised)
     add_adapter(model, options.lora, dtype=torch.float32)
-    language = model.lmm.model.language_model
-    # the name changed within transformers 5
-    save_memory = getattr(language, "activation_checkpointing_enable", None) or language.gradient_checkpointing_enable
-    save_memory({"use_reentrant": False})
+    checkpointing(model)
     folder = base_folder(config.base)
     revision = checkpoint_hash(folder) if folder else getattr(model.lmm.config, "_commit_hash", None) or ""
     return model, tokenizer, record_of(model, options.lora, revision=revision, training={})
+
+
+def checkpointing(model: AGVAS) -> None:
+    """Let the language model keep each layer's input only, and compute the rest again in the backward pass."""
+    language = model.lmm.model.language_model
+    # the name changed within transformers 5
+    enable = getattr(language, "activation_checkpointing_enable", None) or language.gradient_checkpointing_enable
+    enable({"use_reentrant": False})
 
 
 def train_adapter(options: AdaptOptions, out: Path | None = None) -> AdaptTrainer:

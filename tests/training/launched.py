@@ -1,6 +1,7 @@
-"""One process of a run on several: torchrun starts it for test_processes.py, with accelerate's settings in its environment.
+"""One process of a run on several: accelerate starts it for test_processes.py, with its settings in the environment.
 
-accelerate leaves FSDP and DeepSpeed to GPUs; here its processes on CPUs are given out as such, so that the same code is run by gloo.
+accelerate leaves FSDP and DeepSpeed to GPUs; here its processes on CPUs are given out as such, so that the same code is
+run by gloo.
 """
 
 import os
@@ -15,6 +16,19 @@ from agvas_core.training.adapt import AdaptOptions, train_adapter
 from agvas_core.training.trainer import TrainOptions
 
 
+def options_of(
+    base: str | Path, data: str | Path, out: str | Path, steps: int, accumulate: int, **more: float
+) -> AdaptOptions:
+    """Return a short run's options."""
+    train = TrainOptions(
+        steps=steps, lr=1e-3, warmup_steps=1, mixed_precision="no", workers=0, accumulate=accumulate, **more
+    )
+    return AdaptOptions(
+        preset="", base=str(base), run_dir=Path(out), data=Path(data), size_px=64, batch=2, train=train,
+        lora=LoraOptions(rank=2, alpha=4),
+    )  # fmt: skip
+
+
 def main(base: str, data: str, out: str, steps: int, accumulate: int) -> None:
     """Train an adapter for a few steps."""
     wanted = {"ACCELERATE_USE_FSDP": "MULTI_GPU", "ACCELERATE_USE_DEEPSPEED": "DEEPSPEED"}
@@ -23,14 +37,8 @@ def main(base: str, data: str, out: str, steps: int, accumulate: int) -> None:
             PartialState(cpu=True)
             PartialState._shared_state["distributed_type"] = DistributedType(kind)
     torch.set_num_threads(1)
-    options = AdaptOptions(
-        preset="", base=base, run_dir=Path(out), data=Path(data), size_px=64, batch=2, lora=LoraOptions(rank=2, alpha=4),
-        train=TrainOptions(
-            steps=steps, lr=1e-3, warmup_steps=1, mixed_precision="no", workers=0, accumulate=accumulate, save_seconds=0
-        ),
-    )  # fmt: skip
-    trainer = train_adapter(options)
-    print(trainer.accelerator.distributed_type, type(trainer.task).__name__)
+    trainer = train_adapter(options_of(base, data, out, steps, accumulate))
+    print(trainer.accelerator.distributed_type.value, type(trainer.task).__name__)
 
 
 if __name__ == "__main__":

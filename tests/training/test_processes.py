@@ -1,0 +1,120 @@
+"""Two processes on CPUs do what one does: the same batches, the same losses, states that either goes on from."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+import agvas_core.training
+from agvas_core.checkpoint import save_checkpoint
+from agvas_core.training.adapt import MixedSource, train_adapter
+from tests.training.folders import write_data
+from tests.training.launched import options_of
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = Path(agvas_core.training.__file__).parent / "accelerate"
+LR = 1e-3
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """A few labelled images in MVTec layout."""
+    return write_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def one(checkpoint, data, tmp_path_factory):
+    """The folder of a run of two steps by one process, each of two batches."""
+    folder = tmp_path_factory.mktemp("one")
+    train_adapter(options_of(checkpoint, data, folder, steps=2, accumulate=2))
+    return folder
+
+
+def launch(config: str, *words: object) -> str:
+    """Run launched.py by accelerate on two processes without a GPU, and return what it prints."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGS / f"{config}.yaml"]
+    command += ["--mixed_precision", "no", "--main_process_port", "0", "tests/training/launched.py"]
+    alone = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "DS_ACCELERATOR": "cpu"}
+    done = subprocess.run(
+        [*map(str, command), *map(str, words)],
+        cwd=ROOT, env=os.environ | alone, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def last_losses(folder: Path) -> dict[str, float]:
+    row = json.loads((folder / "adapt" / "log.jsonl").read_text().splitlines()[-1])
+    return {name: value for name, value in row.items() if name != "seconds"}
+
+
+def furthest(a: Path, b: Path) -> float:
+    """Return the largest difference of two runs' adapters."""
+    ours, theirs = (load_file(folder / "adapter" / "adapter.safetensors") for folder in (a, b))
+    assert ours.keys() == theirs.keys()
+    return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+
+
+def test_two_processes_train_as_one_does(checkpoint, data, one, tmp_path):
+    said = launch("ddp", checkpoint, data, tmp_path, 2, 1)
+    assert said.split() == ["MULTI_CPU", "DistributedDataParallel"] * 2
+    ours, theirs = last_losses(tmp_path), last_losses(one)
+    assert ours["images"] == theirs["images"] == 8
+    assert ours == pytest.approx(theirs, abs=2e-5)
+    assert furthest(tmp_path, one) < 0.1 * LR
+
+
+def test_fsdp_goes_on_from_one_process_and_ends_as_it_does(checkpoint, data, one, tmp_path, monkeypatch):
+    source = MixedSource.batch
+
+    def breaks(self, step, count):
+        if step == 2:  # the second step's first batch
+            raise KeyboardInterrupt
+        return source(self, step, count)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(MixedSource, "batch", breaks)
+        train_adapter(options_of(checkpoint, data, tmp_path, steps=2, accumulate=2, save_seconds=0.0))
+    said = launch("fsdp", checkpoint, data, tmp_path, 2, 1)
+    assert said.split() == ["FSDP", "FSDPAdaptTask"] * 2
+    assert last_losses(tmp_path) == pytest.approx(last_losses(one), abs=2e-5)
+    # sums of another order: Adam turns rounding into a share of its step where a gradient is almost nothing
+    assert furthest(tmp_path, one) < LR
+    ours, theirs = (torch.load(f / "adapt" / "state.pt", weights_only=True) for f in (tmp_path, one))
+    assert ours["step"] == theirs["step"] == 2
+    for name, moments in theirs["optimizer"]["state"].items():
+        for kind, value in moments.items():
+            torch.testing.assert_close(ours["optimizer"]["state"][name][kind], value, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
+@pytest.mark.parametrize("config", ["zero2", "zero3"])
+def test_deepspeed_trains_as_one_process_does(make_model, tokenizer, data, tmp_path, config):
+    base, one, two = (tmp_path / name for name in ("base", "one", "two"))
+    model = make_model(use_region_tokens=False)  # as the bases on the hub
+    save_checkpoint(model, tokenizer, base, card="", training={"summary": "made for tests"})
+    train_adapter(options_of(base, data, one, steps=2, accumulate=2))
+    launch(config, base, data, two, 2, 1)
+    assert last_losses(two) == pytest.approx(last_losses(one), abs=2e-5)
+    assert furthest(two, one) < LR
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeeds_settings_are_known_to_accelerate(stage):
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    config = load_config_from_file(str(CONFIGS / f"zero{stage}.yaml"))
+    assert config.distributed_type.value == "DEEPSPEED" and config.deepspeed_config["zero_stage"] == stage
+
+
+def test_every_configuration_is_whole():
+    names = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS.glob("*.yaml")}
+    assert names.keys() == {"ddp", "fsdp", "zero2", "zero3"}
+    assert {config["mixed_precision"] for config in names.values()} == {"bf16"}
