@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import DynamicCache, PreTrainedTokenizerBase
@@ -217,9 +216,7 @@ class AnomalyPredictor:
     def _region_tokens(self, encoded: EncodedImage, masks: Tensor) -> Tensor:
         """Return region tokens (R, D) of masks (R, H, W) in the image's own pixels."""
         on_canvas = masks_to_canvas(masks, encoded.letterbox).to(self.device)
-        count = len(on_canvas)
-        index = torch.zeros(count, dtype=torch.int64, device=self.device)
-        return self.model.region_tokens(encoded.features.pixel.select(index), on_canvas)[0]
+        return self.model.region_tokens(encoded.features.pixel, on_canvas)[0]
 
     @torch.inference_mode()
     def region_kinds(self, encoded: EncodedImage, masks: Tensor) -> list[tuple[str, float]]:
@@ -227,8 +224,7 @@ class AnomalyPredictor:
         if self.model.region_reader is None or self.model.region_reader.kind_head is None or not len(masks):
             return []
         on_canvas = masks_to_canvas(masks, encoded.letterbox).to(self.device)
-        index = torch.zeros(len(on_canvas), dtype=torch.int64, device=self.device)
-        _, logits = self.model.region_tokens(encoded.features.pixel.select(index), on_canvas)
+        _, logits = self.model.region_tokens(encoded.features.pixel, on_canvas)
         assert logits is not None
         best = logits.softmax(1).max(1)
         names = self.model.config.decoder.region_kinds
@@ -250,7 +246,7 @@ class AnomalyPredictor:
         size_hw = encoded.letterbox.size_hw
         seen = [self._maps(states, encoded.features.pixel, encoded.letterbox)]
         seen += [self._maps_of(states, glimpse) for glimpse in encoded.again]
-        maps = np.mean(seen, axis=0)  # (3, H, W)
+        maps = np.mean(seen, axis=0) if len(seen) > 1 else seen[0]  # (3, H, W)
         if encoded.tiles:
             parts = ((glimpse.view, self._maps_of(states, glimpse)) for glimpse in encoded.tiles)
             left, _, right, _ = encoded.tiles[0].view.box_xyxy
@@ -355,11 +351,14 @@ def measure(prediction: Prediction) -> Findings:
     """Return a mask's findings, grouped as in the facts that the words were learned from."""
     height, width = prediction.size_hw
     labels = group_labels(prediction.pred_mask)  # (H, W)
-    count = int(labels.max())
-    areas = np.bincount(labels.ravel(), minlength=count + 1)
-    centers = ndimage.center_of_mass(labels > 0, labels, range(1, count + 1))
+    ys, xs = np.nonzero(labels)
+    finding = labels[ys, xs]
+    count = int(finding.max(initial=0))
+    areas = np.bincount(finding, minlength=count + 1)[1:]
+    sums = [np.bincount(finding, weights=at, minlength=count + 1)[1:] for at in (ys, xs)]
     spots = tuple(
-        (place_of(y, x, height, width), 100 * int(areas[i + 1]) / (height * width)) for i, (y, x) in enumerate(centers)
+        (place_of(y / area, x / area, height, width), 100 * area / (height * width))
+        for y, x, area in zip(*(values.tolist() for values in (*sums, areas)), strict=True)
     )
     listed = np.arange(1, listed_regions(count) + 1)
     return Findings(labels, spots, torch.from_numpy(labels[None] == listed[:, None, None]))

@@ -47,18 +47,32 @@ def group_labels(mask: ArrayLike, gap_share: float = GAP_SHARE) -> NDArray[np.in
     if not pixels.any():
         return np.zeros(pixels.shape, dtype=np.int32)
     height, width = pixels.shape
-    # distances are taken on a coarse grid: on a large image they would take seconds
+    # distances on a coarse grid, and only as far from the mask as they count: a large image would take seconds
     cell = -(-max(height, width) // _GROUPING_PX)
-    coarse = np.pad(pixels, ((0, -height % cell), (0, -width % cell)))
+    reach = max(1.0, gap_share * -(-max(height, width) // cell) / 2)
+    rows, cols = _box(pixels, cell, int(reach))
+    part = pixels[rows, cols]
+    coarse = np.pad(part, ((0, -part.shape[0] % cell), (0, -part.shape[1] % cell)))
     coarse = np.asarray(coarse.reshape(coarse.shape[0] // cell, cell, -1, cell).any(axis=(1, 3)))
-    reach = max(1.0, gap_share * max(coarse.shape) / 2)
     near = ndimage.distance_transform_edt(~coarse) <= reach
     labels, count = ndimage.label(near, structure=_EIGHT_CONNECTED)
-    fine = np.where(pixels, labels.repeat(cell, 0).repeat(cell, 1)[:height, :width], 0)
+    fine = np.where(part, labels.repeat(cell, 0).repeat(cell, 1)[: part.shape[0], : part.shape[1]], 0)
     areas = np.bincount(fine.ravel(), minlength=count + 1)[1:]
     rank = np.zeros(count + 1, dtype=np.int32)
     rank[np.argsort(-areas, kind="stable") + 1] = np.arange(1, count + 1)
-    return rank[fine]
+    out = np.zeros((height, width), dtype=np.int32)
+    out[rows, cols] = rank[fine]
+    return out
+
+
+def _box(mask: NDArray[np.bool_], cell: int = 1, margin: int = 0) -> tuple[slice, slice]:
+    """Return rows and columns, px, of the cells that the mask (not empty) touches and of `margin` cells around them."""
+    found = []
+    for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
+        places = np.flatnonzero(mask.any(axis=axis)) // cell
+        start, stop = int(places[0]) - margin, int(places[-1]) + 1 + margin
+        found.append(slice(max(0, start) * cell, min(length, stop * cell)))
+    return found[0], found[1]
 
 
 def speck_px(size_hw: tuple[int, int]) -> int:
@@ -215,32 +229,35 @@ def _regions_and_mask(
 ) -> tuple[tuple[Region, ...], NDArray[np.bool_]]:
     """Return the parts that are large enough, and the mask of them; a few passes whatever the number of specks."""
     height, width = mask.shape
-    labels, count = ndimage.label(mask, structure=_EIGHT_CONNECTED)  # (H, W) in 0 .. R
-    if count == 0:
+    if not mask.any():
         return (), mask
-    ys, xs = np.nonzero(mask)
+    rows, cols = _box(mask)  # a defect is small, the image may be large
+    top, left = rows.start, cols.start
+    labels, count = ndimage.label(mask[rows, cols], structure=_EIGHT_CONNECTED)  # 0 .. R
+    ys, xs = np.nonzero(labels)
     part = labels[ys, xs]
     area = np.bincount(part, minlength=count + 1)  # (R + 1,), index 0 unused
     divisor = np.maximum(area, 1)
-    center_y = np.bincount(part, weights=ys, minlength=count + 1) / divisor
-    center_x = np.bincount(part, weights=xs, minlength=count + 1) / divisor
+    center_y = np.bincount(part, weights=ys + top, minlength=count + 1) / divisor
+    center_x = np.bincount(part, weights=xs + left, minlength=count + 1) / divisor
     score = np.zeros(count + 1, dtype=np.float32)
-    np.maximum.at(score, part, score_map[ys, xs])
+    np.maximum.at(score, part, score_map[ys + top, xs + left])
     boxes = ndimage.find_objects(labels)
 
     keep = area >= max(1, min_area_px)
     keep[0] = False
     if not keep[1:].all():
-        mask = keep[labels]
+        mask = mask.copy()
+        mask[rows, cols] = keep[labels]
     order = np.flatnonzero(keep)
     order = order[np.argsort(-area[order], kind="stable")]  # equal areas stay in reading order
     regions = []
     for index, r in enumerate(order.tolist(), start=1):
-        rows, cols = boxes[r - 1]
+        y, x = boxes[r - 1]
         regions.append(
             Region(
                 index=index,
-                box_xyxy=(int(cols.start), int(rows.start), int(cols.stop), int(rows.stop)),
+                box_xyxy=(left + x.start, top + y.start, left + x.stop, top + y.stop),
                 area_px=int(area[r]),
                 area_percent=100.0 * int(area[r]) / (height * width),
                 centroid_yx=(float(center_y[r]), float(center_x[r])),

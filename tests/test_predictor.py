@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from agvas_core.config import PixelConfig, get_preset
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.predictor import IMAGES_KEPT, PREFIXES_KEPT, AnomalyPredictor, masks_to_canvas, measure
 from agvas_core.processing import fit, open_image
 from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, measured_line
-from agvas_core.regions import make_prediction
+from agvas_core.regions import make_prediction, place_of
 from agvas_core.structures import Prediction
 from agvas_core.tokenizer import encode_chat
 
@@ -213,6 +214,18 @@ def test_parts_that_lie_close_together_are_one_finding():
     line, masks = findings.line(), findings.masks
     assert line == "<measured> 2 : lower right 2.8 % <region> ; upper left 0.5 % <region> </measured>"
     assert masks.sum((1, 2)).tolist() == [400, 72]
+
+
+def test_findings_are_measured_as_by_their_centers_of_mass():
+    found = np.zeros((90, 140), dtype=np.float32)
+    found[5:9, 60:71] = found[70:85, 3:20] = found[71:73, 22:24] = found[40:44, 120:137] = 1
+    prediction = make_prediction(image_id="x", p_seg=found, p_nor=1 - found, p_ano=found)
+    findings = measure(prediction)
+    labels = range(1, int(findings.labels.max()) + 1)
+    centers = ndimage.center_of_mass(findings.labels > 0, findings.labels, labels)
+    spots = zip(labels, centers, strict=True)
+    expected = [(place_of(y, x, 90, 140), 100 * int((findings.labels == n).sum()) / (90 * 140)) for n, (y, x) in spots]
+    assert findings.spots == tuple(expected)
 
 
 def test_nothing_found_is_said():

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import ndimage
 from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
@@ -320,10 +319,12 @@ class _Reply:
         if not regions:
             return prediction
         findings = measure(prediction).labels
-        labels = region_labels(prediction.pred_mask)
-        whole = [int(n) for n in ndimage.maximum(findings, labels, [r.index for r in regions])]  # each region's finding
+        finding_of = np.zeros(len(prediction.regions) + 1, dtype=np.int32)
+        pixels = np.nonzero(prediction.pred_mask)
+        finding_of[region_labels(prediction.pred_mask)[pixels]] = findings[pixels]  # a region lies in one finding
+        whole = finding_of[[r.index for r in regions]].tolist()
         asked = sorted(set(whole))
-        step = max(1, MASK_VALUES // labels.size)
+        step = max(1, MASK_VALUES // findings.size)
         kinds: list[tuple[str, float]] = []
         for start in range(0, len(asked), step):
             numbers = np.array(asked[start : start + step])

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pixel_shuffle
 
 from agvas_core.config import DecoderConfig
 from agvas_core.modeling.pixel_encoder import PixelFeatures, ResidualBlock, group_norm
@@ -71,21 +72,34 @@ class AGMD(nn.Module):
         h, w = cells.shape[-2:]
         position = grid_position(h, w, cells.shape[1], cells)  # (P, C)
         tokens, cells = self.transformer(tokens, cells.flatten(2).transpose(1, 2), position)  # (A, 6, C), (A, P, C)
-        maps = self._upscale(cells.transpose(1, 2).unflatten(2, (h, w)), features.high_res)  # f_p', (A, M, H, W)
+        fine = self._upscale(cells.transpose(1, 2).unflatten(2, (h, w)), features.high_res)  # (A, C', H/2, W/2)
         weights = [mlp(tokens[:, i]) for i, mlp in enumerate(self.token_mlps)]  # t' of NOR, ANO, SEG: (A, M + 1)
-        w_all = torch.stack(weights, dim=1)  # (A, 3, M + 1)
-        logits = torch.einsum("atm,amhw->athw", w_all[..., :-1], maps)
-        logits = logits + w_all[..., -1:].unsqueeze(-1)  # (A, 3, H, W)
-        nor, ano, seg = logits.unbind(1)
+        nor, ano, seg = self._dot(torch.stack(weights, dim=1), fine).unbind(1)
         relative = self.config.use_relative
         return MaskLogits(seg if self.config.use_seg else None, nor if relative else None, ano if relative else None)
 
     def _upscale(self, cells: Tensor, high_res: tuple[Tensor, ...]) -> Tensor:
-        """(A, C, h, w) -> f_p' (A, M, 8h, 8w), joined with the encoder's features at strides 8 and 4 if it has them."""
+        """(A, C, h, w) -> (A, C', 4h, 4w), joined with the encoder's features at strides 8 and 4 if it has them."""
         x = self.up8(cells)  # stride 8
         if self.skip8 is not None:
             x = x + self.skip8(high_res[1])
         x = self.up4(self.fuse8(x))  # stride 4
         if self.skip4 is not None:
             x = x + self.skip4(high_res[0])
-        return self.up2(self.fuse4(x))  # stride 2
+        return self.fuse4(x)
+
+    def _dot(self, weights: Tensor, fine: Tensor) -> Tensor:
+        """Return logits (A, 3, H, W) = t' . f_p' from t' (A, 3, M + 1), the last a bias, and fine (A, C', H/2, W/2).
+
+        f_p' = up2(fine) has M channels at stride 2 and is never made: the product with t' is taken into up2's 1 x 1
+        convolution, which then has 3 x 4 output channels instead of M x 4.
+        """
+        conv = self.up2[2]
+        assert isinstance(conv, nn.Conv2d) and conv.bias is not None
+        kernel = conv.weight.flatten(1).unflatten(0, (-1, 4))  # (M, 4, C')
+        bias = conv.bias.unflatten(0, (-1, 4))  # (M, 4)
+        kernels = torch.einsum("atm,mkc->atkc", weights[..., :-1], kernel).flatten(1, 2)  # (A, 12, C')
+        biases = (weights[..., :-1] @ bias + weights[..., -1:]).flatten(1)  # (A, 12)
+        x = self.up2[:2](fine).flatten(2)  # (A, C', P)
+        product = torch.baddbmm(biases[..., None], kernels, x)  # (A, 12, P)
+        return pixel_shuffle(product.unflatten(2, (fine.shape[-2], fine.shape[-1])), 2)

@@ -108,7 +108,7 @@ class AGVAS(nn.Module):
         return ImageFeatures(torch.cat([f_s, f_align.to(f_s)], dim=1), pixel)
 
     def region_tokens(self, features: PixelFeatures, masks: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return region tokens (R, D) and kind logits (R, K) from features of batch R and masks (R, H, W)."""
+        """Return region tokens (R, D) and kind logits (R, K) from masks (R, H, W) and features of batch R or 1."""
         assert self.region_reader is not None, "the config has no region tokens"
         tokens, kind_logits = self.region_reader(features, masks)
         return self.region_proj(tokens), kind_logits

@@ -40,7 +40,10 @@ class RegionReader(nn.Module):
         self.kind_head = nn.Linear(width, kinds) if kinds else None
 
     def forward(self, features: PixelFeatures, masks: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return tokens (R, C) and kind logits (R, K) from features of batch R and masks (R, H, W) in [0, 1]."""
+        """Return tokens (R, C) and kind logits (R, K) from masks (R, H, W) in [0, 1] and features.
+
+        The features are of batch R, or of batch 1 when all the masks are of one image.
+        """
         masks = masks.to(features.embedding.dtype)
         parts = [part for f in (features.embedding, *features.high_res) for part in self._pool(f, masks)]
         center, side, geometry = _geometry(masks)
@@ -51,11 +54,11 @@ class RegionReader(nn.Module):
 
     @staticmethod
     def _pool(feature: Tensor, masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the means of a feature (R, c, h, w) inside the masks, in a ring around them, and everywhere."""
+        """Return the means of a feature (R or 1, c, h, w) inside the masks, in a ring around them, and everywhere."""
         inside = adaptive_avg_pool2d(masks[:, None], (feature.shape[-2], feature.shape[-1]))  # (R, 1, h, w)
         ring = (max_pool2d(inside, 5, stride=1, padding=2) - inside).clamp_min(0)
-        means = [(feature * w).sum((2, 3)) / w.sum((2, 3)).clamp_min(1e-4) for w in (inside, ring)]
-        return means[0], means[1], feature.mean((2, 3))
+        means = [_sums(feature, w) / w.sum((2, 3)).clamp_min(1e-4) for w in (inside, ring)]
+        return means[0], means[1], feature.mean((2, 3)).expand(len(masks), -1)
 
     @staticmethod
     def _zoom(fine: tuple[Tensor, ...], masks: Tensor, center: Tensor, side: Tensor) -> Tensor:
@@ -64,8 +67,16 @@ class RegionReader(nn.Module):
         theta[:, 0, 0] = theta[:, 1, 1] = side
         theta[:, :, 2] = 2 * center - 1
         grid = affine_grid(theta, [len(masks), 1, CLOSE_UP_CELLS, CLOSE_UP_CELLS], align_corners=False)
-        maps = [grid_sample(f.float(), grid, padding_mode="border", align_corners=False) for f in fine]
+        each = [f.float().expand(len(masks), -1, -1, -1) for f in fine]
+        maps = [grid_sample(f, grid, padding_mode="border", align_corners=False) for f in each]
         return torch.cat([*maps, grid_sample(masks[:, None].float(), grid, align_corners=False)], dim=1)
+
+
+def _sums(feature: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sums (R, c) of a feature (R or 1, c, h, w) under weights (R, 1, h, w)."""
+    if feature.shape[0] == 1:
+        return weights.flatten(1) @ feature[0].flatten(1).T
+    return (feature * weights).sum((2, 3))
 
 
 def _geometry(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:

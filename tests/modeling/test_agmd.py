@@ -45,6 +45,13 @@ def test_logits_have_half_the_canvas_and_batch_equals_single():
         torch.testing.assert_close(getattr(together, name)[1:2], getattr(alone, name), atol=1e-5, rtol=1e-5)
 
 
+def test_the_product_with_unmade_features_is_the_product_with_made_ones():
+    agmd, fine, weights = decoder(), torch.randn(2, 8, 16, 12), torch.randn(2, 3, 9)
+    maps = agmd.up2(fine)  # f_p' of Eq. 6, which serving never makes
+    expected = torch.einsum("atm,amhw->athw", weights[..., :-1], maps) + weights[..., -1:, None]
+    torch.testing.assert_close(agmd._dot(weights, fine), expected, atol=1e-5, rtol=1e-5)
+
+
 def test_it_works_without_fine_features():
     logits = decoder(high_res=(0, 0))(torch.randn(2, 3, 32), features(high_res=False))
     assert logits.seg.shape == (2, 32, 32)

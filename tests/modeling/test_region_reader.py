@@ -42,6 +42,15 @@ def test_another_place_of_the_same_image_is_another_token():
     assert not torch.allclose(tokens[0], tokens[1], atol=1e-3)
 
 
+@pytest.mark.parametrize("high_res", [True, False])
+def test_regions_of_one_image_need_its_features_once(high_res):
+    model, seen = reader(high_res=(16, 16) if high_res else (0, 0)), features(1, high_res)
+    shared, shared_kinds = model(seen, masks(*BOXES))
+    copied, copied_kinds = model(seen.select(torch.tensor([0, 0, 0])), masks(*BOXES))
+    torch.testing.assert_close(shared, copied, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(shared_kinds, copied_kinds, atol=1e-5, rtol=1e-5)
+
+
 def test_bool_and_float_masks_are_the_same():
     model, seen, where = reader(), features(), masks(*BOXES)
     torch.testing.assert_close(model(seen, where > 0)[0], model(seen, where)[0])
