@@ -21,6 +21,7 @@ from agvas_core.modeling.agvas import AGVAS, TokenIds, build_agvas
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
 from agvas_core.tokenizer import build_tokenizer
+from agvas_core.training.calibration import best_threshold, shift_logits
 from agvas_core.training.dense import AnchorBank, DenseTask, make_dense_batch
 from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
@@ -30,6 +31,7 @@ from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids
 
 DENSE, WORDS, JOINT = "dense", "words", "joint"
 BANK_FILE = "anchor_bank.safetensors"
+CALIBRATION_STEP, CALIBRATION_BATCHES = 900_000, 64  # far beyond the longest run's last step
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ def joint_evaluation(maker: JointMaker, count: int) -> Callable[[nn.Module], dic
     """Return a function that scores a JointTask on held-out synthesis: the direct mode's masks, and the words' loss."""
     batches = list(held_out_batches(count))
     prepared = [maker(batch, random.Random(i)) for i, batch in enumerate(batches)]
-    direct = maker.encode([ChatTurn("user", DEFAULT_INSTRUCTIONS["direct"]), ChatTurn("assistant", DIRECT_ANSWER)])[0]
+    direct = direct_ids(maker)
 
     @torch.inference_mode()
     def evaluate(task: nn.Module) -> dict[str, float]:
@@ -239,6 +241,20 @@ def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 6
     return trainer
 
 
+def _calibrate(task: JointTask, tokenizer: PreTrainedTokenizerFast, options: RunOptions) -> float:
+    """Move the masks' borders by images of the training's own kind that no stage has seen; return the logits' shift."""
+    maker = JointMaker(tokenizer, task.model.config, task.model.token_ids)
+    source = ImageSource(replace(options.source, passes=1), seed=options.seed)
+    batches = (source.batch(CALIBRATION_STEP + i, options.batch) for i in range(CALIBRATION_BATCHES))
+    return round(shift_logits(task.model.agmd, best_threshold(task.eval(), batches, direct_ids(maker))), 3)
+
+
+def direct_ids(maker: JointMaker) -> list[int]:
+    """Return the tokens of the direct mode's question and answer."""
+    turns = [ChatTurn("user", DEFAULT_INSTRUCTIONS["direct"]), ChatTurn("assistant", DIRECT_ANSWER)]
+    return maker.encode(turns)[0]
+
+
 def export(options: RunOptions, folder: Path, card: str) -> None:
     """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of their training.
 
@@ -249,6 +265,7 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
     task, tokenizer = joint_task(options, freeze_pixel=True)
     state = torch.load(options.run_dir / JOINT / STATE_FILE, map_location="cpu", weights_only=True)
     task.load_state_dict(state["average"])
+    shift = _calibrate(task, tokenizer, options)
     stages = {}
     for stage in (DENSE, WORDS, JOINT):
         path = options.run_dir / stage / STATE_FILE
@@ -259,7 +276,7 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
     own = options.source
     mixed = ["photographs of normal surfaces"] * bool(own.textures) + ["a few real labelled defects"] * bool(own.real)
     summary = f"trained on {images:,} inspection images: synthetic defects" + "".join(f", {name}" for name in mixed)
-    training: dict[str, Any] = {"summary": summary, "stages": stages}
+    training: dict[str, Any] = {"summary": summary, "stages": stages, "logit_shift": shift}
     if options.start_from is not None:
         training["before"] = load_checkpoint(options.start_from)[2]
     save_checkpoint(task.model, tokenizer, folder, card=card, training=training, dtype=torch.float16)

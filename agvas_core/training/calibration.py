@@ -1,0 +1,60 @@
+"""Calibration: the masks' borders are moved so that the fixed threshold 0.5 is the best one on labelled images.
+
+The Dice loss and the many normal images leave a network either too timid or too bold; a mask needs one threshold that
+nobody tunes. Only the biases of [NOR], [ANO] and [SEG] change, so the order of the pixels stays as it was.
+"""
+
+# B images of a batch, N of all batches
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate
+
+from agvas_core.modeling.agmd import AGMD
+from agvas_core.synthesis.facts import SyntheticBatch
+from agvas_core.training.joint import JointTask
+
+BINS = 100
+LARGEST_SHIFT = 2.0  # of the logits: more would hide that something else is wrong
+
+
+@torch.inference_mode()
+def best_threshold(task: JointTask, batches: Iterable[SyntheticBatch], direct_ids: list[int]) -> float:
+    """Return the threshold with the best F1 of the direct mode's fused maps over all pixels of the batches."""
+    hits, found = torch.zeros(BINS), torch.zeros(BINS)
+    for batch in batches:
+        size = (batch.images.shape[-2], batch.images.shape[-1])
+        fused = task.predict(batch.images, direct_ids)[:, None].float()  # (B, 1, H / 2, W / 2)
+        scores = interpolate(fused, size, mode="bilinear")[:, 0]  # (B, H, W)
+        hits += torch.histc(scores[batch.gt_mask], BINS, 0, 1)
+        found += torch.histc(scores, BINS, 0, 1)
+    hits, found = hits.flip(0).cumsum(0).flip(0), found.flip(0).cumsum(0).flip(0)  # at or above each bin
+    f1 = 2 * hits / (found + hits[0])  # hits[0]: all anomalous pixels
+    return (int(f1[1:].argmax()) + 1) / BINS
+
+
+@torch.no_grad()
+def shift_logits(agmd: AGMD, threshold: float) -> float:
+    """Move the branches so that what was `threshold` becomes 0.5; return the shift of the logits.
+
+    Raises:
+        ValueError: when the threshold is not inside (0, 1).
+    """
+    if not 0 < threshold < 1:
+        raise ValueError(f"threshold must lie inside (0, 1); got {threshold}.")
+    shift = max(-LARGEST_SHIFT, min(LARGEST_SHIFT, -math.log(threshold / (1 - threshold))))
+    _, ano, seg = agmd.token_mlps
+    for branch in (ano, seg):
+        _bias(branch)[-1] += shift
+    return shift
+
+
+def _bias(mlp: nn.Module) -> Tensor:
+    """Return the bias of a token MLP's last layer; its last entry is added to the branch's logits."""
+    assert isinstance(mlp, nn.Sequential) and isinstance(mlp[-1], nn.Linear)
+    return mlp[-1].bias

@@ -1,0 +1,50 @@
+"""Calibration: the best threshold is found, becomes 0.5, and changes no order."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from agvas_core.config import get_preset
+from agvas_core.modeling.agvas import build_agvas
+from agvas_core.modeling.pixel_encoder import PixelFeatures
+from agvas_core.synthesis.facts import SyntheticBatch
+from agvas_core.training.calibration import LARGEST_SHIFT, best_threshold, shift_logits
+
+
+class Timid:
+    """Sees everything right, but never above 0.35 and never below 0.1."""
+
+    def predict(self, images, direct_ids):
+        return 0.1 + 0.25 * (images[:, 0, ::2, ::2] > 128).float()
+
+
+def test_the_best_threshold_separates():
+    images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+    images[:, :, 4:8, 4:8] = 255
+    batch = SyntheticBatch(images, (images[:, 0] > 0).to(torch.uint8), [])
+    assert 0.1 < best_threshold(Timid(), [batch], []) < 0.35
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7])
+def test_what_was_the_threshold_becomes_one_half(token_ids, threshold):
+    torch.manual_seed(0)
+    agmd = build_agvas(get_preset("tiny-test"), token_ids).agmd.eval()
+    width = agmd.config.width
+    features = PixelFeatures(torch.randn(1, width, 4, 4), (torch.randn(1, 16, 16, 16), torch.randn(1, 16, 8, 8)))
+    anchors = torch.randn(1, 3, width)
+    before = [p.detach() for p in agmd(anchors, features).probabilities()]
+    shift_logits(agmd, threshold)
+    after = [p.detach() for p in agmd(anchors, features).probabilities()]
+    for old, new in ((before[0], after[0]), (before[2], after[2])):
+        clear = (old - threshold).abs() > 1e-4
+        assert torch.equal((old > threshold)[clear], (new > 0.5)[clear])
+        assert torch.equal(old.flatten().argsort(), new.flatten().argsort())
+    torch.testing.assert_close(after[1] + after[2], torch.ones_like(after[1]))
+
+
+def test_a_shift_has_a_bound_and_a_sense(token_ids):
+    agmd = build_agvas(get_preset("tiny-test"), token_ids).agmd
+    assert shift_logits(agmd, 0.001) == LARGEST_SHIFT
+    with pytest.raises(ValueError, match="inside"):
+        shift_logits(agmd, 1.0)
