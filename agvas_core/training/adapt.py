@@ -4,10 +4,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -165,14 +163,6 @@ class AdaptTask(JointTask):
 class AdaptTrainer(Trainer):
     """Trains an adapter; its state holds the adapter alone, whole, however the processes share it."""
 
-    def __init__(self, task: AdaptTask, make_batch: Callable[[int], Any], options: TrainOptions, run_dir: Path) -> None:
-        if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true":
-            import deepspeed
-
-            # ZeRO-3 gathers a module's own weights by the tensors in its result, and does not look into MaskLogits
-            deepspeed.zero.register_external_parameter(task, task.model.agmd.queries)
-        super().__init__(task, make_batch, options, run_dir)
-
     def trained(self) -> dict[str, nn.Parameter]:
         """Return the trained parameters by the names that they have in an adapter's file."""
         names = ((n.removeprefix("model."), p) for n, p in self.module.named_parameters())
@@ -228,12 +218,7 @@ class AdaptTrainer(Trainer):
 
 
 def _whole(parameter: Tensor) -> Tensor:
-    """Return all of a parameter of which each process may hold a part (FSDP, ZeRO-3)."""
-    if hasattr(parameter, "ds_id"):
-        import deepspeed
-
-        with deepspeed.zero.GatheredParameters([parameter]):
-            return parameter.detach().clone()
+    """Return all of a parameter of which each process may hold a part (FSDP)."""
     value = parameter.detach()
     return value.full_tensor() if isinstance(value, DTensor) else value
 

@@ -98,6 +98,10 @@ def make_accelerator(options: TrainOptions) -> Accelerator:
     )
     if accelerator.state.deepspeed_plugin is not None:
         config = accelerator.state.deepspeed_plugin.deepspeed_config
+        if config["zero_optimization"]["stage"] > 2:  # its hooks do not see the tensors within our dataclasses
+            raise ValueError(
+                "DeepSpeed's ZeRO-3 does not work with this model; share the weights out by FSDP (fsdp.yaml)."
+            )
         config["train_micro_batch_size_per_gpu"] = 1  # only its product with the others is looked at
         config["gradient_clipping"] = options.clip_norm
     return accelerator

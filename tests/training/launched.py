@@ -29,7 +29,7 @@ def options_of(
     )  # fmt: skip
 
 
-def main(base: str, data: str, out: str, steps: int, accumulate: int) -> None:
+def main(base: str, data: str, out: str, steps: int, accumulate: int, minutes: float = 0.0) -> None:
     """Train an adapter for a few steps."""
     wanted = {"ACCELERATE_USE_FSDP": "MULTI_GPU", "ACCELERATE_USE_DEEPSPEED": "DEEPSPEED"}
     for variable, kind in wanted.items():
@@ -37,9 +37,9 @@ def main(base: str, data: str, out: str, steps: int, accumulate: int) -> None:
             PartialState(cpu=True)
             PartialState._shared_state["distributed_type"] = DistributedType(kind)
     torch.set_num_threads(1)
-    trainer = train_adapter(options_of(base, data, out, steps, accumulate))
+    trainer = train_adapter(options_of(base, data, out, steps, accumulate, minutes=minutes))
     print(trainer.accelerator.distributed_type.value, type(trainer.task).__name__)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5]))
+    main(*sys.argv[1:4], int(sys.argv[4]), int(sys.argv[5]), *map(float, sys.argv[6:]))
