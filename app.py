@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
 DEFAULT_ENGINE = "agvas-nano"
+SPACE_FILE = Path(__file__).resolve().parent / "space.json"  # written by `agvas space`: what a Space answers with
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -19,9 +22,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--host", default=None, help="address to listen on (default 127.0.0.1; 0.0.0.0 for the network)"
     )
     parser.add_argument("--port", type=int, default=None, help="port (default: the first free one from 7860)")
-    parser.add_argument(
-        "--engine", default=DEFAULT_ENGINE, help=f"engine, or a checkpoint's folder (default {DEFAULT_ENGINE})"
-    )
+    space = json.loads(SPACE_FILE.read_text(encoding="utf-8")) if SPACE_FILE.is_file() else {}
+    engine = space.get("engine", DEFAULT_ENGINE)
+    parser.add_argument("--engine", default=engine, help=f"engine, or a checkpoint's folder (default {engine})")
     parser.add_argument(
         "--model",
         default=None,
@@ -32,16 +35,30 @@ def build_parser() -> argparse.ArgumentParser:
         default=None,
         help="who puts it into words: hub name or folder of an image-text-to-text model (default: the engine itself)",
     )
+    parser.add_argument("--load-first", action="store_true", help="load the engine before the page opens")
+    parser.add_argument(
+        "--keep-examples",
+        action="store_true",
+        default=bool(space),
+        help="answer each example once, and show that answer to later visitors (a Space does so)",
+    )
     return parser
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Parse the arguments and serve the page; the engine is loaded when the first visitor opens it."""
+    """Parse the arguments and serve the page; the engine is loaded as soon as the page is up."""
     args = build_parser().parse_args(argv)
     import demo
 
     try:
-        demo.serve(args.model or args.engine, host=args.host, port=args.port, explainer=args.explainer)
+        demo.serve(
+            args.model or args.engine,
+            host=args.host,
+            port=args.port,
+            explainer=args.explainer,
+            load_first=args.load_first,
+            keep_examples=args.keep_examples,
+        )
     except (ValueError, OSError) as error:
         raise SystemExit(str(error)) from error
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from agvas_core.engines.base import Engine
     from demo.desk import EngineDesk
+    from demo.lent_gpu import Lend
+    from demo.startup import StartUp
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio is imported anywhere
 
@@ -19,11 +23,32 @@ MAX_WAITING = 64
 CACHE_CHECK_S, CACHE_AGE_S = 3600, 86400  # a shorter age would take the pictures out of running chats
 
 
-def serve(engine: str, *, host: str | None = None, port: int | None = None, explainer: str | None = None) -> None:
+def serve(
+    engine: str,
+    *,
+    host: str | None = None,
+    port: int | None = None,
+    explainer: str | None = None,
+    load_first: bool = False,
+    keep_examples: bool = False,
+) -> None:
     """Serve the page with an engine by its name, or a checkpoint by its folder; ValueError when it is neither.
 
-    With an explainer (hub name or folder of an image-text-to-text model) the engine sees and the explainer speaks.
+    The page opens first, and the engine is loaded behind it; on ZeroGPU all engines are loaded first, as it asks.
+
+    Args:
+        engine: who answers; the bundled engines can be chosen, too.
+        host: address to listen on.
+        port: port to listen on.
+        explainer: hub name or folder of an image-text-to-text model that speaks, while the engine sees.
+        load_first: load the engine before the page opens.
+        keep_examples: answer each example once, and show that answer to later visitors.
     """
+    from demo import lent_gpu
+    from demo.startup import StartUp
+
+    startup = StartUp()
+    lend = lent_gpu.lender()
     from agvas_core import list_engines
     from agvas_core.engines.registry import is_engine, list_bundled_engines
     from demo.desk import EngineDesk
@@ -35,10 +60,16 @@ def serve(engine: str, *, host: str | None = None, port: int | None = None, expl
         known = ", ".join(list_engines())
         raise ValueError(f"There is no engine {engine!r}; choose one of: {known}, or a checkpoint's folder.")
     both = f"{engine} + {explainer}"
+    default = both if explainer else engine
+    load = _wrapped(_loader(engine, both, explainer), lend, keep_examples)
     desk = EngineDesk(
-        [both, *names] if explainer else names, _loader(engine, both, explainer), default=both if explainer else engine
+        [both, *names] if explainer else names, load, default=default, at_once=lent_gpu.AT_ONCE if lend else 1
     )
-    launch(desk, host=host, port=port)
+    startup.lap("names")
+    if load_first or lend:
+        for name in desk.engine_ids if lend else [default]:
+            _load(desk, name, startup)
+    launch(desk, host=host, port=port, startup=startup)
 
 
 def _loader(engine: str, both: str, explainer: str | None) -> Callable[[str], Engine]:
@@ -57,6 +88,34 @@ def _loader(engine: str, both: str, explainer: str | None) -> Callable[[str], En
     return load
 
 
+def _wrapped(load: Callable[[str], Engine], lend: Lend | None, keep_examples: bool) -> Callable[[str], Engine]:
+    """Return what loads an engine as this page serves it: on a lent GPU, keeping the examples' answers, or as it is."""
+
+    def load_as_served(name: str) -> Engine:
+        engine = load(name)
+        if lend is not None:
+            from demo.lent_gpu import LentEngine
+
+            engine = LentEngine(engine, lend)
+        if keep_examples:
+            from demo.gallery import read_examples
+            from demo.kept_answers import KeepingEngine
+            from demo.page import EXAMPLES
+
+            engine = KeepingEngine(engine, read_examples(EXAMPLES))
+        return engine
+
+    return load_as_served
+
+
+def _load(desk: EngineDesk, name: str, startup: StartUp) -> None:
+    """Load an engine, and time it in two parts: the code that all of them need, and the engine itself."""
+    import_module("agvas_core.engines.agvas")
+    startup.lap("imports of the model")
+    desk.get(name)
+    startup.lap(name)
+
+
 def launch(
     desk: EngineDesk,
     *,
@@ -65,13 +124,21 @@ def launch(
     quiet: bool = False,
     block: bool = True,
     examples_folder: Path | None = None,
+    startup: StartUp | None = None,
 ) -> str:
-    """Serve the page and return its URL; nothing is shared to the outside and no statistics are sent."""
+    """Serve the page and return its URL; nothing is shared to the outside and no statistics are sent.
+
+    With `startup`, how long it took is printed, and the default engine is loaded as soon as the page is up.
+    """
     from demo.page import build_page
     from demo.theme import build_theme, css, head
 
+    if startup is not None:
+        startup.lap("imports of the page")
     page = build_page(desk, examples_folder)
     page.queue(max_size=MAX_WAITING)
+    if startup is not None:
+        startup.lap("page")
     _, url, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -85,6 +152,28 @@ def launch(
         show_error=True,
         run_history=False,
         ssr_mode=False,
-        prevent_thread_lock=not block,
+        prevent_thread_lock=True,
     )
+    if startup is not None:
+        _announce(desk, startup)
+    if block:
+        page.block_thread()
     return url
+
+
+def _announce(desk: EngineDesk, startup: StartUp) -> None:
+    """Print how long the page took, load the default engine behind it, and print how long that took."""
+    startup.lap("listening")
+    print(startup.report("the page is up"), flush=True)
+    if desk.loaded():
+        return
+
+    def load() -> None:
+        try:
+            _load(desk, desk.default, startup)
+        except Exception as error:
+            print(f"Start-up: {desk.default} could not be loaded: {error}", flush=True)
+        else:
+            print(startup.report("questions are answered"), flush=True)
+
+    threading.Thread(target=load, name="agvas-start", daemon=True).start()

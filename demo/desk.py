@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 
 from agvas_core.engines.base import Engine
@@ -18,15 +19,26 @@ POLL_S = 0.1
 class EngineDesk:
     """Engines by name, loaded at first use, and the queue in front of them."""
 
-    def __init__(self, engine_ids: Sequence[str], load: Callable[[str], Engine], *, default: str | None = None) -> None:
-        """Nothing is loaded here; `load` is called once per engine, at its first use."""
+    def __init__(
+        self,
+        engine_ids: Sequence[str],
+        load: Callable[[str], Engine],
+        *,
+        default: str | None = None,
+        at_once: int = 1,
+    ) -> None:
+        """Nothing is loaded here; `load` is called once per engine, at its first use.
+
+        at_once: replies that may run at the same time; more than one only where each has a device of its own.
+        """
         assert engine_ids
         self.engine_ids = tuple(engine_ids)
         self.default = default if default in self.engine_ids else self.engine_ids[0]
         self._load = load
         self._engines: dict[str, Engine] = {}
+        self._coming: dict[str, Future[Engine]] = {}
         self._loading = threading.Lock()
-        self._running = threading.Lock()
+        self._running = threading.BoundedSemaphore(at_once)
         self._count = threading.Lock()
         self._waiting = 0
 
@@ -37,6 +49,24 @@ class EngineDesk:
             if engine_id not in self._engines:
                 self._engines[engine_id] = self._load(engine_id)
             return self._engines[engine_id]
+
+    def load(self, engine_id: str | None = None) -> Future[Engine]:
+        """Begin to load the engine in the background, unless that goes on already; a failure is tried anew."""
+        engine_id = engine_id if engine_id in self.engine_ids else self.default
+        with self._count:
+            coming = self._coming.get(engine_id)
+            if coming is None or (coming.done() and coming.exception() is not None):
+                coming = self._coming[engine_id] = Future()
+                threading.Thread(target=self._fulfil, args=(engine_id, coming), name="agvas-load", daemon=True).start()
+        return coming
+
+    def _fulfil(self, engine_id: str, coming: Future[Engine]) -> None:
+        try:
+            engine = self.get(engine_id)
+        except Exception as error:
+            coming.set_exception(error)
+        else:
+            coming.set_result(engine)
 
     def loaded(self, engine_id: str | None = None) -> Engine | None:
         """Return the engine if it is loaded already."""

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import agvas_core  # whose open_image brings torch with it, and only when it is used: the page opens sooner
 from agvas_core.drawing import SHOWN_PX, shrink
 from agvas_core.engines.base import Engine
-from agvas_core.processing import open_image
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -25,7 +26,7 @@ from agvas_core.structures import (
     TextDelta,
 )
 from demo import render
-from demo.desk import EngineDesk
+from demo.desk import POLL_S, EngineDesk
 from demo.i18n import say
 from demo.naming import compared_images, image_in_words
 from demo.pictures import delete_files, file_url, show_prediction, write_downloads
@@ -56,7 +57,7 @@ def read_upload(session: Session, path: str) -> InspectionImage:
     """Open an uploaded file once and remember it; raises ValueError with a sentence for the user."""
     known = session.images.get(session.uploads.get(path, ""))
     if known is None:
-        known = open_image(path)
+        known = agvas_core.open_image(path)
         if known.name in ("image", ""):
             known = replace(known, name=Path(path).name)
         session.uploads[path] = known.image_id
@@ -141,18 +142,11 @@ def ask_other(session: Session, desk: EngineDesk, engine_id: str) -> Iterator[Re
         again = [old for old in exchange.others if old.engine_id == engine_id]
         delete_files(session, [Exchange("", (), old) for old in again])
         exchange.others = [old for old in exchange.others if old.engine_id != engine_id]
-        reply = new_reply(EngineCard(engine_id, engine_id, "", "", "", True, (), "", 0.0), request, engine_id)
-        reply.stage = say("loading_engine", session.lang), 0.0
+        reply = new_reply(_card(desk, engine_id), request, engine_id)
         exchange.others.append(reply)
-        yield reply
-        try:
-            engine = desk.get(engine_id)
-        except Exception as error:
-            log.exception("engine could not be loaded")
-            _fail(reply, say("engine_missing", session.lang, name=engine_id, e=_sentence(error)))
-            yield reply
+        engine = yield from _loaded(session, desk, reply)
+        if engine is None:
             return
-        reply.card = engine.card
         lost = _gone(session, request.image_id)
         if lost:
             _fail(reply, lost)
@@ -177,6 +171,36 @@ def _answering(session: Session) -> Iterator[None]:
                 reply.stage, reply.total_s, reply.stopped = None, 0.0, True
         session.hold()
         session.busy.release()
+
+
+def _card(desk: EngineDesk, engine_id: str) -> EngineCard:
+    """Return the engine's card, or one with its name only while it is not loaded."""
+    engine = desk.loaded(engine_id)
+    return engine.card if engine else EngineCard(engine_id, engine_id, "", "", "", True, (), "", 0.0)
+
+
+def _loaded(session: Session, desk: EngineDesk, reply: Reply) -> Generator[Reply, None, Engine | None]:
+    """Return the reply's engine; while it is being loaded, the visitor reads so. None: it cannot be, or was stopped."""
+    engine = desk.loaded(reply.engine_id)
+    if engine is None:
+        begun = time.perf_counter()
+        reply.stage = say("loading_engine", session.lang), 0.0
+        yield reply
+        coming = desk.load(reply.engine_id)
+        while not wait([coming], timeout=POLL_S).done:
+            if session.stop.is_set():
+                reply.stage, reply.stopped, reply.total_s = None, True, time.perf_counter() - begun
+                yield reply
+                return None
+        try:
+            engine = coming.result()
+        except Exception as error:
+            log.exception("engine could not be loaded")
+            _fail(reply, say("engine_missing", session.lang, name=reply.engine_id, e=_sentence(error)))
+            yield reply
+            return None
+    reply.card = engine.card
+    return engine
 
 
 def _fail(reply: Reply, sentence: str) -> None:
@@ -228,17 +252,11 @@ def _answer(
         min_area_px=settings.min_area_px,
     )
     engine_id = settings.engine_id if settings.engine_id in desk.engine_ids else desk.default
-    try:
-        engine = desk.get(engine_id)
-    except Exception as error:
-        log.exception("engine could not be loaded")
-        card = EngineCard(engine_id, engine_id, "", "", "", True, (), "", 0.0)
-        reply = session.start(question, shown, card, request, engine_id)
-        _fail(reply, say("engine_missing", lang, name=engine_id, e=_sentence(error)))
-        yield reply
-        return
     conversation = session.conversation()
-    reply = session.start(question, shown, engine.card, request, engine_id)
+    reply = session.start(question, shown, _card(desk, engine_id), request, engine_id)
+    engine = yield from _loaded(session, desk, reply)
+    if engine is None:
+        return
     if pair is not None:
         reply.compared = new_reply(engine.card, replace(request, image_id=pair[1]), engine_id)
     elif named is not None:

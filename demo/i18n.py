@@ -138,7 +138,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "images_gone": ("Let go to make room: {names}. Add again with + to ask about it.", "为腾出空间已释放：{names}。如需提问请用 + 重新添加。"),
     "ask_other": ("Ask another engine", "换一个引擎回答"),
     "ask_other_tip": ("The same question, answered by another engine beside this reply", "由另一个引擎回答同一问题，显示在此回复旁边"),
-    "loading_engine": ("Loading the engine", "正在加载引擎"),
+    "loading_engine": ("The model is being loaded; your question waits for it", "正在加载模型，你的问题会等它就绪"),
     "whose_card": ("About {name}", "关于 {name}"),
     "empty_reply": (
         "The engine gave no words and no mask. Retry, or choose the mode Direct.",

@@ -23,8 +23,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import agvas_core
 from agvas_core.engines.ask import ask
-from agvas_core.processing import open_image
 from agvas_core.structures import MODES, Mode, Request
 from agvas_core.writers import card_facts, mask_png, verdict_facts
 from demo.desk import EngineDesk
@@ -59,7 +59,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         for name, value in (("threshold", threshold), ("alpha", alpha)):
             if not 0 <= value <= 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1; it is {value}.")
-        photo = open_image(str(uploaded_path(image, upload_root())))
+        photo = agvas_core.open_image(str(uploaded_path(image, upload_root())))
         engine = desk.get()
         request = Request(
             instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha

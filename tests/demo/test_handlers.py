@@ -15,6 +15,7 @@ from PIL import Image
 from demo import compare, draw, handlers
 from demo.desk import EngineDesk
 from demo.handlers import Settings, ask, ask_again, ask_other
+from demo.i18n import say
 from demo.naming import compared_images, image_in_words
 from demo.pictures import adjust, pick_region
 from demo.session import MAX_IMAGES, FileStore, Session
@@ -105,6 +106,30 @@ def test_an_engine_that_cannot_be_loaded_is_named(session, photo):
     assert "absent" in last(session).errors[0] and "no weights here" in last(session).errors[0]
 
 
+def test_a_question_that_comes_before_the_model_waits_with_a_sentence_and_can_be_stopped(session, photo):
+    """The page is up before its model; the first question once waited with nothing to read."""
+    arrived, loads = threading.Event(), []
+
+    def load(name: str):
+        loads.append(name)
+        arrived.wait(20)
+        return FakeEngine(pause_s=0.0)
+
+    desk = EngineDesk(["fake"], load)
+    stages = []
+    for reply in ask(session, desk, "segment", [photo], Settings(mode="direct")):
+        if reply is not None and reply.stage:
+            stages.append(reply.stage[0])
+            session.stop.set()
+    assert stages == [say("loading_engine")]
+    assert last(session).stopped and not last(session).running and not session.busy.locked()
+    for reply in ask(session, desk, "segment", [], Settings(mode="direct")):
+        if reply is not None and reply.stage and reply.stage[0] == say("loading_engine"):
+            arrived.set()
+    assert last(session).prediction is not None and last(session).card.name == "Fake engine"
+    assert loads == ["fake"]  # stopping a question does not stop the loading, nor begin it again
+
+
 def test_the_threshold_moves_the_mask_without_the_model(session, desk, engine, photo):
     finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
     reply, asked = last(session), len(engine.seen)
@@ -164,6 +189,7 @@ def test_one_visitor_asks_one_thing_at_a_time(session, desk, photo):
 
 def test_two_visitors_wait_for_each_other_and_share_nothing(session, photo):
     desk = EngineDesk(["fake"], lambda _: FakeEngine(pause_s=0.02))
+    desk.get()
     other = copy.deepcopy(session)
     waited = []
 
