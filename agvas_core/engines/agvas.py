@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.checkpoint import CARD_FILE, checkpoint_hash, load_checkpoint
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
+from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.predictor import AnomalyPredictor, EncodedImage, Findings, Prefix, measure
@@ -114,7 +115,9 @@ class AGVASEngine:
         speaks_alone: bool = False,
     ) -> None:
         """Keep a model; speaks_alone: its words come from a trained base, its mask decoder is random: no masks."""
-        self.predictor = AnomalyPredictor(model, tokenizer, device=device, says_anchors=not speaks_alone)
+        self.predictor: AnomalyPredictor = AnomalyPredictor(
+            model, tokenizer, device=device, says_anchors=not speaks_alone
+        )
         self.speaks_alone = speaks_alone
         self._card = EngineCard(
             name=name,
@@ -134,6 +137,20 @@ class AGVASEngine:
     def card(self) -> EngineCard:
         """Who answers."""
         return self._card
+
+    def share(self, conversations: int = CONVERSATIONS) -> None:
+        """Let replies run at once, their model's work in one queue; before the first reply, not in forked workers.
+
+        conversations: for how many of them images and read chats are kept.
+        """
+        alone = self.predictor
+        self.predictor = QueuedPredictor(
+            alone.model,
+            alone.tokenizer,
+            device=str(alone.device),
+            says_anchors=not self.speaks_alone,
+            conversations=conversations,
+        )
 
     def prepare(self, image: InspectionImage) -> None:
         """Encode an image ahead of its first question."""

@@ -47,6 +47,11 @@ class ImageFeatures:
     visual: Tensor
     pixel: PixelFeatures
 
+    def alone(self, image: int) -> ImageFeatures:
+        """Return one image's features, batch 1, in memory of their own."""
+        index = torch.tensor([image], device=self.pixel.embedding.device)
+        return ImageFeatures(self.visual[image : image + 1].clone(), self.pixel.select(index))
+
 
 class AGVAS(nn.Module):
     """The whole model; every part is one box of the paper's figure.
@@ -129,11 +134,22 @@ class AGVAS(nn.Module):
         return embeds
 
     def language(
-        self, embeds: Tensor, attention_mask: Tensor | None = None, cache: DynamicCache | None = None
+        self,
+        embeds: Tensor,
+        attention_mask: Tensor | None = None,
+        cache: DynamicCache | None = None,
+        positions: Tensor | None = None,
     ) -> Tensor:
-        """Return the LLM's last hidden states (B, L, D), after its final norm; a cache is read and extended."""
+        """Return the LLM's last hidden states (B, L, D), after its final norm; a cache is read and extended.
+
+        positions (B, L): the tokens' places in their sequences; by default they follow the cache.
+        """
         out = self.lmm.model.language_model(
-            inputs_embeds=embeds, attention_mask=attention_mask, past_key_values=cache, use_cache=cache is not None
+            inputs_embeds=embeds,
+            attention_mask=attention_mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=cache is not None,
         )
         return out.last_hidden_state
 

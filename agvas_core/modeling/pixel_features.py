@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 STRIDE = 16  # of the embedding f_p
@@ -26,3 +28,11 @@ class PixelFeatures:
     def select(self, image_index: Tensor) -> PixelFeatures:
         """Return the features of chosen images, (A,) -> batch A."""
         return PixelFeatures(self.embedding[image_index], tuple(f[image_index] for f in self.high_res))
+
+
+def join_features(parts: Sequence[PixelFeatures]) -> PixelFeatures:
+    """Return features of one canvas size as one batch."""
+    if len(parts) == 1:
+        return parts[0]
+    fine = zip(*(part.high_res for part in parts), strict=True)
+    return PixelFeatures(torch.cat([part.embedding for part in parts]), tuple(torch.cat(f) for f in fine))
