@@ -1,6 +1,7 @@
 # make demo        open the chat page              make test      all tests (Chromium too, where there is one)
 # make check       ruff and mypy                   make eval-dev  numbers on the development images (DATA=...)
 # make train-nano  train the bundled model         make bench     speed and scale
+# make space       a Hugging Face Space's folder (KIND=cpu, gpu or zerogpu; OUT=build/space; ARGS="--model onevision-7b")
 # Each of them makes .venv by itself the first time; afterwards .venv/bin/agvas is the command line.
 
 # the first Python that is new enough; python3 where none is, for the sentence about it
@@ -14,12 +15,14 @@ DEV    := $(VENV)/.agvas-dev
 DATA   ?= $(firstword $(wildcard shared/dev_data ../shared/dev_data) shared/dev_data)
 ENGINE ?= agvas-nano
 ARGS   ?=
+KIND   ?= cpu
+OUT    ?= build/space
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check eval-dev train-nano bench clean help
+.PHONY: demo test check eval-dev train-nano bench space clean help
 
 help:
-	@sed -n '1,4s/^# //p' Makefile
+	@sed -n '1,5s/^# //p' Makefile
 
 demo: $(STAMP)
 	$(BIN)/agvas demo $(ARGS)
@@ -40,6 +43,9 @@ train-nano: $(STAMP)
 
 bench: $(STAMP)
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+space: $(STAMP)
+	$(BIN)/agvas space --kind $(KIND) --out $(OUT) $(ARGS)
 
 clean:
 	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .mypy_cache

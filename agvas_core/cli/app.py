@@ -26,6 +26,7 @@ from agvas_core.cli.question import (
     engine_name,
     load,
 )
+from agvas_core.cli.space import space
 from agvas_core.cli.train import train
 
 if TYPE_CHECKING:
@@ -218,6 +219,7 @@ def synth(
 
 
 app.command()(train)
+app.command()(space)
 app.command("train-expert")(train_expert)
 app.command("evaluate-expert")(evaluate_expert)
 app.add_typer(checkpoint_app, name="checkpoint")
