@@ -65,7 +65,7 @@ def furthest(a: Path, b: Path) -> float:
 
 def test_two_processes_train_as_one_does(checkpoint, data, one, tmp_path):
     said = launch("ddp", checkpoint, data, tmp_path, 2, 1)
-    assert said.split() == ["MULTI_CPU", "DistributedDataParallel"] * 2
+    assert said.count("MULTI_CPU") == said.count("DistributedDataParallel") == 2
     ours, theirs = last_losses(tmp_path), last_losses(one)
     assert ours["images"] == theirs["images"] == 8
     assert ours == pytest.approx(theirs, abs=2e-5)
@@ -76,7 +76,7 @@ def test_fsdp_goes_on_from_one_process_and_ends_as_it_does(checkpoint, data, one
     train_adapter(options_of(checkpoint, data, tmp_path, steps=2, accumulate=2, minutes=A_MOMENT))
     assert torch.load(tmp_path / "adapt" / "state.pt", weights_only=True)["step"] == 1
     said = launch("fsdp", checkpoint, data, tmp_path, 2, 1)
-    assert said.split() == ["FSDP", "FSDPAdaptTask"] * 2
+    assert said.count("FSDPAdaptTask") == 2
     assert last_losses(tmp_path) == pytest.approx(last_losses(one), abs=2e-5)
     # sums of another order: Adam turns rounding into a share of its step where a gradient is almost nothing
     assert furthest(tmp_path, one) < LR
