@@ -107,7 +107,8 @@ class AGVASConfig:
         base: hub name of the LMM that the weights start from, or "" when trained from scratch.
         pixel_base: hub name of the pixel encoder that the weights start from, or "".
         serving_px: long side to which images are brought for the pixel encoder when serving.
-        serving_mirror: when serving, the image is seen mirrored, too, and the two maps are averaged ("conv" only).
+        serving_also_px: when serving, the image is seen again at these sizes, and at every size mirrored each way; the
+            maps are averaged ("conv" only; () for one look).
     """
 
     preset: str
@@ -115,7 +116,7 @@ class AGVASConfig:
     base: str = ""
     pixel_base: str = ""
     serving_px: int = 1024
-    serving_mirror: bool = False
+    serving_also_px: tuple[int, ...] = ()
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
     llm: LLMConfig = field(default_factory=LLMConfig)
     pixel: PixelConfig = field(default_factory=PixelConfig)

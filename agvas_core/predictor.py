@@ -32,7 +32,7 @@ from agvas_core.prompts import (
 from agvas_core.regions import group_labels, make_prediction, place_of
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
-from agvas_core.views import View, blend, tiles, whole
+from agvas_core.views import View, blend, tiles, turned_views
 
 IMAGES_KEPT = 6
 CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
@@ -54,7 +54,7 @@ class EncodedImage:
     """What is kept of an image: features of its canvas, and how the canvas maps back.
 
     Attributes:
-        again: the whole image seen once more, mirrored.
+        again: further looks at the whole image, mirrored and smaller; their maps are averaged.
         tiles: parts of it seen larger, when a close look was asked for.
     """
 
@@ -176,18 +176,15 @@ class AnomalyPredictor:
     @torch.inference_mode()
     def _encode(self, fitted: Sequence[tuple[InspectionImage, NDArray[np.uint8], Letterbox]]) -> list[EncodedImage]:
         """Encode images whose canvases are of one size, and keep them."""
-        config = self.model.config
         pixels = self._pixels([rgb for _, rgb, _ in fitted])  # (I, 3, C, C)
         features = self.model.encode_image(
             self.model.semantic_input(pixels), pixels, [letterbox.content_hw for _, _, letterbox in fitted]
         )
         out = []
         for i, (image, rgb, letterbox) in enumerate(fitted):
-            mirrored = whole(image.size_hw, mirrored=True)
-            twice = config.pixel.kind == "conv" and config.serving_mirror
-            again = (self._glimpse(image, mirrored),) if twice else ()
             own = features if len(fitted) == 1 else features.alone(i)
-            encoded = EncodedImage(image.image_id, own, letterbox, (rgb.shape[0], rgb.shape[1]), again)
+            canvas_hw = (rgb.shape[0], rgb.shape[1])
+            encoded = EncodedImage(image.image_id, own, letterbox, canvas_hw, self._look_again(image))
             with self._lock:
                 _keep(self._images, image.image_id, encoded, self.images_kept)
             out.append(encoded)
@@ -198,20 +195,33 @@ class AnomalyPredictor:
         rgb = torch.stack([torch.from_numpy(canvas) for canvas in canvases]).to(self.device)
         return rgb.permute(0, 3, 1, 2).float() / 255
 
+    def _look_again(self, image: InspectionImage) -> tuple[Glimpse, ...]:
+        """Return further looks at the whole image: mirrored, and smaller."""
+        config = self.model.config
+        if config.pixel.kind != "conv" or not config.serving_also_px:
+            return ()
+        first, *mirrored = turned_views(image.size_hw)
+        out = [self._glimpse(image, view, config.serving_px) for view in mirrored]
+        for canvas in config.serving_also_px:
+            if limit_canvas(image.size_hw, canvas) < limit_canvas(image.size_hw, config.serving_px):
+                out += [self._glimpse(image, view, canvas) for view in (first, *mirrored)]
+        return tuple(out)
+
     def _look_closely(self, image: InspectionImage) -> EncodedImage:
         """Return the image's features with those of its tiles."""
         known = self._close_looks.get(image.image_id)
         if known is not None:
             return known
-        parts = tiles(image.size_hw, self.model.config.serving_px)
-        encoded = replace(self.set_image(image), tiles=tuple(self._glimpse(image, view) for view in parts))
+        serving_px = self.model.config.serving_px
+        parts = tiles(image.size_hw, serving_px)
+        encoded = replace(self.set_image(image), tiles=tuple(self._glimpse(image, v, serving_px) for v in parts))
         _keep(self._close_looks, image.image_id, encoded, CLOSE_LOOKS_KEPT)
         return encoded
 
     @torch.inference_mode()
-    def _glimpse(self, image: InspectionImage, view: View) -> Glimpse:
+    def _glimpse(self, image: InspectionImage, view: View, serving_px: int) -> Glimpse:
         part = view.crop(image.rgb)
-        rgb, letterbox = fit(part, limit_canvas((part.shape[0], part.shape[1]), self.model.config.serving_px))
+        rgb, letterbox = fit(part, limit_canvas((part.shape[0], part.shape[1]), serving_px))
         features = self.model.pixel_encoder(self._pixels([rgb]), [letterbox.content_hw])
         half = PixelFeatures(features.embedding.half(), tuple(f.half() for f in features.high_res))
         return Glimpse(view, half, letterbox)

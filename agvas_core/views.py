@@ -26,25 +26,31 @@ class View:
     Attributes:
         box_xyxy: the part, px, right and lower sides exclusive.
         mirrored: seen left to right.
+        upside_down: seen from top to bottom, too.
     """
 
     box_xyxy: tuple[int, int, int, int]
     mirrored: bool = False
+    upside_down: bool = False
 
     def crop(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the part of rgb (H, W, 3), mirrored if it is."""
+        """Return the part of rgb (H, W, 3), turned as the view is."""
         left, top, right, bottom = self.box_xyxy
-        part = rgb[top:bottom, left:right]
-        return part[:, ::-1] if self.mirrored else part
+        return rgb[top:bottom, left:right][self._step(self.upside_down), self._step(self.mirrored)]
 
     def back(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return maps (..., h, w) of the part the right way round."""
-        return maps[..., ::-1] if self.mirrored else maps
+        return maps[..., self._step(self.upside_down), self._step(self.mirrored)]
+
+    @staticmethod
+    def _step(turned: bool) -> slice:
+        return slice(None, None, -1 if turned else None)
 
 
-def whole(size_hw: tuple[int, int], *, mirrored: bool = False) -> View:
-    """Return the view of all of the image."""
-    return View((0, 0, size_hw[1], size_hw[0]), mirrored)
+def turned_views(size_hw: tuple[int, int]) -> list[View]:
+    """Return the four views of all of the image, as it is first, then mirrored each way."""
+    box = (0, 0, size_hw[1], size_hw[0])
+    return [View(box, mirrored, upside_down) for upside_down in (False, True) for mirrored in (False, True)]
 
 
 def tiles(size_hw: tuple[int, int], side: int) -> list[View]:

@@ -330,7 +330,7 @@ def test_stop_ends_the_words_at_once(predictor, picture):
 
 
 def test_a_mirrored_second_look_makes_the_map_symmetric(model, tokenizer):
-    both = build_agvas(replace(model.config, serving_mirror=True), model.token_ids)
+    both = build_agvas(replace(model.config, serving_also_px=(32,)), model.token_ids)
     both.load_state_dict(model.state_dict())
     half = np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)
     image = open_image(np.concatenate([half, half[:, ::-1]], axis=1))  # equal to its mirror image
@@ -338,6 +338,10 @@ def test_a_mirrored_second_look_makes_the_map_symmetric(model, tokenizer):
     np.testing.assert_allclose(seen.p_seg, seen.p_seg[:, ::-1], atol=2e-3)
     once = AnomalyPredictor(model, tokenizer).glance(image)
     assert not np.allclose(once.p_seg, once.p_seg[:, ::-1], atol=2e-3)
+    kept = AnomalyPredictor(both, tokenizer)
+    assert len(kept.set_image(image).again) == 3 + 4  # mirrored, and the smaller size in all four ways
+    small = open_image(np.ascontiguousarray(image.rgb[:30, :30]))
+    assert len(kept.set_image(small).again) == 3  # no size below its own
 
 
 def test_a_close_look_adds_tiles_and_is_kept(predictor, picture):

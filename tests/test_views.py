@@ -1,11 +1,11 @@
-"""Views: tiles cover the image, their maps become one without seams, and mirrored maps come back the right way round."""
+"""Views: tiles cover the image, their maps become one without seams, mirrored maps come back the right way round."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from agvas_core.views import MAX_TILES, OVERLAP, View, blend, tiles, whole
+from agvas_core.views import MAX_TILES, OVERLAP, View, blend, tiles, turned_views
 
 
 @pytest.mark.parametrize("size_hw", [(400, 400), (385, 2000), (2048, 2048), (1, 5000), (9000, 7000)])
@@ -49,4 +49,13 @@ def test_a_mirrored_view_comes_back():
     rgb = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     view = View((1, 0, 5, 4), mirrored=True)
     assert np.array_equal(view.back(view.crop(rgb)[..., 0].astype(np.float32)), rgb[:, 1:5, 0])
-    assert whole((4, 6)).crop(rgb).shape == rgb.shape
+    other = View((1, 0, 5, 4), mirrored=True, upside_down=True)
+    assert np.array_equal(other.crop(rgb), rgb[::-1, 4:0:-1])
+    assert np.array_equal(other.back(other.crop(rgb)[..., 0].astype(np.float32)), rgb[:, 1:5, 0])
+
+
+def test_the_first_of_the_four_views_is_the_image_itself():
+    rgb = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    views = turned_views((4, 6))
+    assert np.array_equal(views[0].crop(rgb), rgb)
+    assert len({view.crop(rgb).tobytes() for view in views}) == 4
