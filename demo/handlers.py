@@ -45,6 +45,7 @@ class Settings:
     engine_id: str | None = None
     mode: Mode = "auto"
     normal_description: str = ""
+    close: bool = False
     threshold: float = 0.5
     alpha: float = 0.5
     min_area_px: int = 0
@@ -247,6 +248,7 @@ def _answer(
         image_id=session.current_image_id,
         mode="direct" if pair else settings.mode,
         normal_description=settings.normal_description.strip(),
+        close=settings.close,
         threshold=settings.threshold,
         alpha=settings.alpha,
         min_area_px=settings.min_area_px,

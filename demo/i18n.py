@@ -54,6 +54,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "normal": ("Normal looks like", "正常的样子"),
     "normal_hint": ("e.g. an even, matte metal surface", "例如：均匀的哑光金属表面"),
     "normal_tip": ("One sentence about a good part; used by Describe-plus.", "用一句话描述合格品；用于描述增强模式。"),
+    "close": ("Look closely", "细看"),
+    "close_tip": (
+        "Large photos are looked at in tiles, too: slower, and finds what is tiny.",
+        "大图也会分块查看：较慢，但能发现微小的缺陷。",
+    ),
     "selected": ("Selected reply", "所选回复"),
     "threshold": ("Threshold", "阈值"),
     "threshold_tip": (

@@ -111,13 +111,14 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 normal = gr.Textbox(
                     label=say("normal"), placeholder=say("normal_hint"), info=say("normal_tip"), lines=2, max_lines=4
                 )
+                close = gr.Checkbox(False, label=say("close"), info=say("close_tip"), elem_id="agv-close")
                 title = gr.HTML(panel.selected_title(None, "en"))
                 threshold = gr.Slider(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
                 alpha = gr.Slider(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
                 smallest = gr.Slider(0, LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip"))
                 table = gr.HTML(panel.regions_table(None, "en"))
 
-        settings = [engine, mode, normal]
+        settings = [engine, mode, normal, close]
         knobs = [threshold, alpha, smallest]
         talk = [chat, box, shots, title, table, *knobs]
 
@@ -127,8 +128,9 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             moved = draw.sliders(current) if sliders else (gr.skip(), gr.skip(), gr.skip())
             return [messages(current), box_now, cards.images(current), *draw.side(current), *moved]
 
-        def asked(current: Session, engine_id: str, mode: str, normal: str) -> Settings:
-            return Settings(engine_id, mode, normal, **asdict(current.knobs))  # not the sliders: they are the reply's
+        def asked(current: Session, engine_id: str, mode: str, normal: str, close: bool) -> Settings:
+            # not the sliders: they are the reply's
+            return Settings(engine_id, mode, normal, close, **asdict(current.knobs))
 
         def stream(current: Session, replies: Iterator[Any], *, clear: bool) -> Iterator[list[Any]]:
             try:
@@ -167,7 +169,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             if not 0 <= n < len(examples):
                 return
             example = examples[n]
-            chosen = asked(current, values[0], example.mode, example.normal_description or values[2])
+            chosen = asked(current, values[0], example.mode, example.normal_description or values[2], values[3])
             replies = handlers.ask(current, desk, example.instruction, [str(example.path)], chosen)
             filled = gr.update(value=example.normal_description) if example.normal_description else gr.skip()
             for update in stream(current, replies, clear=False):
@@ -294,6 +296,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 gr.update(
                     label=say("normal", lang), placeholder=say("normal_hint", lang), info=say("normal_tip", lang)
                 ),
+                gr.update(label=say("close", lang), info=say("close_tip", lang)),
                 heading,
                 gr.update(label=say("threshold", lang), info=say("threshold_tip", lang)),
                 gr.update(label=say("alpha", lang), info=say("alpha_tip", lang)),
@@ -306,7 +309,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             on_language,
             [session, mode, engine],
             [header, card_button, help_button, new, language, banner, chat, shots, box, strip, drawer, mode, about,
-             normal, title, *knobs, table, engine],
+             normal, close, title, *knobs, table, engine],
             **PRIVATE,
         )  # fmt: skip
 

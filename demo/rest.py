@@ -52,6 +52,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         normal_description: str = "",
         threshold: float = 0.5,
         alpha: float = 0.5,
+        close: bool = False,
     ) -> dict:
         """Segment the anomalies of one photo; returns verdict, score, regions, text and the mask as a PNG file."""
         if mode not in MODES:
@@ -62,8 +63,9 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         photo = agvas_core.open_image(str(uploaded_path(image, upload_root())))
         engine = desk.get()
         request = Request(
-            instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha
-        )
+            instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha,
+            close=close,
+        )  # fmt: skip
         with desk.turn():
             reply = ask(engine, photo, request)
         answer: dict[str, Any] = {

@@ -605,3 +605,14 @@ def test_visitors_who_left_hold_nothing(tmp_path, desk, photo):
     first.close()
     assert first.held_bytes() == {} and last(first).prediction is None
     assert second.shelf is first.shelf and copy.deepcopy(first).shelf is first.shelf
+
+
+def test_a_close_look_is_asked_for(session, engine, desk, photo, monkeypatch):
+    asked = []
+    respond = engine.respond
+    monkeypatch.setattr(
+        engine, "respond", lambda c, request, **k: asked.append(request.close) or respond(c, request, **k)
+    )
+    for close in (False, True):
+        finish(ask(session, desk, "segment", [photo], Settings(mode="direct", close=close)))
+    assert asked == [False, True]
