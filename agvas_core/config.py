@@ -259,8 +259,19 @@ _NANO = AGVASConfig(
     decoder=DecoderConfig(width=256, heads=8, mlp_width=512, use_region_tokens=True, measured_kinds=True),
 )
 
+# what a GPU can teach in half an hour and two CPU cores still serve within a second
+_MINI = replace(
+    _NANO,
+    preset="mini",
+    serving_px=512,
+    semantic=SemanticConfig(image_px=512, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
+    llm=replace(_NANO.llm, width=384, mlp_width=768, layers=7, heads=6, kv_heads=6),
+    pixel=replace(_NANO.pixel, image_px=512, blocks=(2, 4, 3)),
+)
+
 PRESETS: dict[str, AGVASConfig] = {
     "nano": _NANO,
+    "mini": _MINI,
     "tiny-test": replace(
         _NANO,
         preset="tiny-test",

@@ -2,8 +2,10 @@ import json
 from dataclasses import FrozenInstanceError
 
 import pytest
+import torch
 
 from agvas_core.config import PRESETS, AGVASConfig, get_preset
+from agvas_core.modeling.agvas import TokenIds, build_agvas
 from tests.conftest import small_config
 
 
@@ -64,3 +66,10 @@ def test_placeholders_follow_the_switches():
     assert small_config(use_spam=False).image_tokens == tokens
     assert small_config().region_tokens == 1
     assert small_config(use_region_tokens=False).region_tokens == 0
+
+
+def test_the_bundled_presets_keep_within_their_size():
+    for name, most in (("nano", 20e6), ("mini", 28e6)):
+        with torch.device("meta"):
+            model = build_agvas(get_preset(name), TokenIds(0, 0, (0, 0, 0)))
+        assert sum(p.numel() for p in model.parameters()) < most
