@@ -91,7 +91,8 @@ class ConvPixelEncoder(nn.Module):
 
         content_hw is for pretrained encoders: this one was trained on canvases that repeat the image's border.
         """
-        f4 = self.stage4(self.stem(2 * pixel_values - 1))  # (B, C4, H/4, W/4)
+        centered = (2 * pixel_values - 1).to(next(self.parameters()).dtype)
+        f4 = self.stage4(self.stem(centered))  # (B, C4, H/4, W/4)
         f8 = self.stage8(self.down8(f4))  # (B, C8, H/8, W/8)
         f16 = self.stage16(self.down16(f8))  # (B, C, H/16, W/16)
         b, c, h, w = f16.shape
