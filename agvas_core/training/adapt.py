@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import shutil
 from dataclasses import dataclass, field, replace
@@ -273,6 +274,8 @@ def train_adapter(options: AdaptOptions, out: Path | None = None) -> AdaptTraine
     maker = AdaptMaker(tokenizer, model.config, model.token_ids)
     batches = BatchMaker(MixedSource(options), options.batch, maker)
     task = AdaptTask(model, options.losses).train()
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and model.region_reader is not None:
+        raise ValueError("DeepSpeed trains the region reader otherwise than one process does; use DDP or FSDP for it.")
     trainer = AdaptTrainer(task, batches, replace(options.train, ema=0.0, eval_steps=0), options.run_dir / ADAPT)
     trainer.run()
     state = trainer.adapter_state()  # every process takes part
