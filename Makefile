@@ -1,6 +1,6 @@
 # make demo        open the chat page              make test      all tests (Chromium too, where there is one)
 # make check       ruff and mypy                   make eval-dev  numbers on the development images (DATA=...)
-# make train-nano  train the bundled model         make bench     speed and scale
+# make train-nano  train the bundled model         make bench     speed and scale (bench-cpu: ratios that must hold)
 # make space       a Hugging Face Space's folder (KIND=cpu, gpu or zerogpu; OUT=build/space; ARGS="--model onevision-7b")
 # Each of them makes .venv by itself the first time; afterwards .venv/bin/agvas is the command line.
 
@@ -19,7 +19,7 @@ KIND   ?= cpu
 OUT    ?= build/space
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check eval-dev train-nano bench space clean help
+.PHONY: demo test check eval-dev train-nano bench bench-cpu space clean help
 
 help:
 	@sed -n '1,5s/^# //p' Makefile
@@ -40,6 +40,10 @@ eval-dev: $(DEV)
 train-nano: $(STAMP)
 	$(BIN)/agvas train --preset nano --stage dense --run-dir runs/nano --steps 6000 --batch 8 --lr 1e-3 --sizes 192,256 $(ARGS)
 	$(BIN)/agvas train --preset nano --stage joint --run-dir runs/nano --steps 3000 --batch 8 --lr 8e-4 --sizes 192,256 $(ARGS)
+
+# fails on ratios only (cached against uncached, one pass against a token loop), never on seconds
+bench-cpu: $(STAMP)
+	$(BIN)/python bench/serving.py --check --image-px 256 --repeats 5 $(ARGS)
 
 bench: $(STAMP)
 	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
