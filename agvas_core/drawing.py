@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from agvas_core.regions import region_labels
+from agvas_core.regions import bounding_box, region_labels
 from agvas_core.structures import Prediction, Region
 
 SHOWN_PX = 1280  # longer side of the pictures that people look at
@@ -90,11 +90,15 @@ def _paint(
     canvas: NDArray[np.uint8], mask: NDArray[np.bool_], colour: tuple[int, int, int], tint: float = TINT
 ) -> None:
     """Tint the mask on the canvas (h, w, 3) and outline it: a coloured line inside a thin dark and a light one."""
-    h, w = mask.shape
-    line_px = max(2, round(max(h, w) / 350))
+    if not mask.any():
+        return
+    line_px = max(2, round(max(mask.shape) / 350))
+    halo_px = max(1, line_px // 2)
+    box = bounding_box(mask, margin=line_px + halo_px)  # growing the whole picture would take longer than all else
+    canvas, mask = canvas[box], mask[box]
     canvas[mask] = (canvas[mask] * (1 - tint) + np.array(colour) * tint).astype(np.uint8)
     grown = ndimage.binary_dilation(mask, iterations=line_px)
-    halo = ndimage.binary_dilation(grown, iterations=max(1, line_px // 2)) & ~grown
+    halo = ndimage.binary_dilation(grown, iterations=halo_px) & ~grown
     canvas[grown & ~mask] = colour
     canvas[halo] = (255, 255, 255)
 

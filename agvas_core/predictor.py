@@ -337,7 +337,7 @@ class AnomalyPredictor:
             left, _, right, _ = encoded.tiles[0].view.box_xyxy
             close = blend(parts, size_hw, right - left)
             maps = WHOLE_SHARE * maps + (1 - WHOLE_SHARE) * close
-        p_seg, p_nor, p_ano = maps.clip(0, 1)
+        p_seg, p_nor, p_ano = np.clip(maps, 0, 1, out=maps)
         probabilities = {"p_seg": p_seg, "p_nor": p_nor, "p_ano": p_ano}
         return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]
 
@@ -446,12 +446,16 @@ class Findings:
     Attributes:
         labels: int32 (H, W), 0 outside, 1 in the largest finding.
         spots: place and area in per cent of every finding.
-        masks: bool (R, H, W), those that a measured line lists.
     """
 
     labels: NDArray[np.int32]
     spots: tuple[tuple[str, float], ...]
-    masks: Tensor
+
+    @property
+    def masks(self) -> Tensor:
+        """The findings that a measured line lists, bool (R, H, W), made when asked for."""
+        listed = np.arange(1, listed_regions(len(self.spots)) + 1)
+        return torch.from_numpy(self.labels[None] == listed[:, None, None])
 
     def line(self, kinds: Sequence[str] | None = None) -> str:
         """Return the measured line, with the kinds of defect of the listed findings where they are known."""
@@ -471,8 +475,7 @@ def measure(prediction: Prediction) -> Findings:
         (place_of(y / area, x / area, height, width), 100 * area / (height * width))
         for y, x, area in zip(*(values.tolist() for values in (*sums, areas)), strict=True)
     )
-    listed = np.arange(1, listed_regions(count) + 1)
-    return Findings(labels, spots, torch.from_numpy(labels[None] == listed[:, None, None]))
+    return Findings(labels, spots)
 
 
 def masks_to_canvas(masks: Tensor, letterbox: Letterbox) -> Tensor:

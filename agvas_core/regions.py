@@ -50,7 +50,7 @@ def group_labels(mask: ArrayLike, gap_share: float = GAP_SHARE) -> NDArray[np.in
     # distances on a coarse grid, and only as far from the mask as they count: a large image would take seconds
     cell = -(-max(height, width) // _GROUPING_PX)
     reach = max(1.0, gap_share * -(-max(height, width) // cell) / 2)
-    rows, cols = _box(pixels, cell, int(reach))
+    rows, cols = bounding_box(pixels, cell, int(reach))
     part = pixels[rows, cols]
     coarse = np.pad(part, ((0, -part.shape[0] % cell), (0, -part.shape[1] % cell)))
     coarse = np.asarray(coarse.reshape(coarse.shape[0] // cell, cell, -1, cell).any(axis=(1, 3)))
@@ -65,7 +65,7 @@ def group_labels(mask: ArrayLike, gap_share: float = GAP_SHARE) -> NDArray[np.in
     return out
 
 
-def _box(mask: NDArray[np.bool_], cell: int = 1, margin: int = 0) -> tuple[slice, slice]:
+def bounding_box(mask: NDArray[np.bool_], cell: int = 1, margin: int = 0) -> tuple[slice, slice]:
     """Return rows and columns, px, of the cells that the mask (not empty) touches and of `margin` cells around them."""
     found = []
     for axis, length in ((1, mask.shape[0]), (0, mask.shape[1])):
@@ -158,11 +158,15 @@ def rethreshold(
 
 def region_labels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return (H, W) with each pixel's region index as in Prediction.regions, 0 outside the mask (bool, H, W)."""
-    labels, count = ndimage.label(mask, structure=_EIGHT_CONNECTED)  # (H, W) in 0 .. R, in reading order
-    order = np.argsort(-np.bincount(labels.ravel(), minlength=count + 1)[1:], kind="stable")
-    index = np.zeros(count + 1, dtype=np.int64)
-    index[order + 1] = np.arange(1, count + 1)
-    return index[labels]
+    out = np.zeros(mask.shape, dtype=np.int64)
+    if mask.any():
+        box = bounding_box(mask)
+        labels, count = ndimage.label(mask[box], structure=_EIGHT_CONNECTED)  # 0 .. R, in reading order
+        order = np.argsort(-np.bincount(labels.ravel(), minlength=count + 1)[1:], kind="stable")
+        index = np.zeros(count + 1, dtype=np.int64)
+        index[order + 1] = np.arange(1, count + 1)
+        out[box] = index[labels]
+    return out
 
 
 def with_kinds(prediction: Prediction, kinds: Sequence[tuple[str, float]]) -> Prediction:
@@ -231,7 +235,7 @@ def _regions_and_mask(
     height, width = mask.shape
     if not mask.any():
         return (), mask
-    rows, cols = _box(mask)  # a defect is small, the image may be large
+    rows, cols = bounding_box(mask)  # a defect is small, the image may be large
     top, left = rows.start, cols.start
     labels, count = ndimage.label(mask[rows, cols], structure=_EIGHT_CONNECTED)  # 0 .. R
     ys, xs = np.nonzero(labels)

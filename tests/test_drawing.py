@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from agvas_core import drawing
 from agvas_core.processing import open_image
@@ -32,6 +33,20 @@ def test_the_overlay_tints_and_outlines_only_the_mask(photo, prediction):
     inside, outside = picture[45 * k, 50 * k], picture[110 * k, 150 * k]
     assert tuple(outside) == (128, 128, 128)
     assert inside[0] > 150 and inside[2] < 100  # towards vermilion
+
+
+@pytest.mark.parametrize("place", [(0, 0), (40, 90), (58, 117), (0, 100)])
+def test_an_outline_is_the_same_drawn_in_its_own_part_of_the_picture(place):
+    mask = np.zeros((60, 120), bool)
+    mask[place[0] : place[0] + 9, place[1] : place[1] + 13] = True
+    canvas = np.full((60, 120, 3), 128, np.uint8)
+    drawing._paint(canvas, mask, drawing.VERMILION)
+    expected = np.full((60, 120, 3), 128, np.uint8)
+    expected[mask] = (128 * (1 - drawing.TINT) + np.array(drawing.VERMILION) * drawing.TINT).astype(np.uint8)
+    grown = ndimage.binary_dilation(mask, iterations=2)  # on the whole picture
+    expected[grown & ~mask] = drawing.VERMILION
+    expected[ndimage.binary_dilation(grown, iterations=1) & ~grown] = 255
+    np.testing.assert_array_equal(canvas, expected)
 
 
 def test_the_selected_region_is_blue(photo, prediction):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
+from agvas_core import processing
 from agvas_core.processing import Letterbox, fit, limit_canvas, open_image, restore, stretch_to_uint8
 
 
@@ -295,3 +296,12 @@ def test_rows_and_columns_are_read_alike(size):
     cells = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
     upright = restore(cells, Letterbox(size, 256))
     np.testing.assert_allclose(restore(cells.T, Letterbox(size[::-1], 256)).T, upright, atol=1e-5)
+
+
+@pytest.mark.parametrize("size_hw", [(1000, 37), (601, 600), (17, 900)])
+def test_rows_read_in_parts_are_the_rows_read_at_once(size_hw, monkeypatch):
+    box = Letterbox(size_hw, 96)
+    maps = torch.rand(3, 48, 48)
+    in_parts = restore(maps, box)
+    monkeypatch.setattr(processing, "_ROWS_AT_ONCE", 10_000)
+    np.testing.assert_array_equal(in_parts, restore(maps, box))

@@ -333,7 +333,7 @@ class _Reply:
         Parts of one finding are of one kind, the one that the words read.
         """
         regions = prediction.regions[:KINDS_ASKED]
-        if not regions:
+        if not regions or not self.predictor.model.config.decoder.region_kinds:
             return prediction
         findings = measure(prediction).labels
         finding_of = np.zeros(len(prediction.regions) + 1, dtype=np.int32)
