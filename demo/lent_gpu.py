@@ -34,6 +34,8 @@ def lender() -> Lend | None:
     """Return spaces.GPU on ZeroGPU, None everywhere else; to be called before anything imports torch."""
     if os.environ.get("SPACES_ZERO_GPU", "").lower() not in ("1", "t", "true"):
         return None
+    # transformers reads weights in threads, where `spaces` does not stand in for CUDA: they would not load
+    os.environ.setdefault("HF_DEACTIVATE_ASYNC_LOAD", "1")
     try:
         import spaces
     except ImportError:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import pickle
+import sys
 import threading
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -129,9 +131,11 @@ def test_only_what_the_question_needs_is_sent(picture):
 
 def test_a_gpu_is_lent_on_zerogpu_only(monkeypatch, spaces):
     monkeypatch.delenv("SPACES_ZERO_GPU", raising=False)
-    monkeypatch.setitem(__import__("sys").modules, "spaces", spaces)
+    monkeypatch.setitem(sys.modules, "spaces", spaces)
     assert lender() is None
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
+    monkeypatch.delenv("HF_DEACTIVATE_ASYNC_LOAD", raising=False)
     assert lender() is spaces.GPU
-    monkeypatch.setitem(__import__("sys").modules, "spaces", None)  # not installed
+    assert os.environ["HF_DEACTIVATE_ASYNC_LOAD"] == "1"  # weights once failed to load in transformers' threads
+    monkeypatch.setitem(sys.modules, "spaces", None)  # not installed
     assert lender() is None
