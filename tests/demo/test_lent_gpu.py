@@ -134,7 +134,8 @@ def test_a_gpu_is_lent_on_zerogpu_only(monkeypatch, spaces):
     monkeypatch.setitem(sys.modules, "spaces", spaces)
     assert lender() is None
     monkeypatch.setenv("SPACES_ZERO_GPU", "true")
-    monkeypatch.delenv("HF_DEACTIVATE_ASYNC_LOAD", raising=False)
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "")  # so that it is put back at the end
+    monkeypatch.delenv("HF_DEACTIVATE_ASYNC_LOAD")
     assert lender() is spaces.GPU
     assert os.environ["HF_DEACTIVATE_ASYNC_LOAD"] == "1"  # weights once failed to load in transformers' threads
     monkeypatch.setitem(sys.modules, "spaces", None)  # not installed
