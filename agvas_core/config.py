@@ -242,6 +242,7 @@ PIXEL_ENCODERS: dict[str, tuple[str, PixelConfig]] = {
 _NANO = AGVASConfig(
     preset="nano",
     serving_px=384,
+    serving_also_px=(256,),
     semantic=SemanticConfig(image_px=256, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=LLMConfig(
         vocab_size=1280,
@@ -264,6 +265,7 @@ _MINI = replace(
     _NANO,
     preset="mini",
     serving_px=512,
+    serving_also_px=(320,),
     semantic=SemanticConfig(image_px=512, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=replace(_NANO.llm, width=384, mlp_width=768, layers=7, heads=6, kv_heads=6),
     pixel=replace(_NANO.pixel, image_px=512, blocks=(2, 4, 3)),
@@ -276,6 +278,7 @@ PRESETS: dict[str, AGVASConfig] = {
         _NANO,
         preset="tiny-test",
         serving_px=64,
+        serving_also_px=(),
         semantic=SemanticConfig(image_px=64, patch_px=32, width=32, mlp_width=64, layers=1, heads=2),
         llm=LLMConfig(
             vocab_size=1280,

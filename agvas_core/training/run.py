@@ -170,9 +170,11 @@ def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorB
         model, tokenizer, _ = load_checkpoint(options.start_from)
         bank = AnchorBank(model.config.decoder.width)
         bank.load_state_dict(load_file(options.start_from / BANK_FILE))
-        # what the words read is the preset's choice; no weight depends on it
-        kinds = get_preset(options.preset).decoder.measured_kinds
-        model.config = replace(model.config, decoder=replace(model.config.decoder, measured_kinds=kinds))
+        # how it serves and what the words read is the preset's choice; no weight depends on it
+        preset = get_preset(options.preset)
+        decoder = replace(model.config.decoder, measured_kinds=preset.decoder.measured_kinds)
+        also = preset.serving_also_px
+        model.config = replace(model.config, decoder=decoder, serving_px=preset.serving_px, serving_also_px=also)
     else:
         tokenizer = build_tokenizer()
         model = build_agvas(training_config(options.preset), token_ids_of(tokenizer))
@@ -255,6 +257,12 @@ def direct_ids(maker: JointMaker) -> list[int]:
     return maker.encode(turns)[0]
 
 
+def images_of(training: Mapping[str, Any]) -> int:
+    """Return how many images a checkpoint's record counts, with those of what it began from."""
+    own = sum(stage["images"] for stage in training.get("stages", {}).values())
+    return own + (images_of(training["before"]) if training.get("before") else 0)
+
+
 def export(options: RunOptions, folder: Path, card: str) -> None:
     """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of their training.
 
@@ -272,13 +280,14 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
         if path.is_file():
             s = torch.load(path, map_location="cpu", weights_only=True)
             stages[stage] = {"steps": s["step"], "images": s["images_seen"], "hours": round(s["seconds"] / 3600, 2)}
-    images = sum(s["images"] for s in stages.values())
+    before = load_checkpoint(options.start_from)[2] if options.start_from is not None else {}
+    images = sum(s["images"] for s in stages.values()) + images_of(before)
     own = options.source
     mixed = ["photographs of normal surfaces"] * bool(own.textures) + ["a few real labelled defects"] * bool(own.real)
     summary = f"trained on {images:,} inspection images: synthetic defects" + "".join(f", {name}" for name in mixed)
     training: dict[str, Any] = {"summary": summary, "stages": stages, "logit_shift": shift}
-    if options.start_from is not None:
-        training["before"] = load_checkpoint(options.start_from)[2]
+    if before:
+        training["before"] = before
     save_checkpoint(task.model, tokenizer, folder, card=card, training=training, dtype=torch.float16)
     assert task.bank is not None
     save_file(task.bank.state_dict(), folder / BANK_FILE)  # so that training can begin again from what is published
