@@ -162,8 +162,9 @@ def restore(canvas_map: Tensor | ArrayLike, letterbox: Letterbox) -> NDArray[np.
     (height, width), (content_h, content_w) = letterbox.size_hw, letterbox.content_hw
     h, w = values.shape[-2:]
     cols = _kernel(width, content_w * w / letterbox.canvas, w)  # (W, w)
-    values = values @ torch.from_numpy(cols).to(values.device).T  # (..., h, W)
-    return _read_rows(values, height, content_h * h / letterbox.canvas).cpu().numpy()
+    with torch.autocast(values.device.type, enabled=False):  # a map is not to lose its last digits on its way back
+        values = values @ torch.from_numpy(cols).to(values.device).T  # (..., h, W)
+        return _read_rows(values, height, content_h * h / letterbox.canvas).cpu().numpy()
 
 
 def limit_canvas(size_hw: tuple[int, int], serving_px: int, multiple: int = 32) -> int:

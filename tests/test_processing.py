@@ -305,3 +305,10 @@ def test_rows_read_in_parts_are_the_rows_read_at_once(size_hw, monkeypatch):
     in_parts = restore(maps, box)
     monkeypatch.setattr(processing, "_ROWS_AT_ONCE", 10_000)
     np.testing.assert_array_equal(in_parts, restore(maps, box))
+
+
+def test_maps_come_back_in_full_precision_whatever_the_model_runs_in():
+    box, maps = Letterbox((70, 90), 32), torch.rand(3, 16, 16)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = restore(maps, box)
+    np.testing.assert_array_equal(half, restore(maps, box))
