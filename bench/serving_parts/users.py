@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 from serving_parts.turns import forbid_the_end, photo_bytes, question
@@ -15,47 +14,56 @@ from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.queue import QueuedPredictor
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.processing import open_image
-from agvas_core.structures import Conversation, MaskReady, Request
+from agvas_core.structures import Conversation, InspectionImage, MaskReady, Mode, Request
 
 WORDS = 24  # of an explanation
-PLAN = ("direct", "direct", "explain", "direct")  # the first on a new image, the others on the same one
+WAYS = ("one at a time", "queue")
+PLAN: tuple[Mode, ...] = (
+    "direct",
+    "direct",
+    "explain",
+    "direct",
+)  # the first on a new image, the others on the same one
 
 
 def measure_users(
-    engine: AGVASEngine, example: Path, image_px: int, counts: list[int], threshold: float, rounds: int = 1
+    engine: AGVASEngine, example: Path, image_px: int, counts: list[int], threshold: float, repeats: int = 1
 ) -> list[dict[str, float | str]]:
-    """Return a row for each number of conversations and each way: turns a second, seconds until the mask."""
+    """Return a row for each number of conversations and each way, the ways taking turns.
+
+    busy_s_per_turn, of all processors, tells what other programs cannot change; one at a time is first come, first
+    served.
+    """
     alone, rows = engine.predictor, []
     number = 10_000  # of pictures, all new
     for count in counts:
-        for way in ("one at a time", "queue"):
+        spent: dict[str, list[tuple[float, float]]] = {way: [] for way in WAYS}
+        waits: dict[str, dict[str, list[float]]] = {way: {"direct": [], "explain": []} for way in WAYS}
+        for way in WAYS * repeats:
+            number += count
+            images = [open_image(photo_bytes(example, image_px, number + n)) for n in range(count)]
             engine.predictor = _predictor(alone, way, count)
-            gate = nullcontext() if way == "queue" else threading.Lock()
-            images = [
-                [open_image(photo_bytes(example, image_px, number + r * count + n)) for n in range(count)]
-                for r in range(rounds)
-            ]
-            number += rounds * count
-            waits: dict[str, list[float]] = {"direct": [], "explain": []}
-            begun = time.perf_counter()
-            with ThreadPoolExecutor(count) as pool:
-                talks = [
-                    pool.submit(_talk, engine, [per_round[n] for per_round in images], gate, threshold, waits)
-                    for n in range(count)
-                ]
+            begun, busy = time.perf_counter(), time.process_time()
+            with ThreadPoolExecutor(count) as pool, ThreadPoolExecutor(1) as one:
+                gate = one if way == WAYS[0] else None
+                talks = [pool.submit(_talk, engine, image, gate, threshold, waits[way]) for image in images]
                 for talk in talks:
                     talk.result()
-            seconds = time.perf_counter() - begun
+            spent[way].append((time.perf_counter() - begun, time.process_time() - busy))
             if isinstance(engine.predictor, QueuedPredictor):
                 engine.predictor.queue.close()
+        for way in WAYS:
+            turns = count * len(PLAN)
+            direct = waits[way]["direct"]
             rows.append(
                 {
                     "conversations": count,
                     "way": way,
-                    "turns_per_s": count * rounds * len(PLAN) / seconds,
-                    "direct_p50_s": float(np.percentile(waits["direct"], 50)),
-                    "direct_p95_s": float(np.percentile(waits["direct"], 95)),
-                    "explain_mask_p95_s": float(np.percentile(waits["explain"], 95)),
+                    "turns_per_s": turns / median(seconds for seconds, _ in spent[way]),
+                    "busy_s_per_turn": median(busy for _, busy in spent[way]) / turns,
+                    "direct_p50_s": float(np.percentile(direct, 50)),
+                    "direct_p95_s": float(np.percentile(direct, 95)),
+                    "explain_mask_p95_s": float(np.percentile(waits[way]["explain"], 95)),
                 }
             )
     engine.predictor = alone
@@ -74,16 +82,22 @@ def _predictor(alone: AnomalyPredictor, way: str, count: int) -> AnomalyPredicto
 
 
 def _talk(
-    engine: AGVASEngine, images: list, gate: AbstractContextManager, threshold: float, waits: dict[str, list[float]]
+    engine: AGVASEngine,
+    image: InspectionImage,
+    gate: ThreadPoolExecutor | None,
+    threshold: float,
+    waits: dict[str, list[float]],
 ) -> None:
-    """One visitor: each image's turns one after the other; how long it takes until the mask is there."""
-    for image in images:
-        conversation = Conversation().with_image(image)
-        for n, mode in enumerate(PLAN):
-            words = question(n) if mode == "direct" else "Please segment the anomalies and explain."
-            request = Request(words, image.image_id, mode=mode, threshold=threshold, max_new_tokens=WORDS)  # type: ignore[arg-type]
-            asked = time.perf_counter()
-            with gate:
-                for event in engine.respond(conversation, request):
-                    if isinstance(event, MaskReady):
-                        waits[mode].append(time.perf_counter() - asked)
+    """One visitor: turns one after the other; how long it takes until the mask is there."""
+    conversation = Conversation().with_image(image)
+    for n, mode in enumerate(PLAN):
+        words = question(n) if mode == "direct" else "Please segment the anomalies and explain."
+        request = Request(words, image.image_id, mode=mode, threshold=threshold, max_new_tokens=WORDS)
+        asked = time.perf_counter()
+
+        def turn(request: Request = request, asked: float = asked, mode: str = mode) -> None:
+            for event in engine.respond(conversation, request):
+                if isinstance(event, MaskReady):
+                    waits[mode].append(time.perf_counter() - asked)
+
+        turn() if gate is None else gate.submit(turn).result()
