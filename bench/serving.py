@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -79,6 +79,8 @@ def make_engine(options: argparse.Namespace) -> AGVASEngine:
     if not options.preset:
         engine = load_engine(options.engine)
         assert isinstance(engine, AGVASEngine), "only AG-VAS engines have these stages"
+        # one look at the image in both paths: further ones cost the same in each
+        engine.predictor.model.config = replace(engine.predictor.model.config, serving_also_px=())
         return engine
     config, device = get_preset(options.preset, options.pixel), torch.device(options.device)
     check_memory(config, "bf16" if options.dtype == "bf16" else "float32", device=options.device)

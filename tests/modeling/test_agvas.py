@@ -8,6 +8,7 @@ from agvas_core.config import get_preset
 from agvas_core.modeling.agvas import AGVAS, build_agvas
 from agvas_core.modeling.pixel_encoder import ResidualBlock
 from agvas_core.prompts import DIRECT_ANSWER, ChatTurn
+from agvas_core.synthesis.facts import DEFECT_KINDS
 from agvas_core.tokenizer import encode_chat
 from agvas_core.training.dense import AnchorBank
 from agvas_core.training.joint import JointTask
@@ -120,7 +121,7 @@ def test_without_spam_only_the_semantic_tokens_come(make_model):
 
 @pytest.mark.parametrize("freeze_pixel", [True, False])
 def test_gradients_reach_what_is_trained_and_nothing_else(make_model, tokenizer, freeze_pixel):
-    model = make_model(seed=1, region_kinds=("",) * 19).train()
+    model = make_model(seed=1, region_kinds=DEFECT_KINDS).train()
     for block in model.modules():
         if isinstance(block, ResidualBlock):  # at first only the zeros of its last layer learn
             nn.init.normal_(block.conv2.weight, std=0.1)

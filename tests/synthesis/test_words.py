@@ -127,8 +127,8 @@ def test_measured_line_after_anchors_tells_what_they_show():
         e for e in iter(lambda: make_exchange("refer", scene, rng), None) if e.mode == "explain" and e.target == (1,)
     )
     text = "".join(p.text for p in chat_pieces(talk_turns(scene, [e, make_exchange("count", scene, rng)])))
-    assert "[SEG]<measured> 1 : center 0.5 % <region> </measured>" in text
-    assert "<measured> 2 : upper left 1.4 % <region> ; center 0.5 % <region> </measured>" in text
+    assert "[SEG]<measured> 1 : center 0.5 % stain <region> </measured>" in text
+    assert "<measured> 2 : upper left 1.4 % scratch <region> ; center 0.5 % stain <region> </measured>" in text
 
 
 def test_normal_images_have_no_defect_in_any_answer():

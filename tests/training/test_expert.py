@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
 from agvas_core.checkpoint import load_checkpoint, save_checkpoint
@@ -120,6 +121,7 @@ def test_a_run_that_was_stopped_goes_on_and_one_of_other_eyes_begins_anew(checkp
 
 
 def test_the_command_trains_and_says_where_the_expert_is(checkpoint, tmp_path):
+    AcceleratorState._reset_state(reset_partial_state=True)  # other tests chose another precision
     out = tmp_path / "out"
     words = ["train-expert", "--model", str(checkpoint), "--out", str(out), "--run-dir", str(tmp_path / "run")]
     numbers = [
