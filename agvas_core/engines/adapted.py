@@ -27,8 +27,8 @@ def load_adapter_engine(folder: Path, *, device: str) -> AGVASEngine:
         except OSError as error:
             raise FileNotFoundError(
                 f"The adapter {folder} needs its base {config.base}"
-                f"{f' and {config.pixel_base}' if config.pixel_base else ''}, which is neither on this machine nor to be "
-                f"had from the hub now: {error}"
+                f"{f' and {config.pixel_base}' if config.pixel_base else ''}, which is neither on this machine nor to "
+                f"be had from the hub now: {error}"
             ) from error
 
     model, tokenizer, training = load_adapter(folder, load_base=load_base)
@@ -42,7 +42,9 @@ def load_adapter_engine(folder: Path, *, device: str) -> AGVASEngine:
         device=device,
         weights=f"{training.get('summary', 'UNTRAINED (random weights)')}; an adapter on {base}",
         trained=bool(training),
-        licence=f"code: Apache-2.0; weights: as {base}{f' and {pixel}' if pixel else ''} say" if of_hub else "Apache-2.0",
+        licence=f"code: Apache-2.0; weights: as {base}{f' and {pixel}' if pixel else ''} say"
+        if of_hub
+        else "Apache-2.0",
         markdown=card_text(folder / CARD_FILE),
         weights_hash=file_sha256(folder / RECORD_FILE),  # it holds the weights' hash
     )
