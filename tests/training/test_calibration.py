@@ -39,7 +39,7 @@ def test_what_was_the_threshold_becomes_one_half(token_ids, threshold):
     for old, new in ((before[0], after[0]), (before[2], after[2])):
         clear = (old - threshold).abs() > 1e-4
         assert torch.equal((old > threshold)[clear], (new > 0.5)[clear])
-        assert torch.equal(old.flatten().argsort(), new.flatten().argsort())
+        assert float(new.flatten()[old.flatten().argsort()].diff().min()) > -1e-5  # the order stays
     torch.testing.assert_close(after[1] + after[2], torch.ones_like(after[1]))
 
 
