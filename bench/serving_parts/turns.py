@@ -149,6 +149,7 @@ class Bench:
         pixels = self.predictor._pixels([rgb])
         f_s = model.encode_semantic(model.semantic_input(pixels))
         seen = self.naive_encoder(pixels.to(self.naive_dtype), [letterbox.content_hw])
+        again = self.predictor._look_again(image)
         features = model.align(f_s, seen)
         ids = self.predictor.direct_ids(question)
         asked = self.predictor.expand(
@@ -158,8 +159,10 @@ class Bench:
         hidden = self._loop(ids, len(asked), features.visual, kept)
         anchors = find_anchors(torch.tensor([ids], device=hidden.device), self.predictor.ids.anchors)
         with self.clock.stage("restore"):
-            logits = model.decode_masks(gather_anchor_states(hidden, anchors[-1:]), seen)
-            p_seg, p_nor, p_ano = restore(torch.cat(logits.probabilities()), letterbox).clip(0, 1)
+            states = gather_anchor_states(hidden, anchors[-1:])
+            maps = [restore(torch.cat(model.decode_masks(states, seen).probabilities()), letterbox)]
+            maps += [self.predictor._maps_of(states, glimpse) for glimpse in again]
+            p_seg, p_nor, p_ano = np.mean(maps, axis=0).clip(0, 1)
             prediction = make_prediction(
                 image_id=image.image_id,
                 p_seg=p_seg,
