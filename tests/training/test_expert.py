@@ -120,8 +120,16 @@ def test_a_run_that_was_stopped_goes_on_and_one_of_other_eyes_begins_anew(checkp
     assert again.step == 1
 
 
+@pytest.fixture
+def fresh_accelerate():
+    """Accelerate keeps one precision a process; the command's own is another than the other tests'."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+@pytest.mark.usefixtures("fresh_accelerate")
 def test_the_command_trains_and_says_where_the_expert_is(checkpoint, tmp_path):
-    AcceleratorState._reset_state(reset_partial_state=True)  # other tests chose another precision
     out = tmp_path / "out"
     words = ["train-expert", "--model", str(checkpoint), "--out", str(out), "--run-dir", str(tmp_path / "run")]
     numbers = [
