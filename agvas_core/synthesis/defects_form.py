@@ -64,7 +64,7 @@ def bump(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tenso
     return _raised(images, allowed, rng, 1.0)
 
 
-def _ground(images: Tensor, allowed: Tensor, rng: Generator) -> Tensor:
+def ground(images: Tensor, allowed: Tensor, rng: Generator) -> Tensor:
     """Return what is behind the object (b, 3, H, W): its mean colour, or black or white when nothing else is seen."""
     b = len(images)
     behind = (~allowed)[:, None]
@@ -85,7 +85,7 @@ def _bitten(images: Tensor, allowed: Tensor, site: Site, rng: Generator) -> tupl
     gone = soft_step(d, 1.3 * u) * allowed
     face = soft_step(d - 2.2 * u, 1.3 * u) * allowed * chance(rng, b, 0.6)
     lit = torch.where(chance(rng, b, 0.5)[:, None], 1 - (1 - images) * 0.6, images * 0.6)
-    return blend(blend(images, lit, face), _ground(images, allowed, rng), gone), torch.maximum(gone, face)
+    return blend(blend(images, lit, face), ground(images, allowed, rng), gone), torch.maximum(gone, face)
 
 
 def missing_part(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:

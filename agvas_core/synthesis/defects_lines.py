@@ -23,7 +23,7 @@ from agvas_core.synthesis.defect_fills import (
     unit,
 )
 from agvas_core.synthesis.defect_shapes import branches, field, make_site, paint, pick_pixels, soft_step, walk
-from agvas_core.synthesis.defects_form import element
+from agvas_core.synthesis.defects_form import element, ground
 from agvas_core.synthesis.noise import chance, each, uniform
 
 LINE_GAIN = 2.2  # a line's label includes its faint middle and its edge, where the opacity exceeds 0.5 / 2.2
@@ -54,8 +54,35 @@ def _stroke(
     return paint(points, half_width, strength, (h, w)) * allowed, points
 
 
+def _stripes(images: Tensor, allowed: Tensor, rng: Generator) -> Tensor:
+    """Return the coverage (b, H, W) of one to three almost straight stripes through much of the picture.
+
+    Guides and rolls leave them, as a rule along a side of the picture, narrow or broad, often from border to border.
+    """
+    b, u = len(images), unit(images)
+    upright = torch.where(chance(rng, b, 0.5), 0.0, math.pi / 2) + each(rng, b, -0.05, 0.05)
+    angle = torch.where(chance(rng, b, 0.7), upright, each(rng, b, 0, math.pi))
+    site = make_site(allowed, rng, (0.005, 0.02), angle=angle)
+    across = site.v + each(rng, b, -0.15, 0.15) * site.u.square() / images.shape[-1]
+    rough = field(site, rng)
+    half = each(rng, b, 0.6, 7.0, log=True) * u
+    d = across.abs() - half
+    for _ in range(2):
+        gap = each(rng, b, -30, 30) * u
+        beside = (across - gap).abs() - half * each(rng, b, 0.3, 1.0)
+        d = torch.where(chance(rng, b, 0.3), torch.minimum(d, beside), d)
+    d = torch.maximum(
+        d + each(rng, b, 0, 0.35) * half * rough, site.u.abs() - each(rng, b, 0.15, 1.5) * images.shape[-1]
+    )
+    faint = 1 - each(rng, b, 0, 0.4) * (0.5 + 0.5 * rough).clamp(0, 1)
+    return soft_step(d, 1.5 * u) * faint * allowed
+
+
 def scratch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """Thin, straight or gently bent, bright or dark, sometimes with a lit edge or a parallel twin."""
+    """Thin, straight or gently bent, bright or dark, sometimes with a lit edge or a parallel twin; or long stripes."""
+    if coin(rng, 0.3):
+        alpha = _stripes(images, allowed, rng)
+        return tone(images, alpha, rng, 0.12, 0.75, dark=0.4), (1.6 * alpha).clamp(0, 1)
     alpha, points = _stroke(images, allowed, rng, (0.06, 0.8), (0.9, 3.6), 0.5, (0.0, 0.03), 0.5)
     if coin(rng, 0.25):
         gap = uniform(rng, (len(images), 1, 2), -9, 9) * unit(images)
@@ -71,9 +98,12 @@ def scratch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Te
 
 
 def crack(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """Thin, jagged and branching, dark (seldom bright), faint in places."""
+    """Thin, jagged and branching, dark (seldom bright), faint in places; or gaping, so that the ground is seen."""
+    if coin(rng, 0.2):
+        alpha, _ = _stroke(images, allowed, rng, (0.2, 1.4), (3.0, 6.4), 1.0, (0.3, 0.9), 0.0)
+        return blend(images, ground(images, allowed, rng), alpha), alpha
     forks = int(torch.randint(0, 6, (), generator=rng, device=rng.device))
-    alpha, _ = _stroke(images, allowed, rng, (0.15, 1.1), (0.9, 4.0), 1.2, (0.25, 0.9), 0.6, forks)
+    alpha, _ = _stroke(images, allowed, rng, (0.15, 1.6), (0.9, 4.0), 1.2, (0.25, 0.9), 0.6, forks)
     return tone(images, alpha, rng, 0.2, 0.9, dark=0.93), (LINE_GAIN * alpha).clamp(0, 1)
 
 
@@ -84,9 +114,9 @@ def fiber(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tens
     step = max(1, round(1.5 * unit(images)))
     shadow = soften(alpha[:, None].roll((step, step), (2, 3)), 0.8 * unit(images))[:, 0] * allowed
     out = images * (1 - 0.3 * shadow[:, None] * each(rng, b, 0, 1)[:, None])
-    ground = (images * allowed[:, None]).sum((2, 3), keepdim=True) / allowed.sum((1, 2)).view(b, 1, 1, 1).clamp(min=1)
-    gray = ground.mean(1, keepdim=True)
-    plain = torch.where(gray > 0.5, 0.15 * torch.ones_like(ground), 0.92 * torch.ones_like(ground))
+    around = (images * allowed[:, None]).sum((2, 3), keepdim=True) / allowed.sum((1, 2)).view(b, 1, 1, 1).clamp(min=1)
+    gray = around.mean(1, keepdim=True)
+    plain = torch.where(gray > 0.5, 0.15 * torch.ones_like(around), 0.92 * torch.ones_like(around))
     colored = random_color(rng, b, (0.4, 0.95))
     fill = torch.where(chance(rng, b, 0.6)[:, None], plain, colored)
     return blend(out, fill.expand_as(images), alpha * each(rng, b, 0.55, 1.0)), alpha

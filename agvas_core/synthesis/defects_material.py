@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Generator, Tensor
 
@@ -26,10 +28,12 @@ from agvas_core.synthesis.noise import chance, each
 
 
 def stain(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """A spill: darker, lighter or tinted, edge hard or soft, sometimes with a dried rim."""
+    """A spill: darker, lighter or tinted, its edge hard or soft, some with a dried rim; at times drawn out or large."""
     b = len(images)
-    site = make_site(allowed, rng, (0.0008, 0.25))
-    d = blob(site, rng, 3.0, (0.1, 0.45))
+    drawn = coin(rng, 0.3)  # along a side of the picture, as a belt or a roll moves
+    angle = torch.where(chance(rng, b, 0.5), 0.0, math.pi / 2) + each(rng, b, -0.1, 0.1) if drawn else None
+    site = make_site(allowed, rng, (0.04, 0.4) if coin(rng, 0.25) else (0.0008, 0.25), angle=angle)
+    d = blob(site, rng, 9.0 if drawn else 3.0, (0.1, 0.45))
     softness = each(rng, b, 0.02, 0.9, log=True) * site.radius
     alpha = soft_step(d, softness.clamp(min=1.3)) * allowed
     liquid = palette(rng, b, (0.25, 0.18, 0.1), (0.85, 0.8, 0.7))

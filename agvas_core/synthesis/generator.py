@@ -33,7 +33,7 @@ IRREGULAR_FACTOR = {"weave fault": 0.4, "deformation": 0.6}  # on random texture
 TEXTURAL = {"blur", "foreign patch", "weave fault", "missing part", "deformation"}  # judged by their texture, too
 DEFECT_COUNT_WEIGHTS = (0.6, 0.2, 0.1, 0.06, 0.04)
 CROWDED_WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
-MIN_CHANGE = 0.03  # mean change inside a mask below which nobody sees the defect
+MIN_CHANGE = 0.04  # mean change inside a mask below which nobody sees the defect
 MIN_EXTENT = 6 / 256  # longer side of the smallest box, share of the image
 EXTRA_ROUNDS = 3  # further attempts for images whose defect came out invisible
 
@@ -59,7 +59,7 @@ class SceneGenerator:
         size: int = 256,
         textures: TextureBank | None = None,
         normal_share: float = 0.42,
-        object_share: float = 0.35,
+        object_share: float = 0.42,
         max_defects: int = 5,
         family_size: int = 4,
         regular_boost: bool = True,
@@ -241,7 +241,7 @@ def visible(before: Tensor, after: Tensor, soft: Tensor, taken: Tensor) -> tuple
     mean = (change * mask).flatten(1).sum(1) / area.clamp(min=1)
     rough = (before - smooth(before, max(2, h // 32))).abs().mean(1)
     texture = (rough * mask).flatten(1).sum(1) / area.clamp(min=1)
-    clear = mean > torch.maximum(torch.full_like(mean, MIN_CHANGE), 0.9 * texture / (1 + area.sqrt() / (h / 10)))
+    clear = mean > torch.maximum(torch.full_like(mean, MIN_CHANGE), texture / (1 + area.sqrt() / (h / 10)))
     extent = torch.maximum(mask.any(1).sum(1), mask.any(2).sum(1))
     large = (area >= 8) & (extent >= max(4, round(MIN_EXTENT * h)))
     fresh = (region & taken).flatten(1).sum(1) < 0.2 * size

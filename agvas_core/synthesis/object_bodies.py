@@ -229,21 +229,29 @@ def carton(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, 
 
 
 def biscuit(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, Tensor]:
-    """A biscuit: round or square with a rough edge, browned rim, sometimes docker holes."""
+    """A biscuit: round or square with a rough edge, browned rim; docker holes, chips, a cracked crust or crumbs."""
     pose = Pose(b, size, rng)
     v, u = pose.v, pose.u
     rough = smooth_noise(b, size, rng, 14) * each(rng, b, 0.0, 0.03) + smooth_noise(b, size, rng, 5) * each(
         rng, b, 0.0, 0.06
     )
     square = outlines.box(v, u, 0.85, each(rng, b, 0.7, 0.9), each(rng, b, 0.05, 0.4))
-    distance = torch.where(chance(rng, b, 0.25), square, torch.hypot(v * each(rng, b, 0.9, 1.1), u) - 0.92) + rough
+    distance = torch.where(chance(rng, b, 0.25), square, torch.hypot(v * each(rng, b, 0.9, 1.6), u) - 0.92) + rough
     pitch = each(rng, b, 0.25, 0.45)
     hole_v, hole_u = torch.remainder(v, pitch) - pitch / 2, torch.remainder(u, pitch) - pitch / 2
     holes = step(0.03 - torch.hypot(hole_v, hole_u), 0.03) * (distance < -0.15) * chance(rng, b, 0.35)
     brown = torch.exp(distance.clamp(max=0) / each(rng, b, 0.06, 0.25)) * each(rng, b, 0.1, 0.6)
     light = 0.3 * pose.rim(distance, 0.08) + 0.1 * pose.sheen() - 0.6 * holes
     toast = surface * (1 - brown[:, None] * torch.tensor((0.3, 0.5, 0.65), device=rng.device).view(1, 3, 1, 1))
-    return pose.cover(distance), lit(toast, light)
+    crust = smooth_noise(b, size, rng, 10)
+    crevices = torch.exp(-((crust / each(rng, b, 0.03, 0.1)) ** 2)) * (smooth_noise(b, size, rng, 4) > 0.3)
+    light = light + each(rng, b, 0, 0.15) * smooth_noise(b, size, rng, 18) - each(rng, b, 0, 0.45) * crevices
+    chips = (
+        step(smooth_noise(b, size, rng, 14) - each(rng, b, 1.2, 2.2), 0.3) * (distance < -0.06) * chance(rng, b, 0.5)
+    )
+    toast = mix(toast, any_color(rng, b, 0.9, (0.03, 0.4)).expand_as(toast), chips)
+    crumbs = step(smooth_noise(b, size, rng, 40) - each(rng, b, 2.0, 3.0), 0.4) * (distance < 0.5) * chance(rng, b, 0.4)
+    return torch.maximum(pose.cover(distance), crumbs), lit(toast, light)
 
 
 def blister(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, Tensor]:
@@ -389,3 +397,21 @@ def part_at_border(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[
     """A part that fills the picture but for strips at one to four sides."""
     inside, rim, _ = outlines.part_border(b, size, rng)
     return inside, lit(mix(surface, torch.ones_like(surface), rim.clamp(0, 1)), rim.clamp(max=0))
+
+
+def lump(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, Tensor]:
+    """A piece without a regular outline: cast, grown, baked or broken from something."""
+    pose = Pose(b, size, rng)
+    wavy = each(rng, b, 0, 0.12) * smooth_noise(b, size, rng, 4) + each(rng, b, 0, 0.04) * smooth_noise(
+        b, size, rng, 16
+    )
+    distance = torch.hypot(pose.v * each(rng, b, 1.0, 2.2), pose.u) - 0.85 + wavy
+    dome = each(rng, b, 0, 0.4) * pose.sheen() - each(rng, b, 0, 0.35) * distance.clamp(-1, 0).add(1).square()
+    bumps = each(rng, b, 0, 0.2) * smooth_noise(b, size, rng, 9)
+    return pose.cover(distance), lit(surface, dome + bumps + each(rng, b, 0, 0.4) * pose.rim(distance, 0.06))
+
+
+def part(b: int, size: int, rng: Generator, surface: Tensor) -> tuple[Tensor, Tensor]:
+    """Any part: one that ends at or near the picture's border, or a lump."""
+    body = part_at_border if float(uniform(rng, (1,))) < 0.6 else lump
+    return body(b, size, rng, surface)

@@ -49,14 +49,14 @@ TABLE: dict[str, tuple[Body, float, tuple[str, ...]]] = {
     "tablet": (bodies.tablet, 0.9, ("plaster", "paper", "plastic", "stone")),
     "bottle mouth": (bodies.bottle_mouth, 1.1, ("glass", "plastic", *METAL)),
     "carton": (bodies.carton, 1.0, ("cardboard", "paper", "plastic")),
-    "biscuit": (bodies.biscuit, 1.3, ("biscuit", "bread", "biscuit")),
+    "biscuit": (bodies.biscuit, 2.0, ("biscuit", "bread", "biscuit")),
     "blister tray": (bodies.blister, 1.2, ("plastic", "brushed metal", "paper", "cardboard")),
     "leaf": (bodies.leaf, 0.5, ("leather", "paper", "plaster")),
     "connector": (bodies.connector, 1.0, DULL),
     "cable end": (bodies.cable, 0.8, ("rubber", "plastic")),
     "nut kernel": (bodies.kernel, 0.9, ("wood", "stone", "leather")),
     "plate": (bodies.plate, 1.0, (*METAL, "wood", "glass")),
-    "part": (bodies.part_at_border, 3.2, ANY),
+    "part": (bodies.part, 5.0, ANY),
 }
 OBJECT_WEIGHTS: dict[str, float] = {name: entry[1] for name, entry in TABLE.items()}
 

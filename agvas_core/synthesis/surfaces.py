@@ -43,7 +43,7 @@ WEIGHTS: dict[Surface, float] = {
     pattern.knitted_fabric: 0.7,
     pattern.metal_grid: 0.9,
     pattern.wire_mesh: 0.7,
-    pattern.dot_plate: 1.8,
+    pattern.dot_plate: 2.4,
     pattern.perforated_sheet: 0.7,
     pattern.checker_plate: 0.3,
     pattern.ceramic_tile: 0.9,
