@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 from transformers import AutoConfig, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerBase
+from transformers.utils.hub import cached_file, extract_commit_hash
 
 from agvas_core.anchors import add_anchor_tokens
 from agvas_core.config import AGVASConfig, LLMConfig, SemanticConfig
@@ -41,7 +42,8 @@ def load_backbones(
     to the tokenizer; their rows begin as the mean of all rows.
 
     Args:
-        config: which base and which pixel encoder: hub names, or folders written by save_pretrained.
+        config: which base and which pixel encoder: hub names, with their revisions, or folders written by
+            save_pretrained. What the model's own config says in the end are the commits that were loaded.
         device: where the model is served.
         dtype: of all weights that are not quantised; None: bfloat16 on a GPU, float32 on a CPU.
         quantization: "nf4" or "int8" for the linear layers inside the language model (bitsandbytes).
@@ -53,13 +55,22 @@ def load_backbones(
         ValueError: when they are of another model, when a package is missing, or when the memory will not do.
     """
     dtype = dtype or (torch.float32 if torch.device(device).type == "cpu" else torch.bfloat16)
+    if config.family not in LMM_CLASSES:
+        raise ValueError(f"There is no family {config.family!r}; choose one of {', '.join(LMM_CLASSES)}.")
+    config = replace(
+        config, base_revision=commit_of(config.base, config.base_revision, local_files_only=local_files_only)
+    )
     hub = _hub_config(config, local_files_only)
     semantic, llm = _sizes(hub)
     config = replace(config, semantic=semantic, llm=llm)
+    if config.anyres:  # the base's own grids
+        tiles_max = int(hub.vision_aspect_ratio.removeprefix("anyres_max_"))
+        config = replace(config, anyres=tuple((h, w) for h, w in hub.image_grid_pinpoints), anyres_max=tiles_max)
     if offload_folder is None:
         check_memory(config, quantization or ("float32" if dtype == torch.float32 else "bf16"), device=device)
-    tokenizer = AutoTokenizer.from_pretrained(config.base, local_files_only=local_files_only)
-    options: dict[str, Any] = {"config": hub, "dtype": dtype, "local_files_only": local_files_only}
+    source: dict[str, Any] = {"revision": config.base_revision or None, "local_files_only": local_files_only}
+    tokenizer = AutoTokenizer.from_pretrained(config.base, **source)
+    options: dict[str, Any] = source | {"config": hub, "dtype": dtype}
     if quantization is not None:
         options["quantization_config"] = quantization_config(quantization, dtype)
     if offload_folder is not None:
@@ -71,7 +82,10 @@ def load_backbones(
     config = replace(config, llm=replace(llm, vocab_size=lmm.get_input_embeddings().weight.shape[0]))
     pixel: nn.Module
     if config.pixel_base:
-        pixel = load_pretrained(config.pixel, config.pixel_base, dtype=dtype, local_files_only=local_files_only)
+        commit = commit_of(config.pixel_base, config.pixel_revision, local_files_only=local_files_only)
+        config = replace(config, pixel_revision=commit)
+        source["revision"] = commit or None
+        pixel = load_pretrained(config.pixel, config.pixel_base, dtype=dtype, **source)
     else:
         pixel = build_pixel_encoder(config.pixel).to(dtype)
     model = AGVAS(config, ids, lmm=lmm, pixel_encoder=pixel)
@@ -83,12 +97,22 @@ def load_backbones(
     return model.eval(), tokenizer
 
 
+def commit_of(name: str, revision: str = "", *, local_files_only: bool = False) -> str:
+    """Return the commit on the hub that a revision of a name stands for ("": of its main branch); "" for a folder.
+
+    Raises:
+        OSError: when there is no such model, or none to be had now.
+    """
+    path = cached_file(name, "config.json", revision=revision or None, local_files_only=local_files_only)
+    return extract_commit_hash(path, None) or ""
+
+
 def _hub_config(config: AGVASConfig, local_files_only: bool) -> Any:
     """Return the base's own config; ValueError when it is of another family."""
-    if config.family not in LMM_CLASSES:
-        raise ValueError(f"There is no family {config.family!r}; choose one of {', '.join(LMM_CLASSES)}.")
     cls: Any = LMM_CLASSES[config.family]
-    hub = AutoConfig.from_pretrained(config.base, local_files_only=local_files_only)
+    hub = AutoConfig.from_pretrained(
+        config.base, revision=config.base_revision or None, local_files_only=local_files_only
+    )
     if not isinstance(hub, cls.config_class):
         raise ValueError(f"{config.base} is no {config.family} model: its type is {hub.model_type}.")
     types = (hub.vision_config.model_type, hub.text_config.model_type)

@@ -107,6 +107,11 @@ class AGVASConfig:
         base: hub name of the LMM that the weights start from, or "" when trained from scratch.
         pixel_base: hub name of the pixel encoder that the weights start from, or "".
         serving_px: long side to which images are brought for the pixel encoder when serving.
+        base_revision: branch, tag or commit of `base` on the hub; "" takes what its main branch holds.
+        pixel_revision: the same of `pixel_base`.
+        anyres: height and width in px of the grids of tiles among which an image's is chosen, so that the LMM sees it
+            at its own resolution ("onevision" only); () for the base crop alone.
+        anyres_max: an image's tiles are shrunk to the tokens of about so many.
         serving_also_px: when serving, the image is seen again at these sizes, and at every size mirrored each way; the
             maps are averaged ("conv" only; () for one look).
     """
@@ -115,6 +120,10 @@ class AGVASConfig:
     family: str = "onevision"
     base: str = ""
     pixel_base: str = ""
+    base_revision: str = ""
+    pixel_revision: str = ""
+    anyres: tuple[tuple[int, int], ...] = ()
+    anyres_max: int = 9
     serving_px: int = 1024
     serving_also_px: tuple[int, ...] = ()
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
@@ -128,7 +137,7 @@ class AGVASConfig:
 
     @property
     def image_tokens(self) -> int:
-        """Placeholders of one image in the LLM's input: f_s, then f_align when SPAM is used (Eq. 3)."""
+        """Placeholders of one image in the LLM's input, without its tiles: f_s, then f_align with SPAM (Eq. 3)."""
         return self.semantic.tokens * (2 if self.decoder.use_spam else 1)
 
     @property
@@ -150,6 +159,7 @@ class AGVASConfig:
         for retired in ("sam_width", "sam_global_layers"):  # of 0.1, where only SAM read them; backbone replaced them
             raw.get("pixel", {}).pop(retired, None)
         parts = {"semantic": SemanticConfig, "llm": LLMConfig, "pixel": PixelConfig, "decoder": DecoderConfig}
+        raw["anyres"] = tuple(tuple(hw) for hw in raw.get("anyres", ()))
         built = {name: _from_dict(kind, raw.pop(name, {}), path) for name, kind in parts.items()}
         return _from_dict(cls, {**raw, **built}, path)
 
@@ -352,6 +362,18 @@ def with_pixel_encoder(config: AGVASConfig, pixel: str) -> AGVASConfig:
         raise ValueError(f"There is no pixel encoder {pixel!r}; choose one of {', '.join(PIXEL_ENCODERS)}.")
     base, sizes = PIXEL_ENCODERS[pixel]
     return replace(config, pixel=sizes, pixel_base=base)
+
+
+def with_anyres(config: AGVASConfig, side_tiles: int = 6) -> AGVASConfig:
+    """Return a config that also sees an image in tiles, up to side_tiles each way, as LLaVA-OneVision was trained.
+
+    Raises:
+        ValueError: when the base knows no tiles.
+    """
+    if config.family != "onevision" or not config.base:
+        raise ValueError(f"Only the LLaVA-OneVision bases see images in tiles (anyres); {config.preset} does not.")
+    side, counts = config.semantic.image_px, range(1, side_tiles + 1)
+    return replace(config, anyres=tuple((side * rows, side * columns) for rows in counts for columns in counts))
 
 
 PRESETS |= {name: with_pixel_encoder(PRESETS[name], pixel) for name, pixel in _PIXEL_OF_PRESET.items()}

@@ -12,6 +12,7 @@ from torch import nn
 
 from agvas_core.config import PIXEL_ENCODERS, PRESETS, AGVASConfig, with_pixel_encoder
 from agvas_core.modeling.agvas import AGVAS, TokenIds
+from agvas_core.modeling.anyres import most_tile_tokens, tile_tokens
 
 Use = Literal["float32", "bf16", "int8", "nf4", "train"]
 USE_WORDS: dict[Use, str] = {
@@ -91,7 +92,7 @@ def working_bytes(config: AGVASConfig, use: Use, batch: int = 1) -> float:
     Training: gradient checkpointing, so that a layer keeps its input only; logits in float32 with their gradient.
     """
     t, wide = config.llm, 4 if use == "float32" else 2
-    tokens = config.image_tokens + CHAT_TOKENS
+    tokens = config.image_tokens + most_tile_tokens(config) + CHAT_TOKENS
     cells = (config.pixel.image_px // 16) ** 2
     heads = config.pixel.backbone.get("num_attention_heads", 1)
     # SAM adds relative positions to the whole attention matrix, twice; other encoders never hold it
@@ -164,6 +165,11 @@ def _smaller(config: AGVASConfig, use: Use, device: str, free: float) -> list[st
             if needed <= free and needed < largest:
                 found.append(f"--model {name} --pixel sam-b ({needed / GIB:.1f} GiB)")
     return found
+
+
+def image_tokens(config: AGVASConfig, size_hw: tuple[int, int]) -> int:
+    """Return how many tokens the LLM reads of an image: f_s with its tiles, and f_align."""
+    return config.image_tokens + tile_tokens(config, size_hw)
 
 
 def pixel_name(config: AGVASConfig) -> str:

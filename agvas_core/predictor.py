@@ -19,6 +19,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.modeling.agvas import AGVAS, ImageFeatures
+from agvas_core.modeling.anyres import TiledImages, cut
 from agvas_core.modeling.pixel_features import PixelFeatures, join_features
 from agvas_core.modeling.together import read_together
 from agvas_core.processing import Letterbox, fit, limit_canvas, restore
@@ -64,6 +65,11 @@ class EncodedImage:
     canvas_hw: tuple[int, int]
     again: tuple[Glimpse, ...] = ()
     tiles: tuple[Glimpse, ...] = ()
+
+    @property
+    def tokens(self) -> int:
+        """Placeholders of it in the LLM's input."""
+        return self.features.visual.shape[1]
 
 
 @dataclass(eq=False)
@@ -177,9 +183,11 @@ class AnomalyPredictor:
     def _encode(self, fitted: Sequence[tuple[InspectionImage, NDArray[np.uint8], Letterbox]]) -> list[EncodedImage]:
         """Encode images whose canvases are of one size, and keep them."""
         pixels = self._pixels([rgb for _, rgb, _ in fitted])  # (I, 3, C, C)
-        features = self.model.encode_image(
-            self.model.semantic_input(pixels), pixels, [letterbox.content_hw for _, _, letterbox in fitted]
-        )
+        seen: Tensor | TiledImages = self.model.semantic_input(pixels)
+        if self.model.config.anyres:
+            cuts = cut(self.model.config, [image.rgb for image, _, _ in fitted])
+            seen = replace(cuts, values=cuts.values.to(self.device))
+        features = self.model.encode_image(seen, pixels, [letterbox.content_hw for _, _, letterbox in fitted])
         out = []
         for i, (image, rgb, letterbox) in enumerate(fitted):
             own = features if len(fitted) == 1 else features.alone(i)
@@ -252,7 +260,7 @@ class AnomalyPredictor:
             if r.anchors:
                 limit = len(r.ids) - 1 - r.ids[::-1].index(self.ids.anchors[0])
             with self._lock:
-                start, cache = self._reuse(r.ids, limit, r.encoded.image_id, keys[-1])
+                start, cache = self._reuse(r.ids, limit, r.encoded, keys[-1])
             embeds.append(self._embed(r.ids, start, r.encoded, r.region_masks))  # (1, L, D)
             caches.append(cache)
         out = []
@@ -266,13 +274,13 @@ class AnomalyPredictor:
         return out
 
     def _reuse(
-        self, ids: list[int], limit: int, image_id: str, region_key: tuple[bytes, ...]
+        self, ids: list[int], limit: int, encoded: EncodedImage, region_key: tuple[bytes, ...]
     ) -> tuple[int, DynamicCache]:
         """Return how many tokens a kept prefix saves, at most limit, and a copy of its cache cut to them."""
         best, found = 0, None
         first_region = ids.index(self.ids.region) if self.ids.region in ids else len(ids)
         for prefix in self._prefixes.values():
-            if prefix.image_id != image_id:
+            if prefix.image_id != encoded.image_id:
                 continue
             same = _common(prefix.ids, ids)
             if prefix.region_key != region_key:
@@ -281,7 +289,7 @@ class AnomalyPredictor:
                 best, found = same, prefix
         best = min(best, limit)
         cache = DynamicCache(config=self.model.lmm.config.text_config)
-        if found is None or best <= self.model.config.image_tokens:
+        if found is None or best <= encoded.tokens:
             return 0, cache
         for i, layer in enumerate(found.cache.layers):
             cache.update(layer.keys[:, :, :best].clone(), layer.values[:, :, :best].clone(), i)
@@ -358,16 +366,17 @@ class AnomalyPredictor:
         full = PixelFeatures(glimpse.features.embedding.float(), tuple(f.float() for f in glimpse.features.high_res))
         return glimpse.view.back(self._maps(states, full, glimpse.letterbox))
 
-    def expand(self, ids: list[int]) -> list[int]:
-        """Return ids with each placeholder as often as the model has tokens for it."""
+    def expand(self, ids: list[int], encoded: EncodedImage | None = None) -> list[int]:
+        """Return ids with each placeholder as often as the model has tokens for it; encoded: of an image in tiles."""
         config = self.model.config
-        repeats = {self.ids.image: config.image_tokens, self.ids.region: config.region_tokens}
+        of_image = config.image_tokens if encoded is None else encoded.tokens
+        repeats = {self.ids.image: of_image, self.ids.region: config.region_tokens}
         return [t for token in ids for t in [token] * repeats.get(token, 1)]
 
-    def direct_ids(self, instruction: str) -> list[int]:
-        """Return the tokens of a first question and its fixed direct answer."""
+    def direct_ids(self, instruction: str, encoded: EncodedImage | None = None) -> list[int]:
+        """Return the tokens of a first question and its fixed direct answer; encoded: as in expand."""
         turns = [ChatTurn("user", instruction), ChatTurn("assistant", DIRECT_ANSWER)]
-        return self.expand(encode_chat(self.tokenizer, turns).input_ids)
+        return self.expand(encode_chat(self.tokenizer, turns).input_ids, encoded)
 
     def glance(self, image: InspectionImage, *, close: bool = False) -> Prediction:
         """Return the direct mode's mask of an image by the default instruction, kept per image: words measure by it."""
@@ -376,7 +385,7 @@ class AnomalyPredictor:
         if known is not None:
             return known
         encoded = self.set_image(image, close=close)
-        prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"]), encoded, anchors=True)
+        prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"], encoded), encoded, anchors=True)
         prediction = self.decode(prefix, encoded)
         with self._lock:
             _keep(self._glances, (image.image_id, close), prediction, self.images_kept)

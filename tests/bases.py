@@ -57,13 +57,18 @@ def vicuna_tokenizer() -> hf.PreTrainedTokenizerFast:
     return tokenizer
 
 
-def onevision_model(rows: int, tied: bool = True, **vision: Any) -> hf.LlavaOnevisionForConditionalGeneration:
-    """A tiny LLaVA-OneVision."""
+def onevision_model(
+    rows: int, tied: bool = True, side_tiles: int = 2, tiles_max: int = 9, **vision: Any
+) -> hf.LlavaOnevisionForConditionalGeneration:
+    """A tiny LLaVA-OneVision, whose images have up to side_tiles tiles each way."""
+    counts = range(1, side_tiles + 1)
     return hf.LlavaOnevisionForConditionalGeneration(
         hf.LlavaOnevisionConfig(
             vision_config=hf.SiglipVisionConfig(**VISION | vision, image_size=28, patch_size=14, vision_use_head=False),
             text_config=hf.Qwen2Config(vocab_size=rows, tie_word_embeddings=tied, **TEXT),
             tie_word_embeddings=tied,
+            image_grid_pinpoints=[[28 * rows, 28 * columns] for rows in counts for columns in counts],
+            vision_aspect_ratio=f"anyres_max_{tiles_max}",
         )
     )
 
@@ -81,12 +86,12 @@ def llava_model(rows: int) -> hf.LlavaForConditionalGeneration:
     )
 
 
-def save_base(folder: Path, family: str = "onevision", *, spare_rows: int = 8, seed: int = 0) -> Path:
+def save_base(folder: Path, family: str = "onevision", *, spare_rows: int = 8, seed: int = 0, **onevision: int) -> Path:
     """Write a tiny base as the hub has it: model and tokenizer; spare_rows beyond the tokenizer's entries."""
     torch.manual_seed(seed)
     tokenizer = qwen_tokenizer() if family == "onevision" else vicuna_tokenizer()
     rows = len(tokenizer) + spare_rows
-    model = onevision_model(rows) if family == "onevision" else llava_model(rows)
+    model = onevision_model(rows, **onevision) if family == "onevision" else llava_model(rows)
     model.config.image_token_id = tokenizer.convert_tokens_to_ids("<image>")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

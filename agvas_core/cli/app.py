@@ -15,6 +15,7 @@ from agvas_core.cli.checkpoint import app as checkpoint_app
 from agvas_core.cli.expert import evaluate_expert, train_expert
 from agvas_core.cli.question import (
     DEFAULT_ENGINE,
+    AnyresOption,
     EngineOption,
     ExplainerOption,
     ModelOption,
@@ -22,6 +23,7 @@ from agvas_core.cli.question import (
     PixelOption,
     QuantizationOption,
     Question,
+    RevisionOption,
     asks,
     engine_name,
     load,
@@ -76,12 +78,22 @@ def demo(
     pixel: PixelOption = None,
     quantization: QuantizationOption = None,
     offload: OffloadOption = False,
+    anyres: AnyresOption = False,
+    revision: RevisionOption = None,
     explainer: ExplainerOption = None,
 ) -> None:
     """Open the chat page."""
     import demo as page
 
-    engine = engine_name(engine, model, pixel, quantization, offload)
+    engine = engine_name(
+        engine,
+        model=model,
+        pixel=pixel,
+        quantization=quantization,
+        offload=offload,
+        anyres=anyres,
+        revision=revision,
+    )
     page.serve(engine, host=host, port=port, explainer=explainer)
 
 
@@ -99,6 +111,8 @@ def engines() -> None:
 def predict(
     image: Annotated[Path, typer.Argument(help="The image.")],
     question: Question,
+    anyres: AnyresOption = False,
+    revision: RevisionOption = None,
     explainer: ExplainerOption = None,
     roi: Annotated[str | None, typer.Option(help="Region of interest in px: left,top,right,bottom.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write mask, map, overlay and regions.json here.")] = None,
@@ -111,7 +125,7 @@ def predict(
 
     photo = open_image(image)
     request = question.request(_parse_roi(roi))
-    answering = load(question.engine, explainer)
+    answering = load(engine_name(question.engine, anyres=anyres, revision=revision), explainer)
     reply = ask(answering, photo, request, None if as_json else _print_words)
     facts: dict[str, Any] = {"verdict": None, "regions": []}
     if reply.prediction is not None:

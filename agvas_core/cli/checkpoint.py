@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from agvas_core.config import AGVASConfig
 
 MANY = 200_000_000  # parameters above which a merged checkpoint's shards are large
 LARGE_SHARD_BYTES = 2_000_000_000
@@ -30,14 +33,15 @@ def inspect(
     folder: Annotated[Path | None, typer.Argument(help="A checkpoint's or an adapter's folder.")] = None,
     preset: PresetOption = None,
     pixel: PixelOption = None,
+    anyres: Annotated[bool, typer.Option("--anyres", help="With --preset, see images in tiles, too.")] = False,
 ) -> None:
-    """Print what a folder holds, or a preset's parts: parameters, and the memory that they need."""
+    """Print what a folder holds, or a preset's parts: parameters, tokens of an image, and the memory that they need."""
     if (folder is None) == (preset is None):
         raise typer.BadParameter("Give a folder, or a preset by --preset.")
     if folder is not None:
         typer.echo(folder_report(folder))
     elif preset is not None:
-        typer.echo(preset_report(preset, pixel))
+        typer.echo(preset_report(preset, pixel, anyres=anyres))
 
 
 @app.command()
@@ -101,7 +105,9 @@ def folder_report(folder: Path) -> str:
             f"{folder}: {kind}",
             f"preset: {config.preset}",
             f"base: {base}",
-            f"pixel encoder: {config.pixel.kind}{f', {config.pixel_base}' if config.pixel_base else ''}",
+            f"pixel encoder: {config.pixel.kind}{f', {config.pixel_base}' if config.pixel_base else ''}"
+            f"{f', revision {config.pixel_revision[:12]}' if config.pixel_revision else ''}",
+            *_token_lines(config),
             f"training: {training.get('summary', 'trained') if training else 'UNTRAINED (random weights)'}",
             "parameters:",
             *rows,
@@ -132,12 +138,30 @@ def _parts(shapes: dict[str, tuple[int, ...]]) -> dict[str, int]:
     return dict(count)
 
 
-def preset_report(preset: str, pixel: str | None = None) -> str:
+def _token_lines(config: AGVASConfig) -> list[str]:
+    """Return what the language model reads of an image."""
+    from agvas_core.memory import image_tokens
+
+    f_s = config.semantic.tokens
+    lines = [
+        f"tokens of an image: {config.image_tokens:,}: {f_s:,} of the base crop, {config.image_tokens - f_s:,} f_align"
+    ]
+    if config.anyres:
+        side = config.semantic.image_px
+        sizes = [(side, side), (2 * side, 2 * side), (2 * side, 3 * side), (3 * side, 3 * side), (6 * side, 6 * side)]
+        counts = ", ".join(
+            f"{width} x {height} px {image_tokens(config, (height, width)):,}" for height, width in sizes
+        )
+        lines.append(f"with its tiles (anyres): {counts}")
+    return lines
+
+
+def preset_report(preset: str, pixel: str | None = None, *, anyres: bool = False) -> str:
     """Return the table of a preset's parts; ValueError on an unknown preset or pixel encoder."""
-    from agvas_core.config import get_preset
+    from agvas_core.config import get_preset, with_anyres
     from agvas_core.memory import GIB, LORA_RANK, Use, count_parts, pixel_name, working_bytes
 
-    config = get_preset(preset, pixel)
+    config = with_anyres(get_preset(preset, pixel)) if anyres else get_preset(preset, pixel)
     parts = count_parts(config)
     uses: tuple[Use, ...] = ("bf16", "nf4", "train")
     rows = [
@@ -163,6 +187,7 @@ def preset_report(preset: str, pixel: str | None = None) -> str:
             f"{config.preset}: {config.base or 'trained from scratch'}; pixel encoder {pixel_name(config)}: "
             f"{config.pixel_base or 'trained from scratch'}",
             *lines,
+            *_token_lines(config),
             "All of it is computed, nothing was measured; one image at a time.",
             "NF4: the linear layers inside the language model in 4 bits, the rest in bf16.",
             f"LoRA training, rank {LORA_RANK} on these layers: frozen weights in bf16; trained ones, LoRA's included, "

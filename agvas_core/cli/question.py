@@ -29,6 +29,13 @@ QuantizationOption = Annotated[
 OffloadOption = Annotated[
     bool, typer.Option("--offload", help="With --model, what the device cannot hold lies in main memory or on disk.")
 ]
+AnyresOption = Annotated[
+    bool,
+    typer.Option("--anyres", help="With a LLaVA-OneVision base, see images in tiles at their own resolution, too."),
+]
+RevisionOption = Annotated[
+    str | None, typer.Option("--revision", help="With a base of the hub, its branch, tag or commit there.")
+]
 ExplainerOption = Annotated[
     str | None,
     typer.Option(
@@ -109,18 +116,31 @@ def asks(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., No
     return decorate
 
 
-def engine_name(engine: str, model: str | None, pixel: str | None, quantization: str | None, offload: bool) -> str:
+def engine_name(
+    engine: str,
+    *,
+    model: str | None = None,
+    pixel: str | None = None,
+    quantization: str | None = None,
+    offload: bool = False,
+    anyres: bool = False,
+    revision: str | None = None,
+) -> str:
     """Return the engine's name that --model and its options stand for, or the engine's own without --model.
 
     Raises:
-        ValueError: when --pixel, --quantization or --offload come without --model.
+        ValueError: when there are such options, and neither --model nor an engine that is a base of the hub.
     """
-    parts = [part for part in (pixel, quantization, "offload" if offload else None) if part]
-    if model is None:
-        if parts:
-            raise ValueError("--pixel, --quantization and --offload belong to --model, as in --model onevision-0.5b.")
-        return engine
-    return "+".join([model, *parts])
+    from agvas_core.config import BASES
+
+    chosen = (pixel, quantization, "offload" if offload else None, "anyres" if anyres else None)
+    parts = [part for part in (*chosen, f"@{revision}" if revision else None) if part]
+    if parts and model is None and engine.split("+")[0] not in BASES:
+        raise ValueError(
+            "--pixel, --quantization, --offload, --anyres and --revision belong to a base of the hub, as in "
+            "--model onevision-0.5b."
+        )
+    return "+".join([model or engine, *parts])
 
 
 def load(engine: str, explainer: str | None = None) -> Engine:

@@ -22,7 +22,11 @@ def train(
     base: Annotated[
         str, typer.Option(help="Adapt: what to build on instead of the preset's: agvas-nano, a folder, a hub name.")
     ] = "",
+    revision: Annotated[str, typer.Option(help="Adapt: branch, tag or commit of the base on the hub.")] = "",
     pixel: Annotated[str | None, typer.Option(help="Adapt: another pixel encoder than the preset's.")] = None,
+    anyres: Annotated[
+        bool, typer.Option("--anyres", help="Adapt: see images in tiles, too (LLaVA-OneVision; needs more memory).")
+    ] = False,
     data_share: Annotated[float, typer.Option(help="Adapt: share of the batches from --data.", min=0, max=1)] = 0.5,
     accumulate: Annotated[int, typer.Option(help="Batches of a step on each GPU, gradients averaged.", min=1)] = 1,
     rank: Annotated[int, typer.Option(help="Adapt: rank of the LoRA.", min=1)] = 16,
@@ -99,7 +103,9 @@ def train(
         adapting = AdaptOptions(
             preset=preset,
             base=base,
+            revision=revision,
             pixel=pixel,
+            anyres=anyres,
             run_dir=run_dir,
             train=options,
             data=data,

@@ -308,7 +308,7 @@ class _Reply:
             ids = encode_chat(predictor.tokenizer, [*history, *turns], add_generation_prompt=prompt).input_ids
             if open_end:  # the turn's end is <|im_end|> and what follows it
                 ids = ids[: len(ids) - 1 - ids[::-1].index(predictor.end_id)]
-            ids = predictor.expand(ids)
+            ids = predictor.expand(ids, self.encoded)
             if len(ids) <= room:
                 return predictor.read(ids, self.encoded, masks, anchors=anchors)
             if not history:

@@ -1,4 +1,4 @@
-"""AG-VAS on hub weights, by a name: "onevision-7b", "onevision-7b+dinov3-l", "onevision-7b+sam-b+nf4"."""
+"""AG-VAS on hub weights, by a name: "onevision-7b", "onevision-7b+dinov3-l", "onevision-7b+sam-b+nf4+anyres"."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import get_args
 
 from agvas_core.backbones import Quantization, load_backbones
-from agvas_core.config import BASES, PIXEL_ENCODERS, AGVASConfig, get_preset
+from agvas_core.config import BASES, PIXEL_ENCODERS, AGVASConfig, get_preset, with_anyres
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.memory import pixel_name
 
-OFFLOAD = "offload"
+OFFLOAD, ANYRES = "offload", "anyres"
+AT = "@"  # before the base's revision
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class BaseChoice:
     """What a name asks for.
 
     Attributes:
-        config: the preset with the pixel encoder that was named.
+        config: the preset with the pixel encoder, the base's revision and the tiles that were named.
         quantization: "nf4", "int8" or None.
         offload: what the device cannot hold lies in main memory, and then on the disk.
     """
@@ -31,13 +32,14 @@ class BaseChoice:
 
 
 def parse_base_name(name: str) -> BaseChoice:
-    """Return what a name asks for: a preset, and after plus signs a pixel encoder, nf4 or int8, offload.
+    """Return what a name asks for: a preset, and after plus signs an encoder, nf4 or int8, offload, anyres, @REVISION.
 
     Raises:
         ValueError: when a part of it is unknown; the message lists what there is.
     """
     preset, *rest = name.split("+")
     pixel: str | None = None
+    revision = ""
     quantization: Quantization | None = None
     if preset not in BASES:
         raise ValueError(f"There is no base {preset!r}; choose one of {', '.join(BASES)}.")
@@ -46,10 +48,13 @@ def parse_base_name(name: str) -> BaseChoice:
             quantization = part  # type: ignore[assignment]
         elif part in PIXEL_ENCODERS:
             pixel = part
-        elif part != OFFLOAD:
-            known = [*PIXEL_ENCODERS, *get_args(Quantization), OFFLOAD]
+        elif part.startswith(AT) and part != AT:
+            revision = part.removeprefix(AT)
+        elif part not in (OFFLOAD, ANYRES):
+            known = [*PIXEL_ENCODERS, *get_args(Quantization), OFFLOAD, ANYRES, f"{AT}REVISION"]
             raise ValueError(f"{part!r} in {name!r} is unknown; choose from {', '.join(known)}.")
-    return BaseChoice(get_preset(preset, pixel), quantization, OFFLOAD in rest)
+    config = replace(get_preset(preset, pixel), base_revision=revision)
+    return BaseChoice(with_anyres(config) if ANYRES in rest else config, quantization, OFFLOAD in rest)
 
 
 def is_base_name(name: str) -> bool:
@@ -76,7 +81,8 @@ def load_base_engine(name: str, *, device: str) -> AGVASEngine:
     except OSError as error:
         raise FileNotFoundError(
             f"{name} needs the weights of {config.base} and {config.pixel_base}, which are neither on this machine nor "
-            f"to be had from the hub now. Download them where there is a network: hf download {config.base}; "
+            f"to be had from the hub now. Download them where there is a network: hf download {config.base}"
+            f"{f' --revision {config.base_revision}' if config.base_revision else ''}; "
             f"hf download {config.pixel_base}."
         ) from error
     return AGVASEngine.of(

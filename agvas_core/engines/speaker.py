@@ -24,6 +24,7 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING
 from transformers.models.auto.processing_auto import PROCESSOR_MAPPING
 
+from agvas_core.backbones import commit_of
 from agvas_core.engines.foreign_text import GrowingText, Harmless
 
 POLL_S = 0.05
@@ -46,6 +47,7 @@ class Speaker:
         self.source = name_or_folder
         self.name = Path(name_or_folder).name or name_or_folder
         self.model, self.processor = _load(name_or_folder, device)
+        self.commit = commit_of(name_or_folder)
         self.device = torch.device(device)
         self.harmless = Harmless(self.processor, self._template_text())
         self._lock = threading.Lock()  # some models keep the positions of the prompt that they read last
@@ -58,7 +60,7 @@ class Speaker:
     @property
     def weights_hash(self) -> str:
         """What tells its weights from others: name and commit on the hub, or the folder's place."""
-        return f"{self.source}@{getattr(self.model.config, '_commit_hash', None) or 'local'}"
+        return f"{self.source}@{self.commit or 'local'}"
 
     @property
     def max_positions(self) -> int | None:

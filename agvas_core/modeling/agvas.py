@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,7 @@ from transformers import DynamicCache
 from agvas_core.anchors import gather_anchor_states
 from agvas_core.config import AGVASConfig
 from agvas_core.modeling.agmd import AGMD, MaskLogits
+from agvas_core.modeling.anyres import TiledImages, encode_tiles
 from agvas_core.modeling.lmm import LMM, build_lmm, encode_semantic, normalise_semantic
 from agvas_core.modeling.pixel_encoder import build_pixel_encoder
 from agvas_core.modeling.pixel_features import PixelFeatures
@@ -41,15 +42,21 @@ class ImageFeatures:
 
     Attributes:
         visual: f_s, then f_align when SPAM is used, (I, image_tokens, D): what replaces the image placeholders (Eq. 3).
+            Of images in tiles, who differ in their number of tokens, (1, T, D): all one after the other.
         pixel: features of the pixel encoder.
+        tokens: of images in tiles, how many of the T each has; else empty.
     """
 
     visual: Tensor
     pixel: PixelFeatures
+    tokens: tuple[int, ...] = ()
 
     def alone(self, image: int) -> ImageFeatures:
         """Return one image's features, batch 1, in memory of their own."""
         index = torch.tensor([image], device=self.pixel.embedding.device)
+        if self.tokens:
+            own = self.visual.split(self.tokens, dim=1)[image]
+            return ImageFeatures(own.clone(), self.pixel.select(index), (self.tokens[image],))
         return ImageFeatures(self.visual[image : image + 1].clone(), self.pixel.select(index))
 
 
@@ -97,13 +104,20 @@ class AGVAS(nn.Module):
         return encode_semantic(self.lmm, _for(self.lmm.model.vision_tower, semantic_values))
 
     def encode_image(
-        self, semantic_values: Tensor, pixel_values: Tensor, content_hw: Sequence[tuple[int, int]] | None = None
+        self,
+        semantic_values: Tensor | TiledImages,
+        pixel_values: Tensor,
+        content_hw: Sequence[tuple[int, int]] | None = None,
     ) -> ImageFeatures:
         """Return both eyes' features of semantic_input's values (I, 3, S, S) and of (I, 3, H, W) in [0, 1].
 
+        With config.anyres, the semantic eye's values are the images in tiles (anyres.cut).
         content_hw: of each image, its height and width on the pixel eye's canvas, px; None when it fills the canvas.
         """
-        return self.align(self.encode_semantic(semantic_values), self.pixel_encoder(pixel_values, content_hw))
+        pixel = self.pixel_encoder(pixel_values, content_hw)
+        if isinstance(semantic_values, TiledImages):
+            return self._align_tiles(semantic_values, pixel)
+        return self.align(self.encode_semantic(semantic_values), pixel)
 
     def align(self, f_s: Tensor, pixel: PixelFeatures) -> ImageFeatures:
         """Join f_s (I, N, D) with f_align (Eq. 2)."""
@@ -111,6 +125,18 @@ class AGVAS(nn.Module):
             return ImageFeatures(f_s, pixel)
         f_align = self.spam(_for(self.spam, f_s), _for(self.spam, pixel.embedding))
         return ImageFeatures(torch.cat([f_s, f_align.to(f_s)], dim=1), pixel)
+
+    def _align_tiles(self, images: TiledImages, pixel: PixelFeatures) -> ImageFeatures:
+        """Join each image's f_s (N_i, D) with f_align.
+
+        Paper leaves open: tiles. f_align is made of the base crop's tokens alone: as f_p, they see all of the image.
+        """
+        values = _for(self.lmm.model.vision_tower, images.values)
+        f_s = encode_tiles(self.lmm, replace(images, values=values))  # I times (N_i, D)
+        base = torch.stack([one[: self.config.semantic.tokens] for one in f_s])  # (I, N, D)
+        f_align = self.align(base, pixel).visual[:, self.config.semantic.tokens :]  # (I, N or 0, D)
+        joined = [torch.cat(pair) for pair in zip(f_s, f_align, strict=True)]
+        return ImageFeatures(torch.cat(joined)[None], pixel, tuple(map(len, joined)))
 
     def region_tokens(self, features: PixelFeatures, masks: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return region tokens (R, D) and kind logits (R, K) from masks (R, H, W) and features of batch R or 1."""
@@ -121,7 +147,7 @@ class AGVAS(nn.Module):
     def embed(self, input_ids: Tensor, visual: Tensor | None = None, regions: Tensor | None = None) -> Tensor:
         """Return the LLM's input (B, L, D): words, with placeholders replaced in reading order.
 
-        visual (I, image_tokens, D) fills the image placeholders, regions (R, D) the region placeholders.
+        ImageFeatures' visual (I, image_tokens, D) or (1, T, D) fills the image placeholders, regions (R, D) the others.
         """
         embeds = self.lmm.get_input_embeddings()(input_ids)  # (B, L, D)
         for token_id, values in ((self.token_ids.image, visual), (self.token_ids.region, regions)):

@@ -59,6 +59,8 @@ def lmm_config(config: AGVASConfig, *, image_token_id: int) -> LlavaOnevisionCon
             image_token_index=image_token_id,
             vision_feature_layer=-1,
             tie_word_embeddings=t.tie_embeddings,
+            image_grid_pinpoints=[list(grid) for grid in config.anyres] or None,
+            vision_aspect_ratio=f"anyres_max_{config.anyres_max}",
         )
     if config.family == "llava":
         return LlavaConfig(

@@ -35,7 +35,7 @@ from agvas_core.adapter import (
     save_adapter,
 )
 from agvas_core.checkpoint import CONFIG_FILE, checkpoint_hash, refuse_misfits
-from agvas_core.config import AGVASConfig, get_preset
+from agvas_core.config import AGVASConfig, get_preset, with_anyres
 from agvas_core.data.labelled import LabelledBatch, LabelledImages
 from agvas_core.modeling.agvas import AGVAS, TokenIds
 from agvas_core.prompts import Exchange
@@ -64,7 +64,9 @@ class AdaptOptions:
     Attributes:
         preset: name in config.PRESETS; "" when the base is an AG-VAS checkpoint.
         base: hub name, folder, or AG-VAS checkpoint to build on; "" takes the preset's.
+        revision: branch, tag or commit of the base on the hub; "" takes its main branch.
         pixel: name of another pixel encoder than the preset's, or None.
+        anyres: images are seen in tiles, too.
         run_dir: where the state, the log and the adapter go.
         data: labelled images in MVTec layout, or None for synthesis alone.
         data_share: share of the batches that come from `data`.
@@ -82,7 +84,9 @@ class AdaptOptions:
     base: str
     run_dir: Path
     train: TrainOptions
+    revision: str = ""
     pixel: str | None = None
+    anyres: bool = False
     data: Path | None = None
     data_share: float = 0.5
     size_px: int = 512
@@ -234,6 +238,10 @@ def adapt_config(options: AdaptOptions) -> AGVASConfig:
     """
     folder = base_folder(options.base)
     if folder is not None:
+        if options.revision or options.anyres:
+            raise ValueError(
+                f"{options.base} is an AG-VAS checkpoint: --revision and --anyres are for bases of the hub."
+            )
         return replace(AGVASConfig.load(folder / CONFIG_FILE), base=options.base)
     config = get_preset(options.preset, options.pixel)
     base = options.base or config.base
@@ -242,7 +250,8 @@ def adapt_config(options: AdaptOptions) -> AGVASConfig:
             f"The preset {options.preset!r} has no pretrained base to adapt: name one with --base, "
             "for example --base agvas-nano."
         )
-    return replace(config, base=base)
+    config = replace(config, base=base, base_revision=options.revision)
+    return with_anyres(config) if options.anyres else config
 
 
 def adapt_model(options: AdaptOptions) -> tuple[AGVAS, PreTrainedTokenizerBase, AdapterRecord]:
@@ -256,7 +265,7 @@ def adapt_model(options: AdaptOptions) -> tuple[AGVAS, PreTrainedTokenizerBase, 
     add_adapter(model, options.lora, dtype=torch.float32)
     checkpointing(model)
     folder = base_folder(config.base)
-    revision = checkpoint_hash(folder) if folder else getattr(model.lmm.config, "_commit_hash", None) or ""
+    revision = checkpoint_hash(folder) if folder else model.config.base_revision
     return model, tokenizer, record_of(model, options.lora, revision=revision, training={})
 
 

@@ -40,6 +40,15 @@ def test_a_presets_parts_are_printed(preset):
     assert "computed, nothing was measured" in result.output
 
 
+def test_the_tokens_of_an_image_are_printed():
+    said = run.invoke(app, ["checkpoint", "inspect", "--preset", "onevision-7b"]).output
+    assert "tokens of an image: 1,458: 729 of the base crop, 729 f_align" in said and "anyres" not in said
+    said = run.invoke(app, ["checkpoint", "inspect", "--preset", "onevision-7b", "--anyres"]).output
+    assert "with its tiles (anyres): 384 x 384 px 2,214, 768 x 768 px 4,428" in said
+    refused = run.invoke(app, ["checkpoint", "inspect", "--preset", "llava-13b", "--anyres"])
+    assert isinstance(refused.exception, ValueError) and "Only the LLaVA-OneVision" in str(refused.exception)
+
+
 def test_another_pixel_encoder_is_counted():
     result = run.invoke(app, ["checkpoint", "inspect", "--preset", "onevision-7b", "--pixel", "dinov3-l"])
     assert "pixel encoder dinov3-l: facebook/dinov3-vitl16-pretrain-lvd1689m" in result.output

@@ -48,6 +48,10 @@ def test_names_choose_encoder_and_type():
     assert (choice.config.base, choice.quantization, choice.offload) == (PRESETS["onevision-7b"].base, "nf4", False)
     plain = parse_base_name("llava-13b+offload")
     assert (plain.config, plain.quantization, plain.offload) == (PRESETS["llava-13b"], None, True)
+    tiled = parse_base_name("onevision-0.5b+anyres+@v1/x").config
+    assert len(tiled.anyres) == 36 and tiled.base_revision == "v1/x" and not plain.config.anyres
+    with pytest.raises(ValueError, match="Only the LLaVA-OneVision bases"):
+        parse_base_name("llava-13b+anyres")
     with pytest.raises(ValueError, match=r"'sam-x' in 'onevision-7b\+sam-x' is unknown; choose from sam-b"):
         is_engine("onevision-7b+sam-x")
     with pytest.raises(ValueError, match="no base 'onevision-70b'"):
@@ -126,8 +130,29 @@ def test_the_page_is_served_with_a_named_base(tiny, monkeypatch):
     result = run.invoke(app, ["demo", "--model", "onevision-7b", "--pixel", "dinov3-l", "--quantization", "nf4"])
     assert result.exit_code == 0, result.output
     assert seen["default"] == seen["names"][0] == "onevision-7b+dinov3-l+nf4"
+    result = run.invoke(app, ["demo", "--model", "onevision-0.5b", "--anyres", "--revision", "a1b2"])
+    assert result.exit_code == 0 and seen["default"] == "onevision-0.5b+anyres+@a1b2"
     for wrong in (["--model", "onevision-7b", "--pixel", "sam-x"], ["--pixel", "sam-b"], ["--model", "gpt"]):
         assert isinstance(run.invoke(app, ["demo", *wrong]).exception, ValueError), wrong
+
+
+def test_one_image_is_asked_about_in_tiles(tiny, picture, tmp_path, monkeypatch):
+    from PIL import Image
+
+    from agvas_core.cli import question
+    from agvas_core.engines import agvas
+
+    monkeypatch.setattr("agvas_core.config.BASES", (*BASES, *tiny))
+    read = []
+    real = agvas.AnomalyPredictor.read
+    monkeypatch.setattr(agvas.AnomalyPredictor, "read", lambda *a, **k: read.append(a[1]) or real(*a, **k))
+    Image.fromarray(picture(1, (30, 60)).rgb).save(tmp_path / "part.png")
+    for words in ([], ["--anyres"]):
+        result = run.invoke(app, ["predict", str(tmp_path / "part.png"), "--engine", tiny[0], "--mode", "chat", *words])
+        assert result.exit_code == 0, (result.output, result.exception)
+    assert len(read[1]) - len(read[0]) == 2 * (4 + 1)  # 56 x 28 px, each of two rows with its line break
+    with pytest.raises(ValueError, match="belong to a base of the hub"):
+        question.engine_name("agvas-nano", anyres=True)
 
 
 def test_absent_weights_are_said_with_what_to_do(tiny, monkeypatch, tmp_path):
