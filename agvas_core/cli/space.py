@@ -82,7 +82,7 @@ def space(
     ] = None,
 ) -> None:
     """Write a Hugging Face Space's folder: page, library, bundled models, and what the hub wants to know."""
-    plan = plan_space(kind, engine_name(engine, model, pixel, quantization, False))
+    plan = plan_space(kind, engine_name(engine, model=model, pixel=pixel, quantization=quantization))
     write_space(plan, out, torch_index)
     files = [path for path in out.rglob("*") if path.is_file() and ".git" not in path.parts]
     megabytes = sum(path.stat().st_size for path in files) / 1e6

@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import os
-import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,27 +34,20 @@ from agvas_core.adapter import (
     record_of,
     save_adapter,
 )
+from agvas_core.anchors import gather_anchor_states
 from agvas_core.checkpoint import CONFIG_FILE, checkpoint_hash, refuse_misfits
 from agvas_core.config import AGVASConfig, get_preset, with_anyres
-from agvas_core.data.labelled import LabelledBatch, LabelledImages
-from agvas_core.modeling.agvas import AGVAS, TokenIds
-from agvas_core.prompts import Exchange
-from agvas_core.synthesis.facts import SyntheticBatch
-from agvas_core.synthesis.generator import SceneGenerator
-from agvas_core.synthesis.textures import TextureBank
-from agvas_core.synthesis.words import make_exchange, talk
-from agvas_core.training.joint import JointBatch, JointMaker, JointTask
-from agvas_core.training.losses import SegLossWeights
+from agvas_core.modeling.agmd import MaskLogits
+from agvas_core.modeling.agvas import AGVAS
+from agvas_core.modeling.anyres import TiledImages
+from agvas_core.training.adapt_batches import AdaptBatch, AdaptMaker, MixedSource
+from agvas_core.training.joint import JointTask
+from agvas_core.training.losses import SegLossWeights, seg_losses, words_loss
 from agvas_core.training.run import BatchMaker
-from agvas_core.training.sources import SEED_STRIDE
 from agvas_core.training.trainer import Trainer, TrainOptions
 
 ADAPT = "adapt"
 MAX_DECODED = 4  # anchor triples of a batch whose masks are decoded: at 1024 px each takes some 100 MB
-# What labelled images are talked about: only what their masks and folders' names tell.
-FIRST_KINDS = {"direct": 35, "describe": 25, "describe_plus": 10, "explain": 30}
-MORE_KINDS = ("any", "what", "where", "count")
-MORE_SHARE = 0.5
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,8 @@ class AdaptOptions:
         run_dir: where the state, the log and the adapter go.
         data: labelled images in MVTec layout, or None for synthesis alone.
         data_share: share of the batches that come from `data`.
-        size_px: side of the training images; a pixel encoder of a fixed canvas gets them scaled to it.
+        size_px: side of the training images; a pixel encoder of a fixed canvas gets synthetic ones scaled to it, and
+            labelled ones at it.
         batch: images of a batch.
         train: length, rate and precision; the paper's AdamW 3e-4, 100 steps of warm-up, then linear decay.
         textures: folder of photographs of normal surfaces for the synthesis, or None.
@@ -98,45 +92,6 @@ class AdaptOptions:
     seed: int = 0
 
 
-# --- images and talks ------------------------------------------------------------------------------------------------
-
-
-class MixedSource:
-    """Batches of labelled images and of synthetic ones, each step's always the same."""
-
-    def __init__(self, options: AdaptOptions) -> None:
-        self.seed, self.size, self.data_share = options.seed, options.size_px, options.data_share
-        self.labelled = LabelledImages(options.data) if options.data else None
-        textures = TextureBank(options.textures) if options.textures else None
-        self.generator = SceneGenerator(size=options.size_px, textures=textures)
-
-    def batch(self, step: int, count: int) -> SyntheticBatch:
-        """Return the batch of a step."""
-        seed = self.seed * SEED_STRIDE + step
-        if self.labelled is not None and random.Random(seed).random() < self.data_share:
-            return self.labelled.batch(count, self.size, seed)
-        return self.generator.batch(count, seed)
-
-
-class AdaptMaker(JointMaker):
-    """Turns images into talks that ask for a mask at least once a batch, so that every part always learns."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerBase, config: AGVASConfig, token_ids: TokenIds) -> None:
-        super().__init__(tokenizer, config, token_ids)
-        self.blind = token_ids.region < 0  # a hub base's tokenizer knows no measured lines
-
-    def exchanges(self, batch: SyntheticBatch, b: int, draw: random.Random) -> list[Exchange]:
-        """Return the talk about image b."""
-        scene = batch.facts[b]
-        if not isinstance(batch, LabelledBatch):
-            exchanges = talk(scene, draw)
-            needs_mask = b == 0 and all(e.target is None for e in exchanges)
-            return [make_exchange("direct", scene, draw), *exchanges] if needs_mask else exchanges
-        kinds = draw.choices(list(FIRST_KINDS), list(FIRST_KINDS.values()))
-        kinds += [draw.choice(MORE_KINDS)] if draw.random() < MORE_SHARE else []
-        return [make_exchange(kind, scene, draw) for kind in kinds]
-
-
 # --- what is trained -------------------------------------------------------------------------------------------------
 
 
@@ -149,12 +104,29 @@ class AdaptTask(JointTask):
         kinds = {name for m in model.modules() if isinstance(m, PreTrainedModel) for name in m._no_split_modules or ()}
         self._no_split_modules = sorted(kinds & {type(m).__name__ for m in model.modules()})
 
-    def forward(self, batch: JointBatch) -> dict[str, Tensor]:
-        """Return the named losses of a batch."""
-        losses = super().forward(batch)
+    def forward(self, batch: AdaptBatch) -> dict[str, Tensor]:  # type: ignore[override]
+        """Return the named losses of a batch: the text's, the regions' kinds', and the masks' on the images alone."""
+        model = self.model
+        pixel_values = self.pixel_values(batch.images)
+        seen: Tensor | TiledImages
+        seen = model.semantic_input(pixel_values) if batch.tiles is None else TiledImages(batch.tiles, batch.sizes_hw)
+        features = model.encode_image(seen, pixel_values, batch.content_hw)
+        regions, kind = self._regions(batch, features.pixel)
         # a batch without defects leaves the region reader alone; processes that share gradients wait for all of them
-        idle = [p.sum() for n, p in self.model.named_parameters() if (part_of(n) or "").startswith("region_")]
-        return losses | {"kind": losses["kind"] + 0.0 * sum(idle)}
+        idle = [p.sum() for n, p in model.named_parameters() if (part_of(n) or "").startswith("region_")]
+        hidden = model.language(model.embed(batch.input_ids, features.visual, regions), batch.attention_mask)
+        said = batch.targets[:, 1:] != -100
+        text = words_loss(model.word_logits(hidden[:, :-1][said]), batch.targets[:, 1:][said])
+        h_anchors = model.token_refiner(gather_anchor_states(hidden, batch.anchors))  # (A, 3, C)
+        chosen = torch.randperm(len(batch.anchors))[: self.max_decoded].to(h_anchors.device)
+        image = batch.anchors[chosen, 0]  # (A,)
+        logits = model.agmd(h_anchors[chosen], features.pixel.select(image))
+        gt_mask, weights = batch.anchor_mask[chosen], self.weights
+        if batch.content_hw is None:
+            masks = seg_losses(logits, gt_mask, weights)
+        else:
+            masks = content_losses(logits, gt_mask, [batch.content_hw[i] for i in image.tolist()], weights)
+        return {"kind": kind + 0.0 * sum(idle), "text": self.text_weight * text, **masks}
 
     def pixel_values(self, images: Tensor) -> Tensor:
         """Return the pixel eye's input: as the images are, or at the encoder's own canvas."""
@@ -162,7 +134,28 @@ class AdaptTask(JointTask):
         if pixel.kind == "conv":
             return values
         side = (pixel.image_px, pixel.image_px)
+        if values.shape[-2:] == side:
+            return values
         return interpolate(values, side, mode="bilinear", antialias=True, align_corners=False).clamp(0, 1)
+
+
+def content_losses(
+    logits: MaskLogits, gt_mask: Tensor, content_hw: Sequence[tuple[int, int]], weights: SegLossWeights
+) -> dict[str, Tensor]:
+    """Return seg_losses on the cells (A, H, W) that lie in the images: what is beyond them is no one's mask.
+
+    content_hw: of each mask's image, height and width in the upper left corner of gt_mask (A, H0, W0), px.
+    """
+    branches = (logits.seg, logits.nor, logits.ano)
+    cell = gt_mask.shape[-1] // next(branch.shape[-1] for branch in branches if branch is not None)  # px of gt_mask
+    total: dict[str, Tensor] = {}
+    for a, (height, width) in enumerate(content_hw):
+        rows, columns = max(1, height // cell), max(1, width // cell)
+        own = (None if branch is None else branch[a : a + 1, :rows, :columns] for branch in branches)
+        inside = gt_mask[a : a + 1, : rows * cell, : columns * cell]
+        for name, value in seg_losses(MaskLogits(*own), inside, weights).items():
+            total[name] = total.get(name, 0.0) + value / len(content_hw)
+    return total
 
 
 class AdaptTrainer(Trainer):
@@ -281,7 +274,7 @@ def train_adapter(options: AdaptOptions, out: Path | None = None) -> AdaptTraine
     """Run (or resume) the adapt stage and write the adapter to out, by default the run's folder `adapter`."""
     model, tokenizer, record = adapt_model(options)
     maker = AdaptMaker(tokenizer, model.config, model.token_ids)
-    batches = BatchMaker(MixedSource(options), options.batch, maker)
+    batches = BatchMaker(MixedSource(options, model.config), options.batch, maker)
     task = AdaptTask(model, options.losses).train()
     if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and model.region_reader is not None:
         raise ValueError("DeepSpeed trains the region reader otherwise than one process does; use DDP or FSDP for it.")
