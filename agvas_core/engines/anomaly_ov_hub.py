@@ -17,7 +17,6 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import (
     AutoTokenizer,
-    DynamicCache,
     LlavaOnevisionForConditionalGeneration,
     LlavaOnevisionImageProcessorPil,
     PreTrainedTokenizerBase,
@@ -26,6 +25,7 @@ from transformers.models.llava_onevision.modeling_llava_onevision import get_any
 
 from agvas_core.checkpoint_expert import load_released_expert
 from agvas_core.engines.anomaly_ov import AnomalyOVEngine, Look, weights_mb
+from agvas_core.engines.kept_reading import KeptReadings
 from agvas_core.engines.text_stream import TokenText
 from agvas_core.modeling.anomaly_ov import (
     AnomalyExpert,
@@ -40,6 +40,7 @@ from agvas_core.structures import MODES, EngineCard, InspectionImage, Prediction
 from agvas_core.tokenizer import encode_pieces
 
 LONG_SIDE_PX = 1024
+CHATS_KEPT = 2  # whose read prompts stay: up to 0.5 GB each with the 7B
 END_TOKEN = "<|im_end|>"
 SELECTED = "<selected>"  # marks the selected tokens' place among the pieces; no tokenizer sees it
 PROJECT_PAGE = "https://xujiacong.github.io/Anomaly-OV/"
@@ -68,6 +69,7 @@ class HubSeer:
         self.device = torch.device(device)
         self.model, self.expert = model.to(device).eval(), expert.to(device).eval()  # type: ignore[arg-type]
         self.tokenizer, self.image_processor = tokenizer, image_processor
+        self.readings = KeptReadings(model.config.text_config, CHATS_KEPT)
         self.end_id = int(tokenizer.convert_tokens_to_ids(END_TOKEN))
         control = {int(i) for i in tokenizer.added_tokens_decoder} | set(tokenizer.all_special_ids)
         never = (control | set(range(len(tokenizer), model.config.text_config.vocab_size))) - {self.end_id}
@@ -138,20 +140,28 @@ class HubSeer:
         max_new_tokens: int,
         stop: threading.Event,
     ) -> Iterator[str]:
-        """Yield the LLM's answer token by token, greedily."""
+        """Yield the LLM's answer token by token, greedily; what an earlier turn has read is not read again."""
         text = TokenText(self.tokenizer)  # type: ignore[arg-type]
-        cache = DynamicCache(config=self.model.config.text_config)
-        embeds = self.embed(look, history, question)
-        for _ in range(max_new_tokens):
-            if stop.is_set():
-                break
-            out = self.model.model.language_model(inputs_embeds=embeds, past_key_values=cache, use_cache=True)
-            logits = self.model.lm_head(out.last_hidden_state[0, -1]).float()
-            token = int(logits.index_fill(0, self._never_said, float("-inf")).argmax())
-            if token == self.end_id:
-                break
-            yield text.push(token)
-            embeds = self.model.get_input_embeddings()(torch.tensor([[token]], device=self.device))
+        given = [self.embed(look, history, question)[0]]  # (L, W), then (1, W) a token
+        start, cache = self.readings.lend(given[0])
+        new, whole = given[0][start:], True
+        try:
+            for _ in range(max_new_tokens):
+                if stop.is_set():
+                    break
+                whole = False
+                out = self.model.model.language_model(inputs_embeds=new[None], past_key_values=cache, use_cache=True)
+                whole = True
+                logits = self.model.lm_head(out.last_hidden_state[0, -1]).float()
+                token = int(logits.index_fill(0, self._never_said, float("-inf")).argmax())
+                if token == self.end_id:
+                    break
+                new = self.model.get_input_embeddings()(torch.tensor([token], device=self.device))
+                given.append(new)
+                yield text.push(token)
+        finally:
+            if whole:  # a pass that failed midway leaves layers of different lengths
+                self.readings.keep(torch.cat(given), cache)
         rest = text.finish()
         if rest:
             yield rest

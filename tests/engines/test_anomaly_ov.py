@@ -28,8 +28,17 @@ from agvas_core.engines.anomaly_ov import (
     load_bundled,
     rule_words,
 )
-from agvas_core.engines.anomaly_ov_hub import SELECTED, HubSeer, limited, load_hub, prompt_pieces, whole_saliency
+from agvas_core.engines.anomaly_ov_hub import (
+    CHATS_KEPT,
+    SELECTED,
+    HubSeer,
+    limited,
+    load_hub,
+    prompt_pieces,
+    whole_saliency,
+)
 from agvas_core.engines.base import Engine
+from agvas_core.engines.kept_reading import KeptReadings
 from agvas_core.engines.registry import list_engines, load_engine
 from agvas_core.modeling.anomaly_ov import AnomalyExpert, ExpertConfig, ExpertFeatures
 from agvas_core.modeling.expert_eyes import bundled_expert_config, expert_features, fingerprint
@@ -378,6 +387,58 @@ def test_a_stop_ends_the_words_within_two_tokens(hub, picture, after):
             if said == after:
                 stop.set()
     assert isinstance(event, Done) and event.stopped and event.tokens <= after + 2
+
+
+def test_a_later_turn_reads_only_what_is_new_and_says_the_same(hub, picture, monkeypatch):
+    """The whole prompt, thousands of tokens with the 7B, was once read again in each turn."""
+    seer, image = hub.seer, picture(10, (64, 96))
+    look, read = hub.look(image), []
+    inner = seer.model.model.language_model
+    original = inner.forward
+
+    def forward(*args, **kwargs):
+        read.append(kwargs["inputs_embeds"].shape[1])
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(inner, "forward", forward)
+    monkeypatch.setattr(seer, "readings", KeptReadings(seer.model.config.text_config, CHATS_KEPT))
+
+    def say(history, question):
+        read.clear()
+        tokens = list(seer.speak(look, None, history, question, 6, threading.Event()))
+        return tokens, read[0]
+
+    history, question = [], "Is it good?"
+    for n in range(3):
+        warm, newly_read = say(history, question)
+        kept, seer.readings = seer.readings, KeptReadings(seer.model.config.text_config, 1)
+        cold, whole = say(history, question)
+        seer.readings = kept
+        assert warm == cold and len(warm) == 6
+        assert newly_read == whole if n == 0 else newly_read < len(look.selected_tokens) < whole
+        history = [*history, ChatTurn("user", question), ChatTurn("assistant", "No, a scratch.")]
+        question = f"Why {n}?"
+    assert len(kept) == 1
+    other = hub.look(picture(11, (64, 96)))
+    for shown in (other, hub.look(picture(12, (64, 96)))):
+        list(seer.speak(shown, None, [], "Why?", 2, threading.Event()))
+    assert len(seer.readings) == CHATS_KEPT
+
+
+def test_a_pass_that_fails_midway_is_not_kept(hub, picture, monkeypatch):
+    seer, look = hub.seer, hub.look(picture(13))
+    monkeypatch.setattr(seer, "readings", KeptReadings(seer.model.config.text_config, 2))
+    layer = seer.model.model.language_model.layers[1]
+
+    def fail(*args, **kwargs):
+        raise RuntimeError("out of memory")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(layer, "forward", fail)
+        with pytest.raises(RuntimeError, match="out of memory"):
+            list(seer.speak(look, None, [], "Why?", 2, threading.Event()))
+    assert len(seer.readings) == 0
+    assert len(list(seer.speak(look, None, [], "Why?", 2, threading.Event()))) == 2 and len(seer.readings) == 1
 
 
 def test_users_cannot_spell_control_tokens(hub, picture):
