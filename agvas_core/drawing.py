@@ -16,6 +16,7 @@ SHOWN_PX = 1280  # longer side of the pictures that people look at
 CRISP_PX = 900  # smaller photos are enlarged for the overlay, so that outlines and numbers stay fine
 VERMILION = (213, 94, 0)  # Okabe-Ito: anomaly
 BLUE = (0, 114, 178)  # Okabe-Ito: selected region
+DROPPED = (70, 70, 70)  # dashes around candidates that are not in the mask
 TINT = 0.38  # opacity of the anomaly tint
 CROP_MARGIN = 0.5  # of the region's longer side, shown around it in its crop
 CROP_PX = 64  # a crop shows at least this much of the photo, so that a speck has surroundings
@@ -104,7 +105,10 @@ def _paint(
 
 
 def overlay(photo: Image.Image, prediction: Prediction, selected_region: int | None = None) -> Image.Image:
-    """Return the photo with the mask's tint and outline and the regions' numbers; the selected region is blue."""
+    """Return the photo with the mask's tint and outline and the regions' numbers; the selected region is blue.
+
+    Candidates that are not in the mask have a dashed box with their letter.
+    """
     canvas = np.array(enlarge(photo))  # (h, w, 3)
     size_hw = canvas.shape[0], canvas.shape[1]
     _paint(canvas, _shown_mask(prediction.pred_mask, size_hw), VERMILION)
@@ -113,8 +117,45 @@ def overlay(photo: Image.Image, prediction: Prediction, selected_region: int | N
             part = _region_mask(prediction.pred_mask, region)
             _paint(canvas, _shown_mask(part, size_hw), BLUE)
     picture = Image.fromarray(canvas)
+    _letter(picture, prediction)
     _number(picture, prediction, selected_region)
     return picture
+
+
+def _letter(picture: Image.Image, prediction: Prediction) -> None:
+    """Draw a dashed box with its letter around each candidate that has no pixel in the mask."""
+    draw = ImageDraw.Draw(picture)
+    scale = picture.height / prediction.size_hw[0]
+    radius = max(8, round(max(picture.size) / 70))
+    line_px, font = max(2, radius // 6), _font(round(radius * 1.4))
+    badges: list[tuple[float, float]] = []
+    for candidate in reversed(prediction.candidates):
+        left, top, right, bottom = candidate.box_xyxy
+        if candidate.kept and prediction.pred_mask[top:bottom, left:right].any():
+            continue
+        x0, y0 = max(0.0, left * scale - 2 * line_px), max(0.0, top * scale - 2 * line_px)
+        x1, y1 = (min(v * scale + 2 * line_px, m - 1) for v, m in zip((right, bottom), picture.size, strict=True))
+        _dashed_box(draw, (x0, y0, x1, y1), line_px)
+        y = y0 - radius if y0 >= 2 * radius else min(y1 + radius, picture.height - radius - 2)  # above it, or below
+        x = min(max(x0, radius + 1), picture.width - radius - 2)
+        while any(max(abs(x - bx), abs(y - by)) < 2 * radius for bx, by in badges) and x > 3 * radius:
+            x -= 2 * radius + 1  # beside the badge of a close neighbour
+        badges.append((x, y))
+        draw.rectangle((x - radius, y - radius, x + radius, y + radius), fill="white", outline=DROPPED, width=line_px)
+        draw.text((x, y), candidate.label, fill=DROPPED, font=font, anchor="mm")
+
+
+def _dashed_box(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float], line_px: int) -> None:
+    """Draw a box of dark dashes on a light line, so that it shows on any surface."""
+    x0, y0, x1, y1 = box
+    draw.rectangle(box, outline="white", width=line_px)
+    dash = 4 * line_px
+    for x in np.arange(x0, x1, 2 * dash):
+        for y in (y0, y1):
+            draw.line((x, y, min(x + dash, x1), y), fill=DROPPED, width=line_px)
+    for y in np.arange(y0, y1, 2 * dash):
+        for x in (x0, x1):
+            draw.line((x, y, x, min(y + dash, y1)), fill=DROPPED, width=line_px)
 
 
 def _number(picture: Image.Image, prediction: Prediction, selected_region: int | None) -> None:

@@ -282,7 +282,8 @@ _EXPLAIN = re.compile(
 )
 _DESCRIBE = re.compile(r"\bdescri(?:be|ption)|\bin words\b|描述|形容")
 _INSPECT = re.compile(
-    r"^(?:please |can you |could you |just )*(?:inspect|check|analy[sz]e|examine|look at|scan)\b|检查|检测(?!报告)|分析"
+    r"^(?:please |can you |could you |just )*"
+    r"(?:inspect|check|analy[sz]e|examine|look (?:at|for)|search|watch for|scan)\b|检查|检测(?!报告)|分析"
 )
 _DEFECT = re.compile(
     r"anomal|defect|flaw|fault|damage|abnormal|problem|issue|unusual|wrong|\b(?:it|them)\b|异常|缺陷|瑕疵|问题"

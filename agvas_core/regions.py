@@ -133,7 +133,7 @@ def rethreshold(
 ) -> Prediction:
     """Return the same maps under another threshold, alpha or smallest area; None keeps the value. No model run.
 
-    A region keeps the kind of defect of the old region that it shares the most pixels with.
+    A region keeps the kind of defect of the old region that it shares the most pixels with; candidates stay.
 
     Raises:
         ValueError: when a number is out of its range.
@@ -153,7 +153,7 @@ def rethreshold(
         min_area_px=int(new_area),
         roi_xyxy=prediction.roi_xyxy,
     )
-    return _keep_kinds(prediction, moved)
+    return replace(_keep_kinds(prediction, moved), candidates=prediction.candidates)
 
 
 def region_labels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

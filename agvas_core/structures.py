@@ -63,6 +63,27 @@ class Region:
     kind_score: float = 0.0
 
 
+@dataclass(frozen=True)
+class JudgedCandidate:
+    """A place that an engine's rules kept or dropped.
+
+    Attributes:
+        label: its letter in the picture and in the reply, "A" first.
+        name: what it answers to ("crack"), "" when nothing was said.
+        box_xyxy: left, top, right, bottom in px; right and bottom exclusive.
+        kept: whether it is in the maps; it is in the mask only where these lie above the threshold.
+        why: which rule kept or dropped it, one clause.
+        score: by which it was ranked, not bounded by 1.
+    """
+
+    label: str
+    name: str
+    box_xyxy: tuple[int, int, int, int]
+    kept: bool
+    why: str
+    score: float
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """What one segmentation says about one image; made by regions.make_prediction.
@@ -85,6 +106,7 @@ class Prediction:
         regions: the connected parts of pred_mask, largest first.
         verdict: "anomaly" when pred_mask has a pixel, else "normal".
         roi_xyxy: region of interest in px outside which the mask is empty, or None.
+        candidates: what was judged by rules, with its fate; () from an engine without rules.
     """
 
     image_id: str
@@ -101,6 +123,7 @@ class Prediction:
     regions: tuple[Region, ...]
     verdict: Verdict
     roi_xyxy: tuple[int, int, int, int] | None = None
+    candidates: tuple[JudgedCandidate, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,6 +52,17 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
             }
             for region in prediction.regions
         ],
+        "candidates": [
+            {
+                "label": candidate.label,
+                "name": candidate.name,
+                "box_xyxy": list(candidate.box_xyxy),
+                "kept": candidate.kept,
+                "why": candidate.why,
+                "score": round(candidate.score, 4),
+            }
+            for candidate in prediction.candidates
+        ],
         "mode": mode,
         **card_facts(card),
     }

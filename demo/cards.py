@@ -260,11 +260,6 @@ def beside(panels: Sequence[str]) -> str:
     return f'<div class="agv-pair agv-beside">{parts}</div>'
 
 
-def words(text: str) -> str:
-    """A reply's words as paragraphs, where gradio does not set them."""
-    return "".join(f'<p class="agv-words">{escape(part)}</p>' for part in text.strip().split("\n") if part.strip())
-
-
 def ask_other(engine_ids: Sequence[str], lang: str) -> str:
     """The menu by which other engines answer the last question too."""
     buttons = "".join(

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import cards, compare, panel
+from demo import cards, compare, panel, prose
 from demo.i18n import say
 from demo.replies import Exchange, Reply, can_ask_other
 from demo.session import Session
@@ -31,7 +31,7 @@ def exchange_parts(session: Session, exchange: Exchange, engine_ids: Sequence[st
 
 def _panel(session: Session, reply: Reply) -> str:
     """One engine's reply as a piece of HTML, for several beside each other."""
-    return "".join(c if kind == "html" else cards.words(c) for kind, c in reply_parts(session, reply))
+    return "".join(c if kind == "html" else prose.words(c) for kind, c in reply_parts(session, reply))
 
 
 def reply_parts(session: Session, reply: Reply) -> list[Part]:

@@ -15,9 +15,10 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
-from agvas_core.checkpoint import CARD_FILE, checkpoint_hash, load_checkpoint
+from agvas_core.checkpoint import CARD_FILE, checkpoint_hash
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
+from agvas_core.engines.shared_weights import shared_checkpoint
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.predictor import AnomalyPredictor, EncodedImage, Findings, Prefix, measure
@@ -78,7 +79,7 @@ class AGVASEngine:
     """Answers with the bundled model, or any other AG-VAS checkpoint."""
 
     def __init__(self, folder: Path, *, engine_id: str, name: str, device: str = "cpu") -> None:
-        model, tokenizer, training = load_checkpoint(folder)
+        model, tokenizer, training = shared_checkpoint(folder, device)
         weights = str(training.get("summary", "")) if training else "UNTRAINED (random weights)"
         self._take(
             model,

@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agvas_core.checkpoint import CARD_FILE, load_checkpoint
+from agvas_core.checkpoint import CARD_FILE
 from agvas_core.checkpoint_expert import load_expert
 from agvas_core.engines.agvas import NO_IMAGE, UNTRAINED, peak_memory_mb
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
+from agvas_core.engines.shared_weights import shared_checkpoint
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.anomaly_ov import AnomalyExpert, suspicion_word
 from agvas_core.modeling.expert_eyes import expert_features
@@ -231,8 +232,8 @@ def rule_words(prediction: Prediction) -> str:
 
 
 def load_bundled(folder: Path, model_folder: Path, *, device: str = "cpu") -> AnomalyOVEngine:
-    """Return the engine of a bundled expert; errors as in load_checkpoint and load_expert."""
-    model, _, _ = load_checkpoint(model_folder)
+    """Return the engine of a bundled expert on the shared model; errors as in load_checkpoint and load_expert."""
+    model, _, _ = shared_checkpoint(model_folder, device)
     expert, training = load_expert(folder, model)
     seer = BundledSeer(expert, model, device=device)
     parts = (expert, model.lmm.model.vision_tower, model.pixel_encoder)

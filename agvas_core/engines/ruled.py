@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from agvas_core.engines.base import Engine
+from agvas_core.engines.dialogue import mode_of
+from agvas_core.engines.names import RULES
 from agvas_core.saa import report
 from agvas_core.saa.pipeline import SaliencyOf
 from agvas_core.saa.prompts import HybridPrompts, prompts_for
 from agvas_core.saa.rules import apply_rules
 from agvas_core.saa.sentence import read_sentence
-from agvas_core.structures import Conversation, Done, EngineCard, Event, InspectionImage, MaskReady, Notice, Request
+from agvas_core.structures import (
+    Conversation,
+    Done,
+    EngineCard,
+    Event,
+    InspectionImage,
+    JudgedCandidate,
+    MaskReady,
+    Notice,
+    Request,
+    Turn,
+)
 
-RULES = ":rules"  # behind an engine's name
+MOST_TOLD = 5  # dropped regions whose reason is told
 
 
 class RuledEngine:
@@ -41,25 +54,50 @@ class RuledEngine:
     def respond(
         self, conversation: Conversation, request: Request, *, stop: threading.Event | None = None
     ) -> Iterator[Event]:
-        """Yield the inner engine's events with ruled masks, and what the rules did before the end."""
-        prompts = rules_of(conversation, request)
+        """Yield the inner engine's events with ruled masks, and what the rules did before the end.
+
+        In auto mode a sentence that sets rules gets a mask, whatever its other words call for.
+        """
+        prompts = rules_of(conversation.turns, request.image_id, request.instruction)
         image = conversation.images.get(request.image_id or "")
+        if request.mode == "auto" and mode_of(conversation, request) == "chat" and sets_rules(conversation, request):
+            request = replace(request, mode="explain")
         said = ""
         for event in self.inner.respond(conversation, request, stop=stop):
             if isinstance(event, MaskReady) and image is not None:
                 prediction, judgements, _ = apply_rules(image, event.prediction, prompts, self.saliency_of)
-                why = [f"{j.candidate.phrase}: {j.why}" for j in judgements if not j.kept][:5]
-                said = f"Rules: {report.count_sentence(judgements)}" + (f" ({'; '.join(why)})" if why else "")
-                event = MaskReady(prediction)
+                marks = report.marks(judgements, image.size_hw)
+                counted = report.count_sentence(judgements)
+                said = f"Rules: {counted}{_reasons(marks)} In force: {'; '.join(report.limits(prompts))}."
+                event = MaskReady(replace(prediction, candidates=marks))
             elif isinstance(event, Done) and said:
                 yield Notice(said)
             yield event
 
 
-def rules_of(conversation: Conversation, request: Request) -> HybridPrompts:
-    """Return the rules that the user's sentences about the image have set so far."""
+def rules_of(turns: Sequence[Turn], image_id: str | None, *newest: str) -> HybridPrompts:
+    """Return the rules that the user's sentences about the image have set so far, and then the newest ones."""
     prompts = prompts_for()
-    for turn in conversation.turns:
-        if turn.role == "user" and turn.image_id == request.image_id:
-            prompts = read_sentence(turn.text, prompts)
-    return read_sentence(request.instruction, prompts)
+    said = [turn.text for turn in turns if turn.role == "user" and turn.image_id == image_id]
+    for sentence in (*said, *newest):
+        prompts = read_sentence(sentence, prompts)
+    return prompts
+
+
+def sets_rules(conversation: Conversation, request: Request) -> bool:
+    """Return whether a sentence that is no question sets size, number or place, or words to ignore."""
+    if request.instruction.rstrip().endswith(("?", "\N{FULLWIDTH QUESTION MARK}")):
+        return False
+    before = rules_of(conversation.turns, request.image_id)
+    after = read_sentence(request.instruction, before)
+    return _regions_rules(before) != _regions_rules(after)
+
+
+def _regions_rules(prompts: HybridPrompts) -> tuple[object, ...]:
+    return prompts.property, prompts.confidence, prompts.language.excluded
+
+
+def _reasons(marks: Sequence[JudgedCandidate]) -> str:
+    """Return why regions were dropped, by their letters in the picture."""
+    why = [f"{mark.label} ({mark.name or 'defect'}) {mark.why}" for mark in marks if not mark.kept][:MOST_TOLD]
+    return f" {'; '.join(why)}." if why else ""

@@ -42,6 +42,7 @@ from agvas_core.structures import (
 MODES: tuple[Mode, ...] = ("auto", "direct", "explain")
 SALIENCIES_KEPT = 6
 NO_ANOMALY = "No anomaly found. "
+_DASHED = " Dashed boxes with a letter are candidates that are not in the mask."
 
 
 class SAAEngine:
@@ -148,7 +149,8 @@ class SAAEngine:
             for region, pixels in shares.items():
                 if pixels > best.get(region, (0, "", 0.0))[0]:
                     best[region] = (pixels, c.phrase, min(1.0, c.phrase_score))
-        return with_kinds(prediction, [best.get(r.index, (0, "", 0.0))[1:] for r in prediction.regions])
+        named = with_kinds(prediction, [best.get(r.index, (0, "", 0.0))[1:] for r in prediction.regions])
+        return replace(named, candidates=report.marks(found.judgements, image.size_hw))
 
     def _words(self, found: Regularised, prompts: HybridPrompts, prediction: Prediction, mode: Mode) -> str:
         verdict = NO_ANOMALY if prediction.verdict == "normal" else ""
@@ -162,7 +164,8 @@ class SAAEngine:
         text = " ".join([verdict + counted, *(s for s in sentences if s)])
         if not found.judgements:
             return text
-        return f"{text}\n\n{report.table(found.judgements, [*shown, *none], below)}"
+        table = report.table(found.judgements, [*shown, *none], below)
+        return f"{text}{_DASHED if any(not s for s in [*shown, *none]) else ''}\n\n{table}"
 
 
 def _timed(

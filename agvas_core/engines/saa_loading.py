@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from agvas_core.checkpoint import load_checkpoint
 from agvas_core.engines.saa import MODES, SAAEngine
-from agvas_core.predictor import AnomalyPredictor
+from agvas_core.engines.shared_weights import shared_predictor
 from agvas_core.saa.bundled import BundledProposer
 from agvas_core.saa.prompts import Variant
 from agvas_core.structures import EngineCard
@@ -96,7 +95,8 @@ def title(plus: bool, variant: Variant) -> str:
 
 
 def _bundled_engine(name: str, folder: Path, plus: bool, variant: Variant, device: str) -> SAAEngine:
-    predictor, summary = _bundled_predictor(folder, device)
+    predictor, training = shared_predictor(folder, device)
+    summary = str(training.get("summary", ""))
     proposer = BundledProposer(predictor)
     card = EngineCard(
         name=title(plus, variant),
@@ -122,13 +122,6 @@ def _bundled_engine(name: str, folder: Path, plus: bool, variant: Variant, devic
         ),
     )
     return SAAEngine(proposer, proposer.features, card, plus=plus, variant=variant)
-
-
-@lru_cache(maxsize=1)
-def _bundled_predictor(folder: Path, device: str) -> tuple[AnomalyPredictor, str]:
-    """Load the bundled model once for SAA and SAA+."""
-    model, tokenizer, training = load_checkpoint(folder)
-    return AnomalyPredictor(model, tokenizer, device=device), str(training.get("summary", "")) if training else ""
 
 
 def _hub_engine(name: str, detector: str, sam: str, plus: bool, variant: Variant, device: str) -> SAAEngine:

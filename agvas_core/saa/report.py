@@ -10,36 +10,44 @@ from agvas_core.saa.candidates import Judgement, ObjectRegion
 from agvas_core.saa.filters import place_in_image
 from agvas_core.saa.pipeline import TOP_K
 from agvas_core.saa.prompts import HybridPrompts, PropertyPrompts
+from agvas_core.structures import JudgedCandidate
 
 MOST_ROWS = 12
+LETTERS = "ABCDEFGHIJKL"  # one for each row
 
 
 def rules_sentence(prompts: HybridPrompts) -> str:
     """Return what was asked for: words, object, size, place, number."""
-    language, rules = prompts.language, prompts.property
+    language = prompts.language
     parts = ["Looked for " + ", ".join(language.queries) if language.queries else "Looked for nothing"]
     if language.object_name:
         parts[0] += f" on the {language.object_name}"
-    if language.excluded:
-        parts.append("ignoring " + ", ".join(language.excluded))
-    if rules is not None:
-        parts += _property_parts(rules)
+    return "; ".join([*parts, *limits(prompts)]) + "."
+
+
+def limits(prompts: HybridPrompts) -> list[str]:
+    """Return the rules on candidates, whoever found them: words to ignore, size, place, number."""
+    parts = []
+    if prompts.language.excluded:
+        parts.append("ignoring " + ", ".join(prompts.language.excluded))
+    if prompts.property is not None:
+        parts += _property_parts(prompts.property, prompts.language.object_name or "object")
     if prompts.confidence is not None:
         parts.append(f"at most {prompts.confidence.top_k}")
-    return "; ".join(parts) + "."
+    return parts
 
 
-def _property_parts(rules: PropertyPrompts) -> list[str]:
-    size = f"smaller than {_percent(rules.max_area)} of the {rules.area_of}"
+def _property_parts(rules: PropertyPrompts, name: str) -> list[str]:
+    size = f"smaller than {_percent(rules.max_area)} of the {name if rules.area_of == 'object' else rules.area_of}"
     if rules.min_area:
         size += f" and larger than {_percent(rules.min_area)}"
     parts = [size]
     if rules.object_count > 1:
         parts.append(f"{rules.object_count} objects")
     if rules.min_inside:
-        parts.append(f"at least {_percent(rules.min_inside)} on the object")
+        parts.append(f"at least {_percent(rules.min_inside)} on the {name}")
     elif rules.min_iou is not None:
-        parts.append("on the object" if rules.min_iou == 0 else f"IoU with the object above {rules.min_iou:g}")
+        parts.append(f"touching the {name}" if rules.min_iou == 0 else f"IoU with the {name} above {rules.min_iou:g}")
     if rules.places:
         parts.append("at " + " or ".join(rules.places))
     return parts
@@ -65,8 +73,32 @@ def count_sentence(judgements: Sequence[Judgement]) -> str:
     return f"Kept {kept} of {len(judgements)} {noun}" + (f"; dropped {by_rule}." if by_rule else ".")
 
 
+def listed(judgements: Sequence[Judgement]) -> list[int]:
+    """Return which judgements are told, in their order: kept ones, those by the user's rules, the rest by top-K."""
+    order = [0 if j.kept else 2 if j.rule == TOP_K else 1 for j in judgements]
+    return sorted(range(len(judgements)), key=order.__getitem__)[:MOST_ROWS]  # stable
+
+
+def marks(judgements: Sequence[Judgement], size_hw: tuple[int, int]) -> tuple[JudgedCandidate, ...]:
+    """Return the judgements that are told, with their letters and with boxes in px of an image of size_hw."""
+    height, width = size_hw
+    found = []
+    for letter, i in zip(LETTERS, listed(judgements), strict=False):
+        j = judgements[i]
+        x0, y0, x1, y1 = j.candidate.box
+        left, top = min(width - 1, int(x0 * width)), min(height - 1, int(y0 * height))
+        box = (left, top, max(left + 1, round(x1 * width)), max(top + 1, round(y1 * height)))
+        found.append(JudgedCandidate(letter, j.candidate.phrase, box, j.kept, fate(j), j.score))
+    return tuple(found)
+
+
+def fate(judgement: Judgement) -> str:
+    """Return "kept, rank 1", or which rule dropped it and why."""
+    return f"kept, {judgement.why}" if judgement.kept else f"dropped by {judgement.rule}: {judgement.why}"
+
+
 def table(judgements: Sequence[Judgement], regions: Sequence[str], below: Sequence[bool]) -> str:
-    """Return a markdown table of candidates and their fates, kept ones first, at most MOST_ROWS rows.
+    """Return a markdown table of the candidates with their letters and fates, as `listed`.
 
     Args:
         judgements: as in pipeline.Regularised.
@@ -74,23 +106,20 @@ def table(judgements: Sequence[Judgement], regions: Sequence[str], below: Sequen
         below: for each, whether it was kept but lies below the mask's threshold.
     """
     lines = [
-        "| region | answers to | where | share of image | score | fate |",
-        "|---|---|---|---:|---:|---|",
+        "| candidate | region | answers to | fate | where | share of image | score |",
+        "|---|---|---|---|---|---:|---:|",
     ]
-    rows = list(zip(judgements, regions, below, strict=True))
-    rows.sort(key=lambda row: 0 if row[0].kept else 2 if row[0].rule == TOP_K else 1)  # stable; the user's rules first
-    for j, region, hidden in rows[:MOST_ROWS]:
+    for letter, i in zip(LETTERS, listed(judgements), strict=False):
+        j, region = judgements[i], regions[i]
         c = j.candidate
         score = f"{j.score:.2f}" if j.saliency is None else f"{c.score:.2f} x {j.score / max(c.score, 1e-9):.2f}"
         if j.saliency is not None:
             score += f" = {j.score:.2f}"
-        fate = f"kept, {j.why}" if j.kept else f"dropped by {j.rule}: {j.why}"
-        if hidden:
-            fate += "; below the threshold"
-        place = place_in_image(c)
-        share = format_percent(100 * c.area)
-        lines.append(f"| {region or '-'} | {c.phrase or '-'} | {place} | {share} % | {score} | {fate} |")
-    more = len(rows) - MOST_ROWS
+        told = fate(j) + ("; below the threshold" if below[i] else "")
+        share = f"{format_percent(100 * c.area)} %"
+        cells = (letter, region or "-", c.phrase or "-", told, place_in_image(c), share, score)
+        lines.append("| " + " | ".join(cells) + " |")
+    more = len(judgements) - MOST_ROWS
     return "\n".join(lines) + (f"\n\nand {more} more" if more > 0 else "")
 
 

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import gc
+import shutil
 import threading
+import weakref
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from agvas_core.drawing import overlay
 from agvas_core.engines import registry, saa_loading
-from agvas_core.engines.agvas import NO_IMAGE
+from agvas_core.engines.agvas import NO_IMAGE, AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
 from agvas_core.engines.ruled import RuledEngine
 from agvas_core.engines.saa import SAAEngine
 from agvas_core.engines.saa_loading import load_saa, parse_saa_name
 from agvas_core.processing import open_image
+from agvas_core.regions import rethreshold
 from agvas_core.saa.candidates import Candidate, ObjectRegion, box_mask, mask_box
 from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts, prompts_for
 from agvas_core.saa.rules import apply_rules
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, Stage, TextDelta, Turn
+from agvas_core.writers import verdict_facts
 from tests.fakes import CARD, FakeEngine
 
 HW = (200, 240)
@@ -66,8 +73,8 @@ def test_the_reply_tells_the_fate_of_every_candidate(engine, image):
     assert "Kept 1 of 3 candidates; dropped 1 by top-K, 1 by area." in reply.text
     assert "smaller than 10 % of the object" in reply.text and "at most 1" in reply.text
     rows = [line for line in reply.text.splitlines() if line.startswith("| ")][1:]
-    assert [row.split("|")[2].strip() for row in rows] == ["hole", "stain", "scratch"]
-    assert rows[0].startswith("| 1 | hole | top |") and "kept, rank 1" in rows[0]
+    assert [row.split("|")[3].strip() for row in rows] == ["hole", "stain", "scratch"]
+    assert rows[0].startswith("| A | 1 | hole | kept, rank 1 | top |") and "kept, rank 1" in rows[0]
     assert "dropped by area: it covers 18 % of the object, not below 10 %" in rows[1]
     assert "dropped by top-K: rank 2, only the best 1 are kept" in rows[2]
 
@@ -274,3 +281,68 @@ def test_rules_on_specks_between_the_working_grids_cells():
     ruled, judgements, _ = apply_rules(big, prediction, free)
     assert len(judgements) == 200 == len(ruled.regions)  # the rest is not judged
     assert all(j.candidate.mask.sum() == 1 for j in judgements)
+
+
+def test_dropped_candidates_are_shown_by_their_letters(engine, image):
+    """They were told in the table only, so nobody saw where they lay."""
+    reply = ask(engine, image, Request("look for scratches, at most one, smaller than 10 % of the part"))
+    hole, stain, scratch = reply.prediction.candidates
+    assert [c.label for c in (hole, stain, scratch)] == ["A", "B", "C"]
+    assert [c.kept for c in (hole, stain, scratch)] == [True, False, False]
+    assert stain.box_xyxy == pytest.approx((120, 100, 216, 180), abs=1)
+    assert stain.why.startswith("dropped by area: it covers 18 %") and "top-K" in scratch.why
+    assert "Dashed boxes" in reply.text and "| B | - | stain |" in reply.text
+    grey = Image.new("RGB", (HW[1], HW[0]), (128, 128, 128))
+    with_them = np.asarray(overlay(grey, reply.prediction)).astype(int)
+    without = np.asarray(overlay(grey, replace(reply.prediction, candidates=()))).astype(int)
+    k = with_them.shape[0] // HW[0]
+    drawn = np.abs(with_them - without).max(2) > 0
+    for c in (stain, scratch):
+        left, top, right, bottom = (v * k for v in c.box_xyxy)
+        assert (
+            drawn[top - 4 * k : top + k, left:right].any()
+            and not drawn[top + 2 * k : bottom - 2 * k, left + 2 * k : right - 2 * k].any()
+        )
+    left, top, right, bottom = (v * k for v in hole.box_xyxy)
+    assert not drawn[top:bottom, left:right].any()  # in the mask: it has an outline and a number
+    raised = rethreshold(reply.prediction, threshold=0.99)
+    assert raised.candidates == reply.prediction.candidates and not raised.pred_mask.any()
+    now = np.asarray(overlay(grey, raised)).astype(int)
+    assert (np.abs(now - 128).max(2) > 0)[max(0, top - 4 * k) : bottom, left:right].any()  # no longer in the mask
+    facts = verdict_facts(reply.prediction, CARD, "explain")
+    assert [(c["label"], c["kept"]) for c in facts["candidates"]] == [("A", True), ("B", False), ("C", False)]
+
+
+def test_rules_on_any_engine_show_what_they_dropped_and_auto_gives_a_mask(spotted):
+    engine = RuledEngine(FakeEngine(pause_s=0.0))
+    conversation = Conversation().with_image(spotted)
+    events = list(engine.respond(conversation, Request("at most one, smaller than 5 % of the image", spotted.image_id)))
+    assert engine.inner.seen[-1][1].mode == "explain"  # it was answered as a chat, without a mask and without the rules
+    (mask,) = [e.prediction for e in events if isinstance(e, MaskReady)]
+    kept, dropped = mask.candidates
+    assert (kept.kept, dropped.kept, dropped.label) == (True, False, "B") and "area" in dropped.why
+    (told,) = [e.text for e in events if isinstance(e, Notice)]
+    assert "B (stain) dropped by area" in told and "In force: smaller than 5 % of the image" in told
+    for question in ("are there more than two?", "is it smaller than 5 % of the image?", "where does it come from?"):
+        list(engine.respond(conversation, Request(question, spotted.image_id)))
+        assert engine.inner.seen[-1][1].mode == "auto"
+
+
+# --- weights ---------------------------------------------------------------------------------------------------------
+
+
+def test_engines_of_one_checkpoint_share_its_weights_and_give_them_back(checkpoint, tmp_path):
+    """SAA and Anomaly-OV once loaded copies of their own beside AG-VAS."""
+    folder = shutil.copytree(checkpoint, tmp_path / "own")
+    plain = AGVASEngine(folder, engine_id="a", name="A")
+    model = plain.predictor.model
+    plus, vanilla = load_saa("saa+", folder, "cpu"), load_saa("saa", folder, "cpu")
+    assert plus.proposer.predictor.model is model and vanilla.proposer.predictor is plus.proposer.predictor
+    assert AGVASEngine(folder, engine_id="b", name="B").predictor.model is model
+    assert load_saa("saa+", checkpoint, "cpu").proposer.predictor.model is not model  # another folder
+    one, other = next(model.parameters()), next(plus.proposer.predictor.model.parameters())
+    assert one.data_ptr() == other.data_ptr()
+    held = weakref.ref(model)
+    del plain, plus, vanilla, model, one, other
+    gc.collect()
+    assert held() is None
