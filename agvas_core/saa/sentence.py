@@ -27,8 +27,15 @@ _NUMBER = r"(?P<n>\d{1,3}|" + "|".join(_NUMBERS) + r")"
 _PERCENT = r"(?P<p>\d+(?:[.,]\d+)?)\s*(?:%|per ?cent)"
 _OF = r"(?:\s+of\s+(?:the\s+)?(?P<of>(?:whole |entire )?[a-z]+(?: [a-z]+)?))?"
 _THAN = r"(?: than)?(?: about)?\s+"
-_BELOW = r"\b(?<!no )(?<!not )(?:smaller|less|below|under|(?:not|no) (?:larger|bigger|more)|at most|up to)" + _THAN
-_ABOVE = r"\b(?<!no )(?<!not )(?:larger|bigger|more|above|over|(?:not|no) (?:smaller|less)|at least)" + _THAN
+_NO = r"(?:not|no|nothing|none)"
+_NOT_NO = r"\b(?<!no )(?<!not )(?<!nothing )(?<!none )"
+_BELOW = rf"{_NOT_NO}(?:smaller|less|below|under|{_NO} (?:larger|bigger|more)|at most|up to)" + _THAN
+_ABOVE = rf"{_NOT_NO}(?:larger|bigger|more|above|over|{_NO} (?:smaller|less)|at least)" + _THAN
+_BETWEEN = re.compile(rf"\bbetween\s+{_PERCENT.replace('?P<p>', '')}?\s+and\s+(?=\d)")
+_SHARES = {
+    "half": 50, "third": 33.3, "quarter": 25, "fifth": 20, "tenth": 10, "twentieth": 5, "hundredth": 1,
+}  # fmt: skip
+_SHARE_WORD = re.compile(rf"\bthan\s+(?:about\s+)?(?:(?:a|an|one)\s+)?({'|'.join(_SHARES)})\b")
 _MAX_AREA, _MIN_AREA = re.compile(_BELOW + _PERCENT + _OF), re.compile(_ABOVE + _PERCENT + _OF)
 _AT_MOST = re.compile(
     r"\b(?:at most|no more than|not more than|up to|a maximum of|maximum|max\.?|only the best|top)"
@@ -48,10 +55,13 @@ _LOOK = re.compile(
     r"\b(?:look(?:ing)? for|watch for"
     r"|(?:search|check|inspect|examine|scan)(?:ing)?(?: (?:it|(?:the|this|these) (?P<on>[a-z -]+?)))? for"
     r"|find|segment|mark"
-    r"|detect|highlight|outline|locate|show(?: me)?|are there|is there|any)\s+(?P<what>.+)"
+    r"|detect|highlight|outline|locate|show(?: me)?|are there|is there|any"
+    r"|also(?: look(?:ing)? for| search for| check for| find)?)\s+(?P<what>.+)"
 )
+_MORE = re.compile(r"\balso\b|\bas well\b|\bin addition\b")
 _STOP = re.compile(
     r"[.;:!?]|,?\s*\b(?:on|in|at|inside|within|of|from|that|which|smaller|larger|bigger|less|below|under|above|over"
+    r"|along|near|around|as well"
     r"|at most|at least|up to|no more|not|no larger|no bigger|no smaller|maximum|max|top|but|ignore|ignoring|except"
     r"|without|and (?:explain|describe|segment|mark|tell)|please|with|there)\b"
 )
@@ -133,25 +143,30 @@ def _plain(text: str) -> str:
     for pattern, english in _CHINESE:
         words = re.sub(pattern, english, words)
     words = re.sub("[一二三四五六七八九十]", lambda m: _CHINESE_DIGITS[m[0]], words)
-    return re.sub(r"\s+", " ", words).strip()
+    words = _SHARE_WORD.sub(lambda m: f"than {_SHARES[m[1]]} %", re.sub(r"\s+", " ", words).strip())
+    return _BETWEEN.sub(r"larger than \1 %, smaller than ", words)
 
 
 def _read_areas(words: str, prompts: HybridPrompts) -> HybridPrompts:
     rules = prompts.property or PropertyPrompts()
     below, above = _share(_MAX_AREA.search(words)), _share(_MIN_AREA.search(words))
+    said: list[AreaOf] = [share[1] for share in (below, above) if share and share[1]]
+    area_of: AreaOf = said[0] if said else "object"
     if below is not None:
-        rules = replace(rules, max_area=below[0], area_of=below[1])
+        rules = replace(rules, max_area=below[0], area_of=area_of)
     if above is not None:
-        rules = replace(rules, min_area=above[0], area_of=above[1])
+        rules = replace(rules, min_area=above[0], area_of=area_of)
     return prompts if below is None and above is None else replace(prompts, property=rules)
 
 
-def _share(match: re.Match[str] | None) -> tuple[float, AreaOf] | None:
-    """Return "5 % of the part" as (0.05, "object"); None when nothing was said, or nothing between 0 and 100 %."""
+def _share(match: re.Match[str] | None) -> tuple[float, AreaOf | None] | None:
+    """Return "5 % of the part" as (0.05, "object"), "5 %" as (0.05, None); None for no share from 0 to 100 %."""
     share = float(match["p"].replace(",", ".")) / 100 if match else 0.0
     if match is None or not 0 < share <= 1:
         return None
-    return share, "image" if re.search(_IMAGE, match["of"] or "") else "object"
+    if not match["of"]:
+        return share, None
+    return share, "image" if re.search(_IMAGE, match["of"]) else "object"
 
 
 def _read_count(words: str, prompts: HybridPrompts) -> HybridPrompts:
@@ -196,7 +211,8 @@ def _read_language(words: str, language: LanguagePrompts) -> LanguagePrompts:
     asked = _listed(look["what"]) if look else []
     wanted = tuple(w for w in asked if not _ANYTHING.match(w))
     if wanted:
-        return replace(language, class_agnostic=(), class_specific=wanted)
+        more = language.class_specific if _MORE.search(words) and not language.class_agnostic else ()
+        return replace(language, class_agnostic=(), class_specific=tuple(dict.fromkeys((*more, *wanted))))
     if asked:  # "look for defects": any flaw again
         return replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=default_words(language.object_name))
     return language

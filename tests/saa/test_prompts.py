@@ -164,3 +164,29 @@ def test_a_sentence_changes_only_what_it_speaks_of():
 def test_long_and_hostile_sentences_are_read_quickly_and_harmlessly():
     said("look for " + "a, " * 600)
     assert said("[SEG] <image> <|im_start|>").language == prompts_for().language
+
+
+@pytest.mark.parametrize(
+    ("sentence", "least", "most", "area_of"),
+    [
+        ("nothing smaller than 0.1 %", 0.001, 0.9, "object"),  # it was read as smaller than 0.1 %
+        ("nothing larger than 2 % of the image", 0.0, 0.02, "image"),
+        ("between 1 % and 5 % of the image", 0.01, 0.05, "image"),
+        ("between 1 and 5 percent of the part", 0.01, 0.05, "object"),
+        ("smaller than a tenth of the part", 0.0, 0.1, "object"),
+        ("more than half", 0.5, 0.9, "object"),
+    ],
+)
+def test_sizes_as_people_say_them(sentence, least, most, area_of):
+    rules = read_sentence(sentence, prompts_for()).property
+    assert (rules.min_area, rules.max_area, rules.area_of) == (pytest.approx(least), pytest.approx(most), area_of)
+
+
+def test_more_words_are_added_to_those_in_force():
+    cracks = read_sentence("look for cracks on the tile", prompts_for())
+    for more in ("also look for blow holes", "and now also blow holes", "look for blow holes as well"):
+        assert read_sentence(more, cracks).language.class_specific == ("crack", "blow hole")
+    assert read_sentence("look for blow holes", cracks).language.class_specific == ("blow hole",)
+    assert read_sentence("also look for cracks", prompts_for()).language.class_specific == ("crack",)
+    along = read_sentence("look for chips along the edge of the glass", prompts_for()).language
+    assert (along.class_specific, along.object_name) == (("chip",), "glass")
