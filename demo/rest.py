@@ -12,6 +12,7 @@ From Python::
         normal_description="",
         threshold=0.5,
         alpha=0.5,
+        engine="saa+",  # or none, for the page's own
         api_name="/segment",
     )
     answer["verdict"], answer["score"], answer["regions"], answer["mask"]  # the mask is a downloaded PNG's path
@@ -53,34 +54,40 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         threshold: float = 0.5,
         alpha: float = 0.5,
         close: bool = False,
+        engine: str = "",
     ) -> dict:
-        """Segment the anomalies of one photo; returns verdict, score, regions, text and the mask as a PNG file."""
+        """Segment the anomalies of one photo; returns verdict, score, regions, text and the mask as a PNG file.
+
+        engine: one of those that the page offers, as "saa+"; the page's first when it is empty.
+        """
+        if engine and engine not in desk.engine_ids:
+            raise ValueError(f"`engine` must be one of {', '.join(desk.engine_ids)}; it is {engine!r}.")
         if mode not in MODES:
             raise ValueError(f"`mode` must be one of {', '.join(MODES)}; it is {mode!r}.")
         for name, value in (("threshold", threshold), ("alpha", alpha)):
             if not 0 <= value <= 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1; it is {value}.")
         photo = agvas_core.open_image(str(uploaded_path(image, upload_root())))
-        engine = desk.get()
+        answering = desk.get(engine or None)
         request = Request(
             instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha,
             close=close,
         )  # fmt: skip
         with desk.turn():
-            reply = ask(engine, photo, request)
+            reply = ask(answering, photo, request)
         answer: dict[str, Any] = {
             "verdict": None,
             "score": None,
             "regions": [],
             "mask": None,
-            **card_facts(engine.card),
+            **card_facts(answering.card),
         }
         if reply.prediction is not None:
-            answer |= verdict_facts(reply.prediction, engine.card, reply.done.mode, photo.name)
+            answer |= verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name)
             path = files.new_answer_file(".png")
             mask_png(reply.prediction, path)
             answer["mask"] = {"path": str(path), "orig_name": "mask.png", "meta": {"_type": "gradio.FileData"}}
         said = {"text": reply.text, "notices": list(reply.notices)}
-        return answer | said | {"mode": reply.done.mode, "engine": engine.card.engine_id}
+        return answer | said | {"mode": reply.done.mode, "engine": answering.card.engine_id}
 
     return segment

@@ -125,7 +125,7 @@ def predict(
 
     photo = open_image(image)
     request = question.request(_parse_roi(roi))
-    answering = load(engine_name(question.engine, anyres=anyres, revision=revision), explainer)
+    answering = load(engine_name(question.who, anyres=anyres, revision=revision), explainer)
     reply = ask(answering, photo, request, None if as_json else _print_words)
     facts: dict[str, Any] = {"verdict": None, "regions": []}
     if reply.prediction is not None:
@@ -163,7 +163,7 @@ def evaluate(
 
     find_samples(data)  # a wrong folder is reported before an engine is loaded
     question.request()  # so is a wrong option
-    values = compare_engines(engine_names(question.engine), question, data, save_maps, limit, saa_protocol)
+    values = compare_engines(engine_names(question.who), question, data, save_maps, limit, saa_protocol)
     if json_path is not None:
         json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
@@ -213,7 +213,7 @@ def inspect(
 
     find_images(folder)
     request = question.request()
-    rows = inspect_folder(load(question.engine), folder, out, request, overlays=overlays)
+    rows = inspect_folder(load(question.who), folder, out, request, overlays=overlays)
     anomalies = sum(row["verdict"] == "anomaly" for row in rows)
     failed = sum(bool(row["error"]) for row in rows)
     typer.echo(f"{len(rows)} images: {anomalies} with anomalies, {failed} not answered. See {out / 'results.csv'}.")

@@ -62,6 +62,20 @@ class Question:
     close: Annotated[
         bool, typer.Option("--close", help="Look at large images in tiles, too: slower, finds what is tiny.")
     ] = False
+    second_opinion: Annotated[
+        bool,
+        typer.Option(
+            "--second-opinion",
+            help="A small expert scores the whole image, too, and warns where it disagrees with the mask, which stays.",
+        ),
+    ] = False
+
+    @property
+    def who(self) -> str:
+        """The engine's name, or several with commas, each with its second opinion where one is wanted."""
+        from agvas_core.engines.names import with_second_opinion
+
+        return with_second_opinion(self.engine) if self.second_opinion else self.engine
 
     def request(self, roi_xyxy: tuple[int, int, int, int] | None = None) -> Request:
         """Return it as engines take it; ValueError that lists the modes when there is no such mode."""

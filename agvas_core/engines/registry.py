@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from agvas_core.config import BASES
 from agvas_core.engines.base import Engine
+from agvas_core.engines.names import EXPERT, RULES, SECOND_OPINION, parse_second_opinion
+
+if TYPE_CHECKING:
+    from agvas_core.engines.anomaly_ov import AnomalyOVEngine
 
 CHECKPOINTS = Path(__file__).resolve().parents[2] / "checkpoints"
 
@@ -36,7 +41,7 @@ def _load_saa(name: str) -> Engine:
     return load_saa(name, CHECKPOINTS / "agvas-nano", _device())
 
 
-def _load_anomaly_ov_nano() -> Engine:
+def _load_anomaly_ov_nano() -> AnomalyOVEngine:
     from agvas_core.engines.anomaly_ov import load_bundled
 
     return load_bundled(CHECKPOINTS / "anomaly-ov-nano", CHECKPOINTS / "agvas-nano", device=_device())
@@ -64,16 +69,13 @@ _LOADERS: dict[str, Callable[[], Engine]] = {
 
 def list_engines() -> tuple[str, ...]:
     """Return the names that load_engine knows, the default first."""
-    return (*_LOADERS, *BASES)
+    return (*_LOADERS, "agvas-nano" + RULES, "agvas-nano" + SECOND_OPINION, *BASES)
 
 
 def list_bundled_engines() -> tuple[str, ...]:
     """Return the engines whose weights are all here: what a page may offer to anybody, for nothing is downloaded."""
-    return tuple(name for name in ("agvas-nano", "saa+", "saa", "anomaly-ov-nano") if _is_complete(name))
-
-
-def _is_complete(name: str) -> bool:
-    return name != "anomaly-ov-nano" or (CHECKPOINTS / name).is_dir()
+    expert = ("agvas-nano" + SECOND_OPINION, EXPERT) if (CHECKPOINTS / EXPERT).is_dir() else ()
+    return "agvas-nano", "agvas-nano" + RULES, *expert[:1], "saa+", "saa", *expert[1:]
 
 
 def is_engine(name: str) -> bool:
@@ -81,9 +83,11 @@ def is_engine(name: str) -> bool:
     if name in _LOADERS or name in BASES or Path(name).is_dir():
         return True
     from agvas_core.engines.base_model import is_base_name, parse_base_name
-    from agvas_core.engines.ruled import RULES
     from agvas_core.engines.saa_loading import is_saa, parse_saa_name
 
+    asked = parse_second_opinion(name)
+    if asked is not None:
+        return is_engine(asked[0])
     if name.endswith(RULES):
         return is_engine(name.removesuffix(RULES))
     if is_base_name(name):
@@ -99,7 +103,7 @@ def load_engine(name: str = "agvas-nano") -> Engine:
     """Load an engine by its name, or a checkpoint or adapter by its folder; ValueError that lists the names otherwise.
 
     A base's name may be followed by a pixel encoder, nf4 or int8, and offload: "onevision-7b+dinov3-l+nf4"; SAA's by
-    detectors and a variant: "saa+:grounding-dino-tiny:code"; any name by ":rules".
+    detectors and a variant: "saa+:grounding-dino-tiny:code"; any name by ":rules", or by ":second-opinion".
     """
     if name in _LOADERS:
         return _LOADERS[name]()
@@ -107,9 +111,13 @@ def load_engine(name: str = "agvas-nano") -> Engine:
     from agvas_core.engines.adapted import load_adapter_engine
     from agvas_core.engines.agvas import AGVASEngine
     from agvas_core.engines.base_model import is_base_name, load_base_engine
-    from agvas_core.engines.ruled import RULES, RuledEngine
+    from agvas_core.engines.ruled import RuledEngine
     from agvas_core.engines.saa_loading import is_saa
+    from agvas_core.engines.second_opinion import SecondOpinion
 
+    asked = parse_second_opinion(name)
+    if asked is not None:
+        return SecondOpinion(load_engine(asked[0]), _load_anomaly_ov_nano(), veto_floor=asked[1])
     if name.endswith(RULES):
         return RuledEngine(load_engine(name.removesuffix(RULES)))
     if is_base_name(name):

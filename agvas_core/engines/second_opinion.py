@@ -1,4 +1,7 @@
-"""A second opinion: Anomaly-OV's image score beside another engine's mask, a warning where they disagree."""
+"""A second opinion: Anomaly-OV's image score beside another engine's mask, a warning where they disagree.
+
+By name: "agvas-nano:second-opinion" only warns; "agvas-nano:second-opinion=0.3" withdraws masks below that score, too.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import numpy as np
 from agvas_core.engines.anomaly_ov import AnomalyOVEngine
 from agvas_core.engines.base import Engine
 from agvas_core.engines.dialogue import mode_of
+from agvas_core.engines.names import SECOND_OPINION
 from agvas_core.modeling.anomaly_ov import SUSPICION_BOUNDS, suspicion_word
 from agvas_core.regions import rethreshold
 from agvas_core.structures import (
@@ -74,9 +78,20 @@ class SecondOpinion:
 
     @property
     def card(self) -> EngineCard:
-        """The card of the engine that answers, and who looks a second time."""
-        card = self.engine.card
-        return replace(card, description=f"{card.description} {self.expert.card.name} looks a second time.")
+        """The card of the engine that answers, and who looks a second time with what weights."""
+        card, second = self.engine.card, self.expert.card
+        floor = f"={self.veto_floor:g}" if self.veto_floor else ""
+        does = "warns where its score for the whole image and the mask disagree"
+        if floor:
+            does += f", and in direct mode withdraws what is marked where the score is below {self.veto_floor:g}"
+        return replace(
+            card,
+            name=f"{card.name} + second opinion",
+            engine_id=f"{card.engine_id}{SECOND_OPINION}{floor}",
+            description=f"{card.description} {second.name} looks a second time: it {does}.",
+            weights=f"{card.weights}; {second.name}: {second.weights}",
+            weights_hash=f"{card.weights_hash}+{second.weights_hash or second.weights}" if card.weights_hash else "",
+        )
 
     def prepare(self, image: InspectionImage) -> None:
         """Encode an image for both."""

@@ -113,6 +113,17 @@ def test_predict_prints_words_verdict_and_regions_and_writes_the_files(run, phot
     assert (facts["regions"][0]["kind"], facts["regions"][0]["kind_score"]) == ("stain", 0.8)
 
 
+def test_a_second_opinion_is_an_option_of_every_question(run, photo, monkeypatch, tmp_path):
+    names = []
+    monkeypatch.setitem(vars(agvas_core), "load_engine", lambda name: names.append(name) or BrightEngine())
+    assert run("predict", photo, "--second-opinion").exit_code == 0
+    assert (
+        run("inspect", photo.parent, "--second-opinion", "--engine", "bright", "--out", tmp_path / "o").exit_code == 0
+    )
+    assert run("predict", photo).exit_code == 0  # off unless asked for
+    assert names == ["agvas-nano:second-opinion", "bright:second-opinion", "agvas-nano"]
+
+
 def test_predict_json_is_nothing_but_json(run, photo):
     facts = json.loads(run("predict", photo, "--json", "--roi", "0,0,20,20").stdout)
     assert facts["verdict"] == "normal" and facts["regions"] == [] and facts["text"] == "It is bright."

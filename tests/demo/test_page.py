@@ -64,6 +64,14 @@ def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):
     assert mask.shape == (360, 480) and set(np.unique(mask)) == {0, 255}
 
 
+def test_segment_answers_with_the_engine_that_is_named(client, photo):
+    """The endpoint once answered with the page's first engine only."""
+    asked = {"image": gradio_client.handle_file(photo), "instruction": "segment", "api_name": "/segment"}
+    assert client.predict(**asked)["engine"] == client.predict(**asked, engine="fake")["engine"] == "fake"
+    with pytest.raises(Exception, match="engine"):
+        client.predict(**asked, engine="nobody")
+
+
 def test_calls_leave_no_empty_folders_behind(client, photo):
     """Each call of the endpoint once left a folder that stayed when its file was deleted by age."""
     from gradio.utils import get_upload_folder

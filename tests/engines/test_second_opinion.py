@@ -8,6 +8,8 @@ import torch
 
 from agvas_core.engines.anomaly_ov import AnomalyOVEngine, Look
 from agvas_core.engines.base import Engine
+from agvas_core.engines.names import parse_second_opinion, with_second_opinion
+from agvas_core.engines.registry import is_engine
 from agvas_core.engines.second_opinion import SecondOpinion, disagreement, opinion, veto
 from agvas_core.regions import make_prediction, rethreshold, with_kinds
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, TextDelta
@@ -80,7 +82,9 @@ def test_without_a_floor_it_adds_a_sentence_and_changes_nothing(picture, mode):
     image, own = picture(), FakeEngine(pause_s=0)
     both = SecondOpinion(own, expert(0.1))
     assert isinstance(both, Engine)
-    assert "Second looks a second time" in both.card.description and both.card.name == CARD.name
+    assert "Second looks a second time" in both.card.description and "withdraws" not in both.card.description
+    assert (both.card.name, both.card.engine_id) == ("Fake engine + second opinion", "fake:second-opinion")
+    assert both.card.weights.startswith(CARD.weights) and "Second: " in both.card.weights
     plain, checked = events(own, image, mode), events(both, image, mode)
     added = [e for e in checked if isinstance(e, Notice)]
     assert len(added) == 1 and added[0].text.startswith("Take this mask with care.")
@@ -107,6 +111,23 @@ def test_a_veto_takes_mask_and_words_back_in_direct_mode_only(picture):
     explained = events(both, image, "explain")
     assert next(e.prediction for e in explained if isinstance(e, MaskReady)).verdict == "anomaly"
     assert "Sure" in "".join(e.text for e in explained if isinstance(e, TextDelta))
+
+
+def test_the_veto_is_part_of_the_name():
+    assert parse_second_opinion("agvas-nano") is None and parse_second_opinion("agvas-nano:second") is None
+    assert parse_second_opinion("agvas-nano:second-opinion") == ("agvas-nano", 0.0)
+    assert parse_second_opinion("saa+:code:second-opinion=0.3") == ("saa+:code", 0.3)
+    assert parse_second_opinion("agvas-nano:second-opinion=0.3:rules") is None  # rules upon it
+    for wrong in ("=", "=no", "=2", "=nan"):
+        with pytest.raises(ValueError, match="from 0 to 1"):
+            parse_second_opinion(f"agvas-nano:second-opinion{wrong}")
+    assert is_engine("agvas-nano:second-opinion=0.3:rules") and is_engine("agvas-nano:rules:second-opinion")
+    assert not is_engine("nobody:second-opinion")
+    assert with_second_opinion("agvas-nano, saa+:second-opinion=0.3,") == (
+        "agvas-nano:second-opinion,saa+:second-opinion=0.3"
+    )
+    card = SecondOpinion(FakeEngine(pause_s=0), expert(0.5), veto_floor=0.3).card
+    assert card.engine_id == "fake:second-opinion=0.3" and "withdraws what is marked" in card.description
 
 
 def test_questions_without_an_image_pass_through():
