@@ -26,7 +26,7 @@ from agvas_core.training.dense import AnchorBank, DenseTask, make_dense_batch
 from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
 from agvas_core.training.sources import ImageSource, Source, SourceOptions
-from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions
+from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions, move, move
 from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids
 
 DENSE, WORDS, JOINT = "dense", "words", "joint"
@@ -85,6 +85,28 @@ def score_maps(maps: list[Tensor], gt_masks: list[Tensor]) -> dict[str, float]:
     return {name: round(100 * value, 2) for name, value in percent.items()}
 
 
+def _device_of(task: nn.Module) -> torch.device:
+    return next(task.parameters()).device
+
+
+def _whole(fused: Tensor, batch: SyntheticBatch) -> list[Tensor]:
+    """Return the maps (H, W) on the CPU, at the images' own size, of fused maps (B, h, w)."""
+    size = tuple(batch.images.shape[-2:])
+    large = nn.functional.interpolate(fused[:, None].float(), size, mode="bilinear", align_corners=False)
+    return list(large[:, 0].cpu())
+
+
+def _device_of(task: nn.Module) -> torch.device:
+    return next(task.parameters()).device
+
+
+def _whole(fused: Tensor, batch: SyntheticBatch) -> list[Tensor]:
+    """Return the maps (H, W) on the CPU, at the images' own size, of fused maps (B, h, w)."""
+    size = tuple(batch.images.shape[-2:])
+    large = nn.functional.interpolate(fused[:, None].float(), size, mode="bilinear", align_corners=False)
+    return list(large[:, 0].cpu())
+
+
 def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
     """Return a function that scores a DenseTask on held-out synthesis: masks, and kinds under the true masks."""
     batches = list(held_out_batches(count))
@@ -95,15 +117,11 @@ def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
         maps, masks = [], []
         right = total = 0
         for batch in batches:
-            size = tuple(batch.images.shape[-2:])
-            fused = nn.functional.interpolate(
-                task.predict(batch.images)[:, None].float(), size, mode="bilinear", align_corners=False
-            )[:, 0]
-            maps += list(fused)
+            maps += _whole(task.predict(batch.images.to(_device_of(task))), batch)
             masks += list(batch.gt_mask)
-            dense = make_dense_batch(batch, random.Random(0))
+            dense = move(make_dense_batch(batch, random.Random(0)), _device_of(task))
             if task.region_reader is not None and len(dense.defect_image):
-                pixel = task.pixel_encoder(batch.images.float() / 255).select(dense.defect_image)
+                pixel = task.pixel_encoder(dense.images.float() / 255).select(dense.defect_image)
                 under = dense.labels[dense.defect_image] == dense.defect_number[:, None, None]
                 _, kind_logits = task.region_reader(pixel, under)
                 assert kind_logits is not None
@@ -155,7 +173,7 @@ def train_words(options: RunOptions, eval_talks: int = 64) -> Trainer:
 
     @torch.inference_mode()
     def evaluate(task: nn.Module) -> dict[str, float]:
-        return {"text": round(float(task(held_out)["text"]), 4)}
+        return {"text": round(float(task(move(held_out, _device_of(task)))["text"]), 4)}
 
     maker = WordsMaker(prepare, options.batch, seed=options.seed)
     trainer = Trainer(task, maker, options.train, options.run_dir / WORDS, evaluate)
@@ -223,10 +241,9 @@ def joint_evaluation(maker: JointMaker, count: int) -> Callable[[nn.Module], dic
         assert isinstance(task, JointTask)
         maps, masks, losses = [], [], []
         for batch, joint in zip(batches, prepared, strict=True):
-            losses.append(task(joint)["text"])
-            fused = task.predict(batch.images, direct)[:, None]
-            size = tuple(batch.images.shape[-2:])
-            maps += list(nn.functional.interpolate(fused, size, mode="bilinear", align_corners=False)[:, 0])
+            device = _device_of(task)
+            losses.append(task(move(joint, device))["text"])
+            maps += _whole(task.predict(batch.images.to(device), direct), batch)
             masks += list(batch.gt_mask)
         return score_maps(maps, masks) | {"text": round(float(torch.stack(losses).mean()), 4)}
 
