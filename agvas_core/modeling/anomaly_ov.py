@@ -35,6 +35,8 @@ class ExpertConfig:
         pixel_strides: Paper differs: strides (16, 8, 4) of the pixel eye's features that are matched as further levels.
             With any, the final features are the vision tower's joined with the pixel eye's at stride 16.
         pixel_px: side in px to which images are brought for the pixel eye; 0 without pixel_strides.
+        score_sees_saliency: Paper differs: the score also reads each level's highest and mean saliency. In the paper it
+            reads tokens that are averaged by the saliency, in which a defect of one cell among many is thinned out.
     """
 
     levels: tuple[int, ...] = (7, 13, 19, 25)
@@ -48,6 +50,7 @@ class ExpertConfig:
     use_embeddings: bool = True
     pixel_strides: tuple[int, ...] = ()
     pixel_px: int = 0
+    score_sees_saliency: bool = False
 
     def __post_init__(self) -> None:
         if not (self.use_look_back or self.use_embeddings):
@@ -131,7 +134,7 @@ class AnomalyExpert(nn.Module):
         self.siglip_adaptors = nn.ModuleList(nn.Linear(w, m) for w in config.level_widths)
         wide_in, wide_out = 1 + (config.use_look_back and config.use_embeddings), 1 + (not config.use_embeddings)
         self.prompt_adaptors = nn.ModuleList(nn.Linear(wide_in * m, wide_out * m) for _ in config.level_widths)
-        self.final_predictor = _mlp(width, m, 1)
+        self.final_predictor = _mlp(width + config.score_sees_saliency * 2 * len(config.level_widths), m, 1)
         self.q_former = TokenSelector(width, m)
 
     def forward(self, features: ExpertFeatures, crops: Sequence[int]) -> ExpertOutput:
@@ -141,14 +144,15 @@ class AnomalyExpert(nn.Module):
         counts = torch.tensor(crops, device=final.device)
         of_image = torch.repeat_interleave(torch.arange(len(counts), device=final.device), counts)  # (T,)
         class_vectors = self._first_look(final[counts.cumsum(0) - counts]) if config.use_look_back else None  # (I, M)
-        saliency = torch.stack(
+        maps = torch.stack(
             [
                 self._second_look(level, adaptor, self._prompts(prompt, class_vectors, len(counts))[of_image])
                 for level, adaptor, prompt in zip(
                     features.levels, self.siglip_adaptors, self.prompt_adaptors, strict=True
                 )
             ]
-        ).mean(0)  # (T, G, G)
+        )  # (levels, T, G, G)
+        saliency = maps.mean(0)  # (T, G, G)
         significance = saliency.mean((1, 2))  # (T,)
         pooled = self._pool(saliency[:, None])[..., 0]  # (T, S * S)
         grid = final.transpose(1, 2).unflatten(2, (config.grid, config.grid))  # (T, D, G, G)
@@ -159,7 +163,9 @@ class AnomalyExpert(nn.Module):
         summed = tokens.new_zeros(len(counts), config.width)
         summed = summed.index_add(0, of_image, (weight[..., None] * tokens).sum(1))
         global_tokens = summed / total[:, None].clamp_min(SMALLEST)  # (I, D)
-        return ExpertOutput(saliency, significance, tokens, global_tokens, self.final_predictor(global_tokens)[:, 0])
+        seen = [global_tokens, *([_by_image(maps, crops)] if config.score_sees_saliency else [])]
+        logits = self.final_predictor(torch.cat(seen, dim=1))[:, 0]  # (I,)
+        return ExpertOutput(saliency, significance, tokens, global_tokens, logits)
 
     def _first_look(self, overviews: Tensor) -> Tensor:
         """(I, N, D) -> class vectors (I, M)."""
@@ -192,6 +198,12 @@ class AnomalyExpert(nn.Module):
     def _pool(self, maps: Tensor) -> Tensor:
         """(T, C, G, G) -> (T, S * S, C)."""
         return adaptive_avg_pool2d(maps, self.config.token_grid).flatten(2).transpose(1, 2)
+
+
+def _by_image(maps: Tensor, crops: Sequence[int]) -> Tensor:
+    """Return each level's highest and mean value over an image's crops, (I, 2 levels), from maps (levels, T, G, G)."""
+    own = maps.split(list(crops), dim=1)  # (levels, crops of the image, G, G) each
+    return torch.stack([torch.cat([part.amax((1, 2, 3)), part.mean((1, 2, 3))]) for part in own])
 
 
 def load_expert_state(expert: AnomalyExpert, state: dict[str, Tensor], source: str) -> None:
