@@ -151,7 +151,7 @@ def test_one_image_is_asked_about_in_tiles(tiny, picture, tmp_path, monkeypatch)
         result = run.invoke(app, ["predict", str(tmp_path / "part.png"), "--engine", tiny[0], "--mode", "chat", *words])
         assert result.exit_code == 0, (result.output, result.exception)
     assert len(read[1]) - len(read[0]) == 2 * (4 + 1)  # 56 x 28 px, each of two rows with its line break
-    with pytest.raises(ValueError, match="belong to a base of the hub"):
+    with pytest.raises(ValueError, match="belong to --model"):
         question.engine_name("agvas-nano", anyres=True)
 
 

@@ -179,7 +179,48 @@ HUB = {
         "global_attn_indexes": [7, 15, 23, 31],
     },
     "sam2-t": {},
+    "sam2-s": {"blocks_per_stage": [1, 2, 11, 2], "global_attention_blocks": [7, 10, 13]},
+    "sam2-b": {
+        "hidden_size": 112,
+        "num_attention_heads": 2,
+        "embed_dim_per_stage": [112, 224, 448, 896],
+        "num_attention_heads_per_stage": [2, 4, 8, 16],
+        "blocks_per_stage": [2, 3, 16, 3],
+        "global_attention_blocks": [12, 16, 20],
+        "window_positional_embedding_background_size": [14, 14],
+    },
+    "sam2-l": {
+        "hidden_size": 144,
+        "num_attention_heads": 2,
+        "embed_dim_per_stage": [144, 288, 576, 1152],
+        "num_attention_heads_per_stage": [2, 4, 8, 16],
+        "blocks_per_stage": [2, 6, 36, 4],
+        "global_attention_blocks": [23, 33, 43],
+        "window_size_per_stage": [8, 4, 16, 8],
+    },
+    "dinov2-s": {"hidden_size": 384, "num_attention_heads": 6, "image_size": 518},
+    "dinov2-b": {"image_size": 518},
     "dinov2-l": LARGE | {"image_size": 518},
+    "dinov2-g": {
+        "hidden_size": 1536,
+        "num_hidden_layers": 40,
+        "num_attention_heads": 24,
+        "image_size": 518,
+        "use_swiglu_ffn": True,
+    },
+    "dinov3-s": {"hidden_size": 384, "num_attention_heads": 6, "intermediate_size": 1536, "num_register_tokens": 4},
+    "dinov3-b": {"hidden_size": 768, "num_attention_heads": 12, "intermediate_size": 3072, "num_register_tokens": 4},
+    "dinov3-h": {
+        "hidden_size": 1280,
+        "num_hidden_layers": 32,
+        "num_attention_heads": 20,
+        "intermediate_size": 5120,
+        "num_register_tokens": 4,
+        "use_gated_mlp": True,
+        "hidden_act": "silu",
+    },
+    "clip-b": {"patch_size": 16},
+    "siglip-b": {"image_size": 384},
     "dinov3-l": LARGE | {"intermediate_size": 4096, "num_register_tokens": 4},
     "clip-l": LARGE | {"intermediate_size": 4096, "image_size": 336, "patch_size": 14},
     "siglip-so400m": {
@@ -191,9 +232,15 @@ HUB = {
         "patch_size": 14,
     },
     "convnext-t": {},
+    "convnext-b": {"depths": [3, 3, 27, 3], "hidden_sizes": [128, 256, 512, 1024]},
+    "convnext-l": {"depths": [3, 3, 27, 3], "hidden_sizes": [192, 384, 768, 1536]},
 }
-# millions of weights of the encoders, as their makers state them
-MILLIONS = {"sam-b": 90, "sam-l": 308, "sam-h": 637, "sam2-t": 27, "dinov2-l": 304, "dinov3-l": 303, "clip-l": 304,
+# millions of weights of the encoders, as their makers state them (of SAM 2.1 what they state of all of it, without the
+# 11.9 beside the eye; of ConvNeXt V2 without its head)
+MILLIONS = {"sam2-s": 34.1, "sam2-b": 68.9, "sam2-l": 212.5, "dinov2-s": 22, "dinov2-b": 86.6, "dinov2-g": 1136,
+            "dinov3-s": 21.6, "dinov3-b": 85.7, "dinov3-h": 840.5, "clip-b": 86, "siglip-b": 86, "convnext-b": 87.7,
+            "convnext-l": 196.4,
+            "sam-b": 90, "sam-l": 308, "sam-h": 637, "sam2-t": 27, "dinov2-l": 304, "dinov3-l": 303, "clip-l": 304,
             "siglip-so400m": 413, "convnext-t": 28}  # fmt: skip
 
 
@@ -205,7 +252,10 @@ def hub_shapes(name: str) -> dict[str, tuple[int, ...]]:
             whole = hf.SamModel(hf.SamConfig(vision_config=values))
             return {n: tuple(v.shape) for n, v in whole.state_dict().items() if n.startswith("vision_encoder.")}
         if kind == "sam2":
-            return shapes(hf.Sam2Model(hf.Sam2Config()), "vision_encoder.")
+            vision = {"backbone_channel_list": values["embed_dim_per_stage"][::-1]} if "hidden_size" in values else {}
+            hiera = hf.Sam2HieraDetConfig(**values)
+            whole = hf.Sam2Config(vision_config=hf.Sam2VisionConfig(backbone_config=hiera, **vision))
+            return shapes(hf.Sam2Model(whole), "vision_encoder.")
         if kind == "dinov2":
             return shapes(hf.Dinov2Model(hf.Dinov2Config(**values)))
         if kind == "dinov3":
@@ -215,7 +265,7 @@ def hub_shapes(name: str) -> dict[str, tuple[int, ...]]:
         if kind == "siglip":
             whole = shapes(hf.SiglipModel(hf.SiglipConfig(vision_config=values)), "vision_model.")
             return {n: shape for n, shape in whole.items() if not n.startswith("head.")}  # pools tokens, we do not
-        whole = hf.ConvNextV2ForImageClassification(hf.ConvNextV2Config(depths=[3, 3, 9, 3]))
+        whole = hf.ConvNextV2ForImageClassification(hf.ConvNextV2Config(**{"depths": [3, 3, 9, 3]} | values))
         return shapes(whole, "convnextv2.")
 
 
@@ -229,6 +279,7 @@ def shapes(model, prefix="") -> dict[str, tuple[int, ...]]:
 
 @pytest.mark.parametrize("name", list(HUB))
 def test_names_and_shapes_at_the_true_size_are_the_hubs(name):
+    assert HUB.keys() == PIXEL_ENCODERS.keys()
     with torch.device("meta"):
         encoder = build_pixel_encoder(PIXEL_ENCODERS[name][1]).encoder
     assert shapes(encoder) == hub_shapes(name)
