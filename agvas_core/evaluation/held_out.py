@@ -14,7 +14,7 @@ from agvas_core.engines.base import Engine
 from agvas_core.evaluation.language import JUDGED, LanguageScore, parse_reply, score_reply
 from agvas_core.evaluation.metrics import MetricsMeter, SetMetrics
 from agvas_core.processing import open_image
-from agvas_core.regions import group_labels, place_of
+from agvas_core.regions import group_labels, place_of, region_labels
 from agvas_core.structures import InspectionImage, Mode, Prediction, Request
 from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
@@ -102,7 +102,10 @@ def evaluate_held_out(
 
 
 def score_agreement(reply: str, prediction: Prediction, judged: Collection[str]) -> dict[str, bool]:
-    """Return which of normal, place and count a reply has as its own mask shows them, of those that are judged."""
+    """Return which of normal, kind, place and count a reply has as its own mask shows them, of those that are judged.
+
+    The kind is the one that the engine gives the largest finding; it is not judged where the engine gives none.
+    """
     facts = parse_reply(reply)
     findings = group_labels(prediction.pred_mask)  # (H, W)
     if not findings.any():
@@ -113,4 +116,8 @@ def score_agreement(reply: str, prediction: Prediction, judged: Collection[str])
         "place": place_of(y, x, *prediction.size_hw) in facts.places,
         "count": facts.count == int(findings.max()),
     }
+    largest = int(region_labels(prediction.pred_mask)[findings == 1].min())
+    kind = prediction.regions[largest - 1].kind
+    if kind:
+        right["kind"] = kind in facts.kinds
     return {name: value for name, value in right.items() if name in judged}
