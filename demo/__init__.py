@@ -51,9 +51,11 @@ def serve(
     lend = lent_gpu.lender()
     from agvas_core import list_engines
     from agvas_core.engines.registry import is_engine, list_bundled_engines
+    from agvas_core.engines.remote import AT_ONCE, is_address
     from demo.desk import EngineDesk
 
-    names = list(list_bundled_engines())  # visitors choose among these: none of them starts a download
+    elsewhere = is_address(engine)  # its copies take several questions at once, an engine here does not
+    names = [] if elsewhere else list(list_bundled_engines())  # visitors choose among these: no click downloads
     if engine not in names and is_engine(engine):
         names.insert(0, engine)
     elif engine not in names:
@@ -63,7 +65,10 @@ def serve(
     default = both if explainer else engine
     load = _wrapped(_loader(engine, both, explainer), lend, keep_examples)
     desk = EngineDesk(
-        [both, *names] if explainer else names, load, default=default, at_once=lent_gpu.AT_ONCE if lend else 1
+        [both, *names] if explainer else names,
+        load,
+        default=default,
+        at_once=AT_ONCE if elsewhere and not explainer else lent_gpu.AT_ONCE if lend else 1,
     )
     startup.lap("names")
     if load_first or lend:

@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from agvas_core.engines.base import Engine
 from agvas_core.structures import Conversation, Done, EngineCard, Event, InspectionImage, Request
+from agvas_core.wire import parcel
 
 AT_ONCE = 4  # replies that may run or wait for a GPU at the same time
 # Seconds to ask for: a reply that takes longer is cut off, one that asks for less waits less. To be measured.
@@ -98,14 +99,6 @@ def seconds_needed(card: EngineCard, request: Request) -> int:
     look = MASK_S * (CLOSE_FACTOR if request.close else 1.0)
     words = 0.0 if request.mode == "direct" else SECONDS_A_TOKEN * request.max_new_tokens
     return round(seconds + look + words)
-
-
-def parcel(conversation: Conversation, request: Request) -> Conversation:
-    """Return what an engine needs of a conversation, so that little is sent: the one image, and its last mask."""
-    image = conversation.images.get(request.image_id or "")
-    shown = [n for n, t in enumerate(conversation.turns) if t.prediction is not None and t.image_id == request.image_id]
-    turns = tuple(t if n in shown[-1:] else replace(t, prediction=None) for n, t in enumerate(conversation.turns))
-    return Conversation(turns, {} if image is None else {image.image_id: image})
 
 
 def _mode(conversation: Conversation, request: Request) -> Any:

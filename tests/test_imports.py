@@ -26,6 +26,7 @@ ARROWS: dict[str, set[str]] = {
     "views": set(),
     "drawing": _VALUES | {"regions"},
     "writers": _VALUES | {"drawing"},
+    "wire": _VALUES,
     "synthesis": _LANGUAGE | {"processing"},
     "data": _PICTURES | {"synthesis"},
     "modeling": _VALUES | {"anchors"},
@@ -36,7 +37,8 @@ ARROWS: dict[str, set[str]] = {
     "checkpoint_expert": {"checkpoint", "modeling"},
     "predictor": _MODEL | {"views"},
     "saa": _PICTURES | {"predictor"},  # rules and candidates; the bundled model is one proposer
-    "engines": _MODEL | {"predictor", "saa", "drawing", "backbones", "memory", "adapter"},
+    "engines": _MODEL | {"predictor", "saa", "drawing", "backbones", "memory", "adapter", "wire"},
+    "replicas": {"structures", "processing", "engines", "wire"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"synthesis", "data", "evaluation", "backbones", "memory", "adapter"},
     "cli": _PICTURES
@@ -51,10 +53,11 @@ ARROWS: dict[str, set[str]] = {
         "adapter",
         "memory",
         "writers",
+        "replicas",
         "demo",
     },
     "front door": {"structures", "processing", "engines", "predictor"},
-    "demo": _LANGUAGE | {"front door", "processing", "engines", "drawing", "writers"},
+    "demo": _LANGUAGE | {"front door", "processing", "engines", "drawing", "writers", "wire"},
     "app": {"front door", "demo"},
 }
 FORBIDDEN_PACKAGES = {"gradio", "gradio_client", "spaces", "torchvision"}

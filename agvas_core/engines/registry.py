@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from agvas_core.config import BASES
 from agvas_core.engines.base import Engine
 from agvas_core.engines.names import EXPERT, RULES, SECOND_OPINION, parse_second_opinion
+from agvas_core.engines.remote import RemoteEngine, is_address
 
 if TYPE_CHECKING:
     from agvas_core.engines.anomaly_ov import AnomalyOVEngine
@@ -80,7 +81,7 @@ def list_bundled_engines() -> tuple[str, ...]:
 
 def is_engine(name: str) -> bool:
     """Whether load_engine knows a name; ValueError when one like "onevision-7b+dinov3-l+nf4" has a wrong part."""
-    if name in _LOADERS or name in BASES or Path(name).is_dir():
+    if name in _LOADERS or name in BASES or is_address(name) or Path(name).is_dir():
         return True
     from agvas_core.engines.base_model import is_base_name, parse_base_name
     from agvas_core.engines.saa_loading import is_saa, parse_saa_name
@@ -104,7 +105,10 @@ def load_engine(name: str = "agvas-nano") -> Engine:
 
     A base's name may be followed by a pixel encoder, nf4 or int8, and offload: "onevision-7b+dinov3-l+nf4"; SAA's by
     detectors and a variant: "saa+:grounding-dino-tiny:code"; any name by ":rules", or by ":second-opinion".
+    "http://HOST:PORT" is an engine that runs there (`agvas serve`); ConnectionError when nobody answers.
     """
+    if is_address(name):
+        return RemoteEngine(name)
     if name in _LOADERS:
         return _LOADERS[name]()
     from agvas_core.adapter import is_adapter

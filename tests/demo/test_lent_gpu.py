@@ -16,9 +16,10 @@ import torch
 
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.structures import Conversation, Done, MaskReady, Request, TextDelta, Turn
+from agvas_core.wire import parcel
 from demo.desk import EngineDesk
 from demo.handlers import Settings, ask
-from demo.lent_gpu import LentEngine, lender, parcel, seconds_needed
+from demo.lent_gpu import LentEngine, lender, seconds_needed
 from tests.fakes import CARD, FakeEngine
 
 FAKE = Path(__file__).parent.parent / "fake_spaces" / "spaces.py"
