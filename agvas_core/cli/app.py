@@ -28,6 +28,7 @@ from agvas_core.cli.question import (
     engine_name,
     load,
 )
+from agvas_core.cli.replicas import ReplicasOption, ServeOption, images_at_once, replicated, serve
 from agvas_core.cli.space import space
 from agvas_core.cli.train import train
 
@@ -81,6 +82,8 @@ def demo(
     anyres: AnyresOption = False,
     revision: RevisionOption = None,
     explainer: ExplainerOption = None,
+    replicas: ReplicasOption = None,
+    address: ServeOption = None,
 ) -> None:
     """Open the chat page."""
     import demo as page
@@ -94,7 +97,8 @@ def demo(
         anyres=anyres,
         revision=revision,
     )
-    page.serve(engine, host=host, port=port, explainer=explainer)
+    with replicated(engine, replicas, address) as name:
+        page.serve(name, host=host, port=port, explainer=explainer)
 
 
 @app.command()
@@ -207,13 +211,17 @@ def inspect(
     question: Question,
     out: Annotated[Path, typer.Option(help="Where results.csv, results.json and masks go.")] = Path("runs/inspect"),
     overlays: Annotated[bool, typer.Option("--overlays", help="Write overlays too.")] = False,
+    replicas: ReplicasOption = None,
+    address: ServeOption = None,
 ) -> None:
     """Inspect all images of a folder; stopped and started again, it goes on where it was."""
     from agvas_core.cli.folder import find_images, inspect_folder
 
     find_images(folder)
     request = question.request()
-    rows = inspect_folder(load(question.who), folder, out, request, overlays=overlays)
+    with replicated(question.who, replicas, address) as name:
+        at_once = images_at_once(replicas, address)
+        rows = inspect_folder(load(name), folder, out, request, overlays=overlays, at_once=at_once)
     anomalies = sum(row["verdict"] == "anomaly" for row in rows)
     failed = sum(bool(row["error"]) for row in rows)
     typer.echo(f"{len(rows)} images: {anomalies} with anomalies, {failed} not answered. See {out / 'results.csv'}.")
@@ -233,6 +241,7 @@ def synth(
 
 
 app.command()(train)
+app.command()(serve)
 app.command()(space)
 app.command("train-expert")(train_expert)
 app.command("evaluate-expert")(evaluate_expert)

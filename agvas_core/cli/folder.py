@@ -6,7 +6,9 @@ import csv
 import hashlib
 import json
 import logging
+import threading
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,8 +47,12 @@ def find_images(root: Path) -> list[Path]:
     return paths
 
 
-def inspect_folder(engine: Engine, root: Path, out: Path, request: Request, *, overlays: bool = False) -> list[dict]:
+def inspect_folder(
+    engine: Engine, root: Path, out: Path, request: Request, *, overlays: bool = False, at_once: int = 1
+) -> list[dict]:
     """Answer for each image and write out/results.csv, out/results.json and out/masks/<path>.png.
+
+    at_once: images that are asked about at the same time; more than one only where the engine takes them.
 
     An image that cannot be read, or at which the engine fails, gets a line with the reason, and the work goes on; it is
     tried again by the next run. Answers of an earlier run for the same pixels, weights and settings are kept.
@@ -62,20 +68,31 @@ def inspect_folder(engine: Engine, root: Path, out: Path, request: Request, *, o
     journal = out / _JOURNAL
     known = _read_journal(journal)
     settings = _settings(engine, request, overlays)
+    writing = threading.Lock()
+    left = threading.Event()
+
+    def answer(path: Path) -> dict[str, Any] | None:
+        if left.is_set():
+            return None
+        key = _key(path, root, settings)
+        row = known.get(key)
+        if row is None or not _files_are_there(row, out, overlays):
+            row = _inspect_one(engine, path, root, out, request, overlays)
+            if not row["error"]:
+                with writing:
+                    lines.write(json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n")
+                    lines.flush()
+        return row
+
     rows: list[dict] = []
-    try:
-        with journal.open("a", encoding="utf-8") as lines:
-            for path in tqdm(paths, unit="image"):
-                key = _key(path, root, settings)
-                row = known.get(key)
-                if row is None or not _files_are_there(row, out, overlays):
-                    row = _inspect_one(engine, path, root, out, request, overlays)
-                    if not row["error"]:
-                        lines.write(json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n")
-                        lines.flush()
-                rows.append(row)
-    finally:  # also after Ctrl-C: what is done is written
-        _write_tables(rows, out)
+    with journal.open("a", encoding="utf-8") as lines, ThreadPoolExecutor(at_once) as pool:
+        try:
+            answers = pool.map(answer, paths) if at_once > 1 else map(answer, paths)
+            for row in tqdm(answers, total=len(paths), unit="image"):
+                rows += [row] if row is not None else []
+        finally:  # also after Ctrl-C: what is done is written
+            left.set()
+            _write_tables(rows, out)
     return rows
 
 
