@@ -265,7 +265,7 @@ def _print_words(event: Event) -> None:
         typer.echo(event.text, nl=False)
         sys.stdout.flush()
     elif isinstance(event, Notice):
-        typer.echo(event.text, err=True)
+        typer.echo(f"\n{event.text}", err=True)  # on a line of its own: words come without a line's end
 
 
 def _print_facts(facts: dict[str, Any]) -> None:
