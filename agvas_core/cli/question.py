@@ -151,8 +151,8 @@ def engine_name(
     parts = [part for part in (*chosen, f"@{revision}" if revision else None) if part]
     if parts and model is None and engine.split("+")[0] not in BASES:
         raise ValueError(
-            "--pixel, --quantization, --offload, --anyres and --revision belong to --model, or to an --engine of such a "
-            "name, as in --model onevision-0.5b."
+            "--pixel, --quantization, --offload, --anyres and --revision belong to --model, or to an --engine so "
+            "named, as in --model onevision-0.5b."
         )
     return "+".join([model or engine, *parts])
 

@@ -122,8 +122,12 @@ class AdaptMaker(JointMaker):
         scene = batch.facts[b]
         if not isinstance(batch, LabelledBatch):
             exchanges = talk(scene, draw)
-            needs_mask = b == 0 and all(e.target is None for e in exchanges)
-            return [make_exchange("direct", scene, draw), *exchanges] if needs_mask else exchanges
+            if b > 0:
+                return exchanges
+            # the batch's mask is asked for first: of a talk that is too long, the last exchanges are left out
+            asks = next((i for i, e in enumerate(exchanges) if e.target is not None), None)
+            first = make_exchange("direct", scene, draw) if asks is None else exchanges.pop(asks)
+            return [first, *exchanges]
         kinds = draw.choices(list(FIRST_KINDS), list(FIRST_KINDS.values()))
         kinds += [draw.choice(MORE_KINDS)] if draw.random() < MORE_SHARE else []
         return [make_exchange(kind, scene, draw) for kind in kinds]

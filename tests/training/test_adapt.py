@@ -189,6 +189,14 @@ def test_every_batch_asks_for_a_mask(make_model, tokenizer, data):
         assert set(labelled.anchors[:, 0].tolist()) == {0, 1}
 
 
+def test_a_talk_that_is_too_long_still_asks_for_a_mask(make_model, tokenizer, monkeypatch):
+    monkeypatch.setattr("agvas_core.training.joint.MAX_TALK_TOKENS", 1)
+    model = make_model(region_kinds=DEFECT_KINDS)
+    maker = AdaptMaker(tokenizer, model.config, model.token_ids)
+    for seed in range(12):
+        assert len(maker(SceneGenerator(size=64).batch(1, seed), random.Random(seed)).anchors) == 1
+
+
 def test_kinds_that_synthesis_does_not_know_are_words_only(make_model, tokenizer, data):
     model = make_model(region_kinds=DEFECT_KINDS)
     maker = AdaptMaker(tokenizer, model.config, model.token_ids)
