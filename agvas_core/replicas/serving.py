@@ -21,7 +21,7 @@ LOCAL = "127.0.0.1"
 ONGOING = 2  # replies at a copy at which autoscaling adds one: one computes, one is on its way
 STORE_BYTES = 256 * 2**20
 # Read by Ray when it is imported: no statistics leave the machine, its ports are those of a single machine (127.0.0.1),
-# and whoever speaks to them needs a token, made anew for each run.
+# and whoever speaks to them needs this process's token.
 CLOSED = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
@@ -106,7 +106,7 @@ def local_replicas(
     if not is_engine(engine):
         raise ValueError(f"There is no engine {engine!r}; choose one of {', '.join(list_engines())}, or a folder.")
     port = _free_port(host, port)
-    os.environ |= CLOSED | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    _close_ray()
     import ray
     from ray import serve
 
@@ -126,6 +126,12 @@ def local_replicas(
     finally:
         serve.shutdown()
         ray.shutdown()
+
+
+def _close_ray() -> None:
+    """Tell Ray how closed it is to be; the token stays the same in a process, which reads it once."""
+    os.environ |= CLOSED
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _free_port(host: str, port: int) -> int:

@@ -42,6 +42,18 @@ def test_without_ray_the_commands_say_what_to_install(monkeypatch, tmp_path, pic
         assert isinstance(error, ValueError) and "agvas[replicas]" in str(error), command
 
 
+def test_copies_that_are_started_again_have_the_same_token(monkeypatch):
+    """Ray reads it once in a process: a second start once failed with "InvalidAuthToken"."""
+    for name in (*serving.CLOSED, "RAY_AUTH_TOKEN"):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+    serving._close_ray()
+    token = os.environ["RAY_AUTH_TOKEN"]
+    serving._close_ray()
+    assert os.environ["RAY_AUTH_TOKEN"] == token and len(token) == 64
+    assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"
+
+
 def test_a_wrong_address_is_said_before_anything_starts(tmp_path, picture):
     from PIL import Image
 
