@@ -96,17 +96,6 @@ def _whole(fused: Tensor, batch: SyntheticBatch) -> list[Tensor]:
     return list(large[:, 0].cpu())
 
 
-def _device_of(task: nn.Module) -> torch.device:
-    return next(task.parameters()).device
-
-
-def _whole(fused: Tensor, batch: SyntheticBatch) -> list[Tensor]:
-    """Return the maps (H, W) on the CPU, at the images' own size, of fused maps (B, h, w)."""
-    size = tuple(batch.images.shape[-2:])
-    large = nn.functional.interpolate(fused[:, None].float(), size, mode="bilinear", align_corners=False)
-    return list(large[:, 0].cpu())
-
-
 def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
     """Return a function that scores a DenseTask on held-out synthesis: masks, and kinds under the true masks."""
     batches = list(held_out_batches(count))
