@@ -26,7 +26,7 @@ from agvas_core.training.dense import AnchorBank, DenseTask, make_dense_batch
 from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
 from agvas_core.training.sources import ImageSource, Source, SourceOptions
-from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions, move, move
+from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions, move
 from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids
 
 DENSE, WORDS, JOINT = "dense", "words", "joint"
