@@ -94,11 +94,11 @@ def local_replicas(
 ) -> Iterator[str]:
     """Start copies of an engine on this machine, and yield their address once they answer; end them afterwards.
 
-    Ray's own ports listen on 127.0.0.1 only, with no dashboard and no usage statistics. host: of the HTTP port alone.
+    Ray's own ports are as closed as docs/hosting.md says; no dashboard, no usage statistics. host: of the HTTP port alone.
 
     Raises:
         ValueError: without Ray, for an unknown engine, or a wrong number of replicas.
-        OSError: when the port is taken.
+        OSError: when the port is taken, or Ray does not start.
         RuntimeError: when the engine cannot be loaded; Ray's own message says why.
     """
     require_ray()
@@ -110,14 +110,18 @@ def local_replicas(
     import ray
     from ray import serve
 
-    ray.init(
-        address="local",
-        num_cpus=max(most * threads, os.cpu_count() or 1),
-        include_dashboard=False,
-        object_store_memory=STORE_BYTES,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    try:
+        ray.init(
+            address="local",
+            num_cpus=max(most * threads, os.cpu_count() or 1),
+            include_dashboard=False,
+            object_store_memory=STORE_BYTES,
+            log_to_driver=False,
+            logging_level="ERROR",
+        )
+    except Exception as error:  # Ray's own, of no class: 30 s were not enough on a machine that is busy
+        ray.shutdown()
+        raise OSError(f"Ray did not start: {error}") from error
     try:
         serve.start(http_options={"host": host, "port": port})
         args = {"engine": engine, "replicas": replicas, "threads": threads, "gpus": gpus}
