@@ -94,7 +94,7 @@ def local_replicas(
 ) -> Iterator[str]:
     """Start copies of an engine on this machine, and yield their address once they answer; end them afterwards.
 
-    Ray's own ports are as closed as docs/hosting.md says; no dashboard, no usage statistics. host: of the HTTP port alone.
+    Ray's own ports are as closed as docs/hosting.md says; no dashboard, no statistics. host: of the HTTP port alone.
 
     Raises:
         ValueError: without Ray, for an unknown engine, or a wrong number of replicas.
