@@ -1,0 +1,111 @@
+"""The measurements of quality in bench/ run from end to end with a small model, and their sheets are small enough."""
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from tests.training.folders import write_data
+
+BENCH = Path(__file__).resolve().parent.parent / "bench"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def scripts():
+    sys.path.insert(0, str(BENCH))
+    threads = torch.get_num_threads()
+    yield
+    sys.path.remove(str(BENCH))
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def common(checkpoint, tmp_path_factory):
+    """The options for a small model and a small folder."""
+    data = tmp_path_factory.mktemp("data")
+    write_data(data)
+    return ["--engine", str(checkpoint), "--data", str(data), "--synthesis", "2", "--threads", "1", "--limit", "1"]
+
+
+def test_false_alarms(common, tmp_path, capsys, monkeypatch):
+    import false_alarms
+
+    photo = np.random.default_rng(0).integers(0, 255, (64, 64), dtype=np.uint8)
+    monkeypatch.setattr(false_alarms, "photographs", lambda: [false_alarms.open_image(photo, "grass")])
+    out = tmp_path / "out.json"
+    false_alarms.main([*common, "--crop", "32", "--seen", "--json", str(out)])
+    groups = json.loads(out.read_text())["groups"]
+    crops = next(v for k, v in groups.items() if k.startswith("grass, crops of 32 px (seen"))
+    assert crops["images"] == 4 and any(k.endswith(", good") for k in groups)
+    assert "false px/MP" in capsys.readouterr().out
+
+
+def test_ablations(common, tmp_path, capsys):
+    import ablations
+
+    out = str(tmp_path / "out.json")
+    ablations.main([*common, "--only", "parts", "--json", out])
+    values = ablations.main([*common, "--only", "modes", "--no-data", "--synthesis", "1", "--json", out])
+    said = capsys.readouterr().out
+    assert "not trained without" in said and "| explain |" in said and "| without SPAM |" in said
+    assert list(values["modes"]["held-out synthesis"]) == list(ablations.MODES)
+
+
+def test_agreement(common, tmp_path, capsys):
+    import agreement
+
+    values = agreement.main([*common, "--json", str(tmp_path / "out.json")])
+    assert 0 <= values["all"]["everything"] <= 1 and "**all**" in capsys.readouterr().out
+    both = [{"normal": True, "place": False}, {"normal": True}]
+    assert agreement.rates(both) == {"normal": 1.0, "place": 0.0, "everything": 0.5}
+
+
+def test_close_look(common, tmp_path, capsys, monkeypatch):
+    import close_look
+
+    monkeypatch.setattr(close_look, "in_own_process", lambda work, *given: work(*given))
+    values = close_look.main(
+        [*common[:2], "--threads", "1", "--images", "1", "--side", "512", "--json", str(tmp_path / "o.json")]
+    )
+    ways = values["ways"]
+    assert ways["whole image"]["seams"] is None and ways["close look"]["seams"]["elsewhere"] >= 0
+    assert "Seams" in capsys.readouterr().out
+
+
+def test_failures_fit_into_their_file(common, tmp_path):
+    import failures
+    from quality_parts.sheet import outlined, with_few_colours, write_sheet
+
+    from agvas_core.drawing import BLUE
+
+    path = failures.main([*common, "--threshold", "0.0", "--out", str(tmp_path), "--json", str(tmp_path / "o.json")])
+    with Image.open(path) as sheet:
+        assert sheet.width > 300 and path.stat().st_size <= 600_000
+    with pytest.raises(ValueError, match="do not fit"):
+        write_sheet([], tmp_path / "x.png", "nothing", limit_kb=0)
+    speck = np.zeros((600, 600), dtype=bool)
+    speck[301, 299] = True  # a single pixel is still outlined on a picture a tenth as large
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 255, (60, 60, 3), dtype=np.uint8))
+    shown = np.asarray(with_few_colours(outlined(noise, speck, BLUE)).convert("RGB"))
+    assert (shown == BLUE).all(axis=2).any()  # a rare colour is kept
+
+
+def test_scale(tmp_path, capsys):
+    import scale
+
+    log = tmp_path / "run" / "dense" / "log.jsonl"
+    log.parent.mkdir(parents=True)
+    rows = [{"eval_step": k, "images": 10**k, "F1_max": 10.0 * k} for k in (3, 4, 5)]
+    log.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    values = scale.main(["--log", f"made={log}", "--fit", "made", "--out", str(tmp_path)])
+    assert values["images_for_bar"][0] == pytest.approx(1e6, rel=1e-3) and "1e+06" in capsys.readouterr().out
+    assert json.loads((tmp_path / "scale.json").read_text())["fit"]["points"] == 3
+    with Image.open(tmp_path / "scale.png") as picture:
+        assert picture.width == 1400
+    assert scale.log_of("runs/next/dense/log.jsonl@95,268") == ("next/dense", "runs/next/dense/log.jsonl", 95268)
+    with pytest.raises(SystemExit, match="no series other"):
+        scale.main(["--fit", "other", "--out", str(tmp_path)])
