@@ -34,7 +34,7 @@ def serve(
     """Run copies of an engine behind Ray Serve, for --serve of the other commands."""
     from agvas_core.replicas.serving import local_replicas
 
-    with _ended_by_sigterm(), local_replicas(engine, replicas, host=host, port=port, threads=threads, gpus=gpus) as at:
+    with local_replicas(engine, replicas, host=host, port=port, threads=threads, gpus=gpus) as at, _ended_by_sigterm():
         typer.echo(f"{engine} answers at {at}; `agvas demo --serve {at}` opens the page. Ctrl-C ends it.")
         with contextlib.suppress(KeyboardInterrupt):
             threading.Event().wait()
@@ -58,7 +58,7 @@ def replicated(engine: str, replicas: str | None, address: str | None) -> Iterat
     elif replicas is not None:
         from agvas_core.replicas.serving import local_replicas
 
-        with _ended_by_sigterm(), local_replicas(engine, replicas) as at:
+        with local_replicas(engine, replicas) as at, _ended_by_sigterm():
             yield at
     else:
         yield engine
@@ -73,7 +73,7 @@ def images_at_once(replicas: str | None, address: str | None) -> int:
 
 @contextlib.contextmanager
 def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM end the copies in order, as Ctrl-C does."""
+    """Let SIGTERM end the copies in order, as Ctrl-C does; to be entered once Ray runs, whose own handler aborts."""
 
     def leave(*_: object) -> None:
         raise SystemExit(0)
