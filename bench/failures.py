@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> Path:
     failures = find_failures(predict, shown(images(options), "failures"), options.each)
     if not failures:
         raise SystemExit("No failure: every mask is exactly right.")
-    title = "Largest false alarms and misses at threshold {:g}: image | truth (blue) | map, mask (vermilion)"
+    title = "Largest false alarms and misses at threshold {:g}: image | truth (blue) | map, mask (white)"
     path = options.out / "failures.png"
     size_kb = write_sheet(failures, path, title.format(options.threshold))
     for failure in failures:

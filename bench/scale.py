@@ -2,8 +2,8 @@
 
 `python bench/scale.py [--log NAME=runs/x/dense/log.jsonl@SEEN_BEFORE ...] [--points FILE] [--fit NAME] [--out DIR]`
 draws DIR/scale.png and writes DIR/scale.json; `--out assets` for what is committed. The line, value = a + b
-log10(images), goes through the series of --fit only (by default the last one with three points), for series differ in what they are
-measured on: bench/scale_points.json says on what.
+log10(images), goes through the series of --fit only (by default the last one with three points), for series differ in
+what they are measured on: bench/scale_points.json says on what.
 """
 
 from __future__ import annotations

@@ -9,12 +9,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy import ndimage
 
-from agvas_core.drawing import BLUE, VERMILION, heat_map
+from agvas_core.drawing import BLUE, heat_map
 from agvas_core.evaluation.failures import Failure
 
 SIDES_PX = (240, 220, 200, 180, 160, 140, 120, 100, 80)  # of a cell; the largest that keeps the file small is taken
 COLOURS = 250
 GAP_PX, TEXT_PX, HEAD_PX, TITLE_PX = 8, 12, 34, 26
+WHITE = (255, 255, 255)
 BLOCKS = 2  # failures beside each other
 
 
@@ -34,7 +35,7 @@ def with_few_colours(picture: Image.Image) -> Image.Image:
     """Return a picture with a palette, in which the outlines' colours are exact."""
     colours = picture.quantize(COLOURS).getpalette() or []
     palette = Image.new("P", (1, 1))
-    palette.putpalette([*colours[: 3 * COLOURS], *VERMILION, *BLUE])
+    palette.putpalette([*colours[: 3 * COLOURS], *WHITE, *BLUE])
     return picture.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
@@ -56,14 +57,14 @@ def sheet(failures: list[Failure], side: int, title: str) -> Image.Image:
 
 
 def cells(failure: Failure, side: int) -> list[Image.Image]:
-    """Return the image, the image with its truth outlined in blue, the map with the mask outlined in vermilion."""
+    """Return the image, the image with its truth outlined in blue, the map with the mask outlined in white."""
     photo = Image.fromarray(failure.item.image.rgb)
     scale = side / max(photo.size)
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     photo = photo.resize(size, Image.Resampling.LANCZOS)
     heat = heat_map(failure.prediction, (size[1], size[0]))
     truth = outlined(photo, failure.item.gt_mask, BLUE)
-    return [photo, truth, outlined(heat, failure.prediction.pred_mask, VERMILION)]
+    return [photo, truth, outlined(heat, failure.prediction.pred_mask, WHITE)]
 
 
 def outlined(picture: Image.Image, mask: np.ndarray, colour: tuple[int, int, int]) -> Image.Image:
