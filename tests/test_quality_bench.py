@@ -72,7 +72,8 @@ def test_close_look(common, tmp_path, capsys, monkeypatch):
         [*common[:2], "--threads", "1", "--images", "1", "--side", "512", "--json", str(tmp_path / "o.json")]
     )
     ways = values["ways"]
-    assert ways["whole image"]["seams"] is None and ways["close look"]["seams"]["elsewhere"] >= 0
+    assert ways["whole image"]["seams"] == [] and len(ways["close look"]["seams"]) == 2
+    assert ways["close look"]["seams"][0]["elsewhere"] >= 0
     assert "Seams" in capsys.readouterr().out
 
 
