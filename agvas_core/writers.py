@@ -15,6 +15,8 @@ from PIL import Image
 from agvas_core.drawing import overlay, shrink
 from agvas_core.structures import EngineCard, Mode, Prediction
 
+UNTRAINED_VERDICT = "none: untrained weights"
+
 
 def mask_png(prediction: Prediction, path: Path) -> None:
     """Write the mask as an 8-bit PNG of the photo's size, 0 and 255."""
@@ -28,11 +30,11 @@ def map_png(prediction: Prediction, path: Path) -> None:
 
 
 def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
-    """Return what regions.json and the REST endpoint say about a prediction."""
+    """Return what regions.json and the REST endpoint say about a prediction; of untrained weights, no finding."""
     return {
         "image": name,
         "size_hw": list(prediction.size_hw),
-        "verdict": prediction.verdict,
+        "verdict": prediction.verdict if card.trained else UNTRAINED_VERDICT,
         "score": round(prediction.pred_score, 4),
         "threshold": prediction.threshold,
         "alpha": prediction.alpha,
@@ -50,7 +52,7 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
                 "centroid_yx": [round(v, 2) for v in region.centroid_yx],
                 "score": round(region.score, 4),
             }
-            for region in prediction.regions
+            for region in (prediction.regions if card.trained else ())
         ],
         "candidates": [
             {

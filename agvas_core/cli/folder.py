@@ -119,14 +119,16 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
 def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
     prediction = reply.prediction
     assert prediction is not None
+    largest = prediction.regions[0] if prediction.regions and engine.card.trained else None
+    details = verdict_facts(prediction, engine.card, reply.done.mode, name)
     return {
-        "verdict": prediction.verdict,
-        "score": round(prediction.pred_score, 4),
-        "regions": len(prediction.regions),
-        "area_percent": round(100 * float(prediction.pred_mask.mean()), 4),
-        "largest_place": prediction.regions[0].place if prediction.regions else "",
-        "largest_kind": prediction.regions[0].kind if prediction.regions else "",
-        "details": verdict_facts(prediction, engine.card, reply.done.mode, name),
+        "verdict": details["verdict"],
+        "score": details["score"],
+        "regions": len(prediction.regions) if largest else 0,
+        "area_percent": details["area_percent"],
+        "largest_place": largest.place if largest else "",
+        "largest_kind": largest.kind if largest else "",
+        "details": details,
     }
 
 

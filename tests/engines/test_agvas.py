@@ -26,6 +26,7 @@ from agvas_core.structures import (
     Turn,
 )
 from agvas_core.tokenizer import encode_chat, encode_pieces
+from agvas_core.writers import verdict_facts
 
 WORDED = ("describe", "describe_plus", "explain", "chat")
 MODES = ("direct", *WORDED)
@@ -414,6 +415,15 @@ def test_untrained_weights_are_said_first(untrained, picture, mode):
     assert events[0] == Notice(UNTRAINED)
     assert first(events, Notice) < min((i for i, e in enumerate(events) if isinstance(e, MaskReady)), default=99)
     assert isinstance(events[-1], Done)
+
+
+def test_untrained_weights_find_nothing(untrained, picture):
+    events = reply(untrained, picture(), mode="direct", threshold=0.0)  # everything is one region
+    assert not any(isinstance(e, TextDelta) for e in events)
+    (prediction,) = (e.prediction for e in events if isinstance(e, MaskReady))
+    assert prediction.regions
+    facts = verdict_facts(prediction, untrained.card, "direct")
+    assert (facts["verdict"], facts["regions"], facts["trained"]) == ("none: untrained weights", [], False)
 
 
 @pytest.mark.parametrize("mode", WORDED)
