@@ -48,7 +48,7 @@ _NORMAL = re.compile(
     r"(?:normal|as it should|fine|ok|okay)\b|^\s*normal\b"
 )
 _EXPLICIT_COUNT = re.compile(rf"\b({_NUMBER})\s+(?:(?!weave|weaving|printing)[a-z-]+\s+){{0,2}}?{_DEFECT}\b")
-_COUNTED_KIND = re.compile(rf"\b(an?|another|{_NUMBER})\s+{_ADJECTIVES}(?:{_ANY_KIND})\b")
+_COUNTED_KIND = re.compile(rf"\b(an?|another|{_NUMBER})\s+(?:more\b|{_ADJECTIVES}(?:{_ANY_KIND})\b)")
 
 FACTS = ("normal", "kind", "place", "count")
 # What a true answer to a family of questions (Exchange.kind) always says.

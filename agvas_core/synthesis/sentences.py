@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agvas_core.anchors import ANCHOR_TEXT
-from agvas_core.prompts import format_percent
+from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
 from agvas_core.synthesis.facts import DefectFacts, SceneFacts
 from agvas_core.synthesis.phrases import (
     BARE_SURFACE,
@@ -100,21 +100,27 @@ def look_of(defect: DefectFacts, scene: SceneFacts) -> str:
 
 
 def counted(defects: Sequence[DefectFacts]) -> str:
-    """Return "two scratches and a stain", kinds in order of their first defect."""
+    """Return "two scratches and a stain", kinds in order of their first defect; at the end "three more"."""
     parts = []
-    for kind, n in Counter(d.kind for d in defects).items():
+    for kind, n in Counter(d.kind for d in defects[:MAX_MEASURED_REGIONS]).items():
         words = kind_words(kind)
-        parts.append(a(words.one) if n == 1 else f"{NUMBERS[min(n, len(NUMBERS) - 1)]} {words.many}")
-    return join(parts)
+        parts.append(a(words.one) if n == 1 else f"{NUMBERS[n]} {words.many}")
+    return join(parts + _more(len(defects)))
+
+
+def _more(count: int) -> list[str]:
+    """Return ["three more"] for the defects that the measured line counts but does not list, [] without any."""
+    unlisted = count - MAX_MEASURED_REGIONS
+    return [f"{NUMBERS[min(unlisted, len(NUMBERS) - 1)]} more"] if unlisted > 0 else []
 
 
 def listed(scene: SceneFacts, indices: Sequence[int]) -> str:
     """Return "a small dark scratch at the top and a hole in the center": only the first with size and color."""
     parts = []
-    for n, i in enumerate(indices):
+    for n, i in enumerate(indices[:MAX_MEASURED_REGIONS]):
         defect = scene.defects[i]
         parts.append(f"{look_of(defect, scene) if n == 0 else a(kind_words(defect.kind).one)} {at(defect.place)}")
-    return join(parts)
+    return join(parts + _more(len(indices)))
 
 
 # --- the five fields (paper Sec. 3.3) --------------------------------------------------------------------------------
@@ -243,8 +249,8 @@ def _where(scene: SceneFacts, focus: int, rng: random.Random) -> str:
         d = scene.defects[0]
         names = {"one": kind_words(d.kind).one, "at": at(d.place), "where": subject(scene), "look": look_of(d, scene)}
         return expand("(The {one} is {at} of {where}.|It is {at}: {look}.)", rng, **names)
-    spots = join([f"{a(kind_words(d.kind).one)} {at(d.place)}" for d in scene.defects])
-    return expand("(I see|There is) {spots}.", rng, spots=spots)
+    spots = [f"{a(kind_words(d.kind).one)} {at(d.place)}" for d in scene.defects[:MAX_MEASURED_REGIONS]]
+    return expand("(I see|There is) {spots}.", rng, spots=join(spots + _more(len(scene.defects))))
 
 
 def _count(scene: SceneFacts, focus: int, rng: random.Random) -> str:

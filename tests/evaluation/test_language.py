@@ -35,6 +35,7 @@ def scene_of(*kinds_places):
         ("Two weave faults and a discoloured area.", {"weave fault", "discoloration"}, set(), 3, False),
         ("A foreign patch, not a stain.", {"foreign patch"}, set(), 1, False),
         ("The image is free of defects and looks normal.", set(), set(), 0, True),
+        ("Two scratches, a hole and four more.", {"scratch", "hole"}, set(), 7, False),
         ("That is right.", set(), set(), None, False),
         ("", set(), set(), None, False),
     ],
