@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -81,16 +80,20 @@ def photo(tmp_path):
     return path
 
 
-def test_help_is_quick():
-    best = 9.0
-    for _ in range(3):
-        start = time.perf_counter()
-        done = subprocess.run(
-            [sys.executable, "-m", "agvas_core.cli.app", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
-        )
-        best = min(best, time.perf_counter() - start)
-    assert best < 1.0
-    for command in ("demo", "engines", "predict", "evaluate", "inspect", "synth", "train"):
+HELP_ALONE = """
+import atexit, sys
+heavy = {"torch", "transformers", "gradio", "scipy", "peft", "ray"}
+atexit.register(lambda: print("loaded:", *sorted(heavy & set(sys.modules)), file=sys.stderr))
+sys.argv = ["agvas", "--help"]
+from agvas_core.cli.app import app
+app()
+"""
+
+
+def test_help_loads_nothing_that_takes_seconds():
+    done = subprocess.run([sys.executable, "-c", HELP_ALONE], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stderr.strip() == "loaded:"
+    for command in ("demo", "engines", "predict", "evaluate", "inspect", "serve", "synth", "train"):
         assert command in done.stdout
 
 
