@@ -4,33 +4,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import interpolate
 from transformers import DynamicCache, PreTrainedTokenizerBase
 
 from agvas_core.anchors import find_anchors, gather_anchor_states
-from agvas_core.modeling.agvas import AGVAS, ImageFeatures
+from agvas_core.encoded import EncodedImage, Glimpse, Look, Prefix, Reading, Step, common, digest, keep
+from agvas_core.findings import masks_to_canvas
+from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.anyres import TiledImages, cut
 from agvas_core.modeling.pixel_features import PixelFeatures, join_features
 from agvas_core.modeling.together import read_together
 from agvas_core.processing import Letterbox, fit, limit_canvas, restore
-from agvas_core.prompts import (
-    DEFAULT_INSTRUCTIONS,
-    DIRECT_ANSWER,
-    ChatTurn,
-    listed_regions,
-    measured_line,
-)
-from agvas_core.regions import group_labels, make_prediction, place_of
+from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
+from agvas_core.regions import make_prediction
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
 from agvas_core.views import View, blend, tiles, turned_views
@@ -39,84 +33,6 @@ IMAGES_KEPT = 6
 CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
 WHOLE_SHARE = 0.4  # of the map of the whole image, where tiles are seen too
 PREFIXES_KEPT = 4
-
-
-@dataclass(frozen=True, eq=False)
-class Glimpse:
-    """A further view of an image: its features, kept in half precision, and how its canvas maps back to it."""
-
-    view: View
-    features: PixelFeatures
-    letterbox: Letterbox
-
-
-@dataclass(frozen=True, eq=False)
-class EncodedImage:
-    """What is kept of an image: features of its canvas, and how the canvas maps back.
-
-    Attributes:
-        again: further looks at the whole image, mirrored and smaller; their maps are averaged.
-        tiles: parts of it seen larger, when a close look was asked for.
-    """
-
-    image_id: str
-    features: ImageFeatures
-    letterbox: Letterbox
-    canvas_hw: tuple[int, int]
-    again: tuple[Glimpse, ...] = ()
-    tiles: tuple[Glimpse, ...] = ()
-
-    @property
-    def tokens(self) -> int:
-        """Placeholders of it in the LLM's input."""
-        return self.features.visual.shape[1]
-
-
-@dataclass(eq=False)
-class Prefix:
-    """Tokens that the LLM has read, their cache, and the last hidden states of the newest ones.
-
-    Attributes:
-        ids: token ids read so far.
-        cache: their keys and values.
-        hidden: (1, L', D), states of the last L' tokens read.
-        image_id: the image in it.
-        region_key: digests of the masks whose tokens are in it; prefixes with other regions are not mixed up.
-    """
-
-    ids: list[int]
-    cache: DynamicCache
-    hidden: Tensor
-    image_id: str
-    region_key: tuple[bytes, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class Reading:
-    """What is to be read; see AnomalyPredictor.read."""
-
-    ids: list[int]
-    encoded: EncodedImage
-    region_masks: Tensor | None = None
-    anchors: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Look:
-    """What a mask is made of: anchor states (1, 3, D), pixel features of batch 1, how their canvas maps back."""
-
-    states: Tensor
-    features: PixelFeatures
-    letterbox: Letterbox
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """The next word of a reply: the state (1, D) that it follows, the cache of all before, or which word it must be."""
-
-    hidden: Tensor
-    cache: DynamicCache
-    forced: int | None
 
 
 class AnomalyPredictor:
@@ -194,7 +110,7 @@ class AnomalyPredictor:
             canvas_hw = (rgb.shape[0], rgb.shape[1])
             encoded = EncodedImage(image.image_id, own, letterbox, canvas_hw, self._look_again(image))
             with self._lock:
-                _keep(self._images, image.image_id, encoded, self.images_kept)
+                keep(self._images, image.image_id, encoded, self.images_kept)
             out.append(encoded)
         return out
 
@@ -223,7 +139,7 @@ class AnomalyPredictor:
         serving_px = self.model.config.serving_px
         parts = tiles(image.size_hw, serving_px)
         encoded = replace(self.set_image(image), tiles=tuple(self._glimpse(image, v, serving_px) for v in parts))
-        _keep(self._close_looks, image.image_id, encoded, CLOSE_LOOKS_KEPT)
+        keep(self._close_looks, image.image_id, encoded, CLOSE_LOOKS_KEPT)
         return encoded
 
     @torch.inference_mode()
@@ -255,7 +171,7 @@ class AnomalyPredictor:
         """Read several chats in one pass."""
         keys, embeds, caches = [], [], []
         for r in readings:
-            keys.append(() if r.region_masks is None else tuple(_digest(mask) for mask in r.region_masks))
+            keys.append(() if r.region_masks is None else tuple(digest(mask) for mask in r.region_masks))
             limit = len(r.ids) - 1  # at least one token is left to read
             if r.anchors:
                 limit = len(r.ids) - 1 - r.ids[::-1].index(self.ids.anchors[0])
@@ -269,7 +185,7 @@ class AnomalyPredictor:
         ):
             prefix = Prefix(list(r.ids), cache, hidden, r.encoded.image_id, key)
             with self._lock:
-                _keep(self._prefixes, (r.encoded.image_id, key, tuple(r.ids)), prefix, self.prefixes_kept)
+                keep(self._prefixes, (r.encoded.image_id, key, tuple(r.ids)), prefix, self.prefixes_kept)
             out.append(prefix)
         return out
 
@@ -282,7 +198,7 @@ class AnomalyPredictor:
         for prefix in self._prefixes.values():
             if prefix.image_id != encoded.image_id:
                 continue
-            same = _common(prefix.ids, ids)
+            same = common(prefix.ids, ids)
             if prefix.region_key != region_key:
                 same = min(same, first_region)
             if same > best:
@@ -388,7 +304,7 @@ class AnomalyPredictor:
         prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"], encoded), encoded, anchors=True)
         prediction = self.decode(prefix, encoded)
         with self._lock:
-            _keep(self._glances, (image.image_id, close), prediction, self.images_kept)
+            keep(self._glances, (image.image_id, close), prediction, self.images_kept)
         return prediction
 
     # --- words -------------------------------------------------------------------------------------------------------
@@ -447,71 +363,3 @@ class AnomalyPredictor:
         control = {i for i, token in self.tokenizer.added_tokens_decoder.items() if token.special}
         rows = range(len(self.tokenizer), self.model.config.llm.vocab_size)
         return torch.tensor(sorted((control - sayable) | set(rows)), dtype=torch.int64, device=self.device)
-
-
-@dataclass(frozen=True, eq=False)
-class Findings:
-    """What a mask shows: its parts, those that lie close together as one (a cluster of pits), largest first.
-
-    Attributes:
-        labels: int32 (H, W), 0 outside, 1 in the largest finding.
-        spots: place and area in per cent of every finding.
-    """
-
-    labels: NDArray[np.int32]
-    spots: tuple[tuple[str, float], ...]
-
-    @property
-    def masks(self) -> Tensor:
-        """The findings that a measured line lists, bool (R, H, W), made when asked for."""
-        listed = np.arange(1, listed_regions(len(self.spots)) + 1)
-        return torch.from_numpy(self.labels[None] == listed[:, None, None])
-
-    def line(self, kinds: Sequence[str] | None = None) -> str:
-        """Return the measured line, with the kinds of defect of the listed findings where they are known."""
-        return measured_line(self.spots, kinds=kinds)
-
-
-def measure(prediction: Prediction) -> Findings:
-    """Return a mask's findings, grouped as in the facts that the words were learned from."""
-    height, width = prediction.size_hw
-    labels = group_labels(prediction.pred_mask)  # (H, W)
-    ys, xs = np.nonzero(labels)
-    finding = labels[ys, xs]
-    count = int(finding.max(initial=0))
-    areas = np.bincount(finding, minlength=count + 1)[1:]
-    sums = [np.bincount(finding, weights=at, minlength=count + 1)[1:] for at in (ys, xs)]
-    spots = tuple(
-        (place_of(y / area, x / area, height, width), 100 * area / (height * width))
-        for y, x, area in zip(*(values.tolist() for values in (*sums, areas)), strict=True)
-    )
-    return Findings(labels, spots)
-
-
-def masks_to_canvas(masks: Tensor, letterbox: Letterbox) -> Tensor:
-    """Return float masks (R, C, C) on the canvas from bool masks (R, H, W) of the image; fill is never inside."""
-    height, width = letterbox.content_hw
-    small = interpolate(masks[:, None].float(), (height, width), mode="area")[:, 0]
-    out = torch.zeros(len(masks), letterbox.canvas, letterbox.canvas)
-    out[:, :height, :width] = small
-    return out
-
-
-def _digest(mask: Tensor) -> bytes:
-    """Return what tells a mask from others, and costs little to keep."""
-    return hashlib.sha256(np.packbits(mask.cpu().numpy()).tobytes()).digest()
-
-
-def _common(a: list[int], b: list[int]) -> int:
-    n = min(len(a), len(b))
-    for i in range(n):
-        if a[i] != b[i]:
-            return i
-    return n
-
-
-def _keep(store: OrderedDict, key: object, value: object, bound: int) -> None:
-    store[key] = value
-    store.move_to_end(key)
-    while len(store) > bound:
-        store.popitem(last=False)

@@ -35,9 +35,12 @@ ARROWS: dict[str, set[str]] = {
     "adapter": {"config", "anchors", "modeling", "checkpoint", "backbones"},
     "checkpoint": _VALUES | {"anchors", "prompts", "tokenizer", "modeling"},
     "checkpoint_expert": {"checkpoint", "modeling"},
-    "predictor": _MODEL | {"views"},
-    "saa": _PICTURES | {"predictor"},  # rules and candidates; the bundled model is one proposer
-    "engines": _MODEL | {"predictor", "saa", "drawing", "backbones", "memory", "adapter", "wire"},
+    "findings": _LANGUAGE | {"processing"},
+    "encoded": {"modeling", "processing", "views"},
+    "predictor": _MODEL | {"views", "encoded", "findings"},
+    "saa": _PICTURES | {"predictor", "findings"},  # rules and candidates; the bundled model is one proposer
+    "engines": _MODEL
+    | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"},
     "replicas": {"structures", "processing", "engines", "wire"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"synthesis", "data", "evaluation", "backbones", "memory", "adapter"},

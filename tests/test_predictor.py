@@ -8,8 +8,9 @@ import torch
 from scipy import ndimage
 
 from agvas_core.config import PixelConfig, get_preset
+from agvas_core.findings import masks_to_canvas, measure
 from agvas_core.modeling.agvas import build_agvas
-from agvas_core.predictor import IMAGES_KEPT, PREFIXES_KEPT, AnomalyPredictor, masks_to_canvas, measure
+from agvas_core.predictor import IMAGES_KEPT, PREFIXES_KEPT, AnomalyPredictor
 from agvas_core.processing import fit, open_image
 from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, measured_line
 from agvas_core.regions import make_prediction, place_of

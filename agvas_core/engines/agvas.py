@@ -16,12 +16,14 @@ from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.checkpoint import CARD_FILE, checkpoint_hash
+from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.shared_weights import shared_checkpoint
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
+from agvas_core.findings import Findings, measure
 from agvas_core.modeling.agvas import AGVAS
-from agvas_core.predictor import AnomalyPredictor, EncodedImage, Findings, Prefix, measure
+from agvas_core.predictor import AnomalyPredictor
 from agvas_core.prompts import (
     DIRECT_ANSWER,
     MEASURED_SLOT,

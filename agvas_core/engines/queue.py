@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from agvas_core.encoded import EncodedImage, Look, Prefix, Reading, Step
 from agvas_core.modeling.agvas import AGVAS
-from agvas_core.predictor import AnomalyPredictor, EncodedImage, Look, Prefix, Reading, Step
+from agvas_core.predictor import AnomalyPredictor
 from agvas_core.processing import Letterbox
 from agvas_core.structures import InspectionImage
 

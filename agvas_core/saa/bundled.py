@@ -15,7 +15,8 @@ from scipy import ndimage
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
-from agvas_core.predictor import AnomalyPredictor, masks_to_canvas
+from agvas_core.findings import masks_to_canvas
+from agvas_core.predictor import AnomalyPredictor
 from agvas_core.saa.candidates import Candidate, ObjectRegion, mask_box, work_hw
 from agvas_core.saa.expert_words import kind_of
 from agvas_core.saa.foreground import find_object

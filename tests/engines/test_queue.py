@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from agvas_core.encoded import Look
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.queue import QueuedPredictor, WorkQueue
-from agvas_core.predictor import AnomalyPredictor, Look
+from agvas_core.predictor import AnomalyPredictor
 from agvas_core.prompts import DIRECT_ANSWER, ChatTurn
 from agvas_core.structures import Conversation, Done, MaskReady, Request, TextDelta
 from agvas_core.tokenizer import encode_chat
