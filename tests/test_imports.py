@@ -43,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"},
     "replicas": {"structures", "processing", "engines", "wire"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
-    "training": _MODEL | {"synthesis", "data", "evaluation", "backbones", "memory", "adapter"},
+    "training": _MODEL | {"predictor", "synthesis", "data", "evaluation", "backbones", "memory", "adapter"},
     "cli": _PICTURES
     | {
         "front door",

@@ -9,28 +9,40 @@ nobody tunes. Only the biases of [NOR], [ANO] and [SEG] change, so the order of 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from agvas_core.modeling.agmd import AGMD
+from agvas_core.predictor import AnomalyPredictor
+from agvas_core.processing import open_image
 from agvas_core.synthesis.facts import SyntheticBatch
-from agvas_core.training.joint import JointTask
 
 BINS = 100
 LARGEST_SHIFT = 2.0  # of the logits: more would hide that something else is wrong
 
 
+def served_maps(predictor: AnomalyPredictor) -> Callable[[Tensor], Tensor]:
+    """Return the function from images uint8 (B, 3, H, W) to their maps (B, H, W) as served: all looks averaged.
+
+    An average over looks is lower at its peaks than each of them, so the threshold of a single look would be timid.
+    """
+
+    def maps(images: Tensor) -> Tensor:
+        photos = [open_image(np.ascontiguousarray(rgb)) for rgb in images.permute(0, 2, 3, 1).numpy()]
+        return torch.stack([torch.tensor(predictor.glance(photo).anomaly_map) for photo in photos])
+
+    return maps
+
+
 @torch.inference_mode()
-def best_threshold(task: JointTask, batches: Iterable[SyntheticBatch], direct_ids: list[int]) -> float:
-    """Return the threshold with the best F1 of the direct mode's fused maps over all pixels of the batches."""
+def best_threshold(maps_of: Callable[[Tensor], Tensor], batches: Iterable[SyntheticBatch]) -> float:
+    """Return the threshold with the best F1 over all pixels of the batches, of whose images maps_of makes maps."""
     hits, found = torch.zeros(BINS), torch.zeros(BINS)
     for batch in batches:
-        size = (batch.images.shape[-2], batch.images.shape[-1])
-        fused = task.predict(batch.images, direct_ids)[:, None].float()  # (B, 1, H / 2, W / 2)
-        scores = interpolate(fused, size, mode="bilinear")[:, 0]  # (B, H, W)
+        scores = maps_of(batch.images)  # (B, H, W)
         hits += torch.histc(scores[batch.gt_mask], BINS, 0, 1)
         found += torch.histc(scores, BINS, 0, 1)
     hits, found = hits.flip(0).cumsum(0).flip(0), found.flip(0).cumsum(0).flip(0)  # at or above each bin

@@ -18,10 +18,11 @@ from agvas_core.config import AGVASConfig, get_preset
 from agvas_core.evaluation.held_out import HELD_OUT_SEED, held_out_batches
 from agvas_core.evaluation.metrics import PixelCurve
 from agvas_core.modeling.agvas import AGVAS, TokenIds, build_agvas
+from agvas_core.predictor import AnomalyPredictor
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
 from agvas_core.tokenizer import build_tokenizer
-from agvas_core.training.calibration import best_threshold, shift_logits
+from agvas_core.training.calibration import best_threshold, served_maps, shift_logits
 from agvas_core.training.dense import AnchorBank, DenseTask, make_dense_batch
 from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
@@ -31,7 +32,7 @@ from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids
 
 DENSE, WORDS, JOINT = "dense", "words", "joint"
 BANK_FILE = "anchor_bank.safetensors"
-CALIBRATION_STEP, CALIBRATION_BATCHES = 900_000, 64  # far beyond the longest run's last step
+CALIBRATION_STEP, CALIBRATION_BATCHES = 900_000, 32  # far beyond the longest run's last step
 
 
 @dataclass(frozen=True)
@@ -251,10 +252,10 @@ def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 6
 
 def _calibrate(task: JointTask, tokenizer: PreTrainedTokenizerFast, options: RunOptions) -> float:
     """Move the masks' borders by images of the training's own kind that no stage has seen; return the logits' shift."""
-    maker = JointMaker(tokenizer, task.model.config, task.model.token_ids)
     source = ImageSource(replace(options.source, passes=1), seed=options.seed)
     batches = (source.batch(CALIBRATION_STEP + i, options.batch) for i in range(CALIBRATION_BATCHES))
-    return round(shift_logits(task.model.agmd, best_threshold(task.eval(), batches, direct_ids(maker))), 3)
+    served = served_maps(AnomalyPredictor(task.model, tokenizer))
+    return round(shift_logits(task.model.agmd, best_threshold(served, batches)), 3)
 
 
 def direct_ids(maker: JointMaker) -> list[int]:

@@ -8,22 +8,29 @@ import torch
 from agvas_core.config import get_preset
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.modeling.pixel_encoder import PixelFeatures
+from agvas_core.predictor import AnomalyPredictor
 from agvas_core.synthesis.facts import SyntheticBatch
-from agvas_core.training.calibration import LARGEST_SHIFT, best_threshold, shift_logits
+from agvas_core.training.calibration import LARGEST_SHIFT, best_threshold, served_maps, shift_logits
 
 
-class Timid:
+def timid(images):
     """Sees everything right, but never above 0.35 and never below 0.1."""
-
-    def predict(self, images, direct_ids):
-        return 0.1 + 0.25 * (images[:, 0, ::2, ::2] > 128).float()
+    return 0.1 + 0.25 * (images[:, 0] > 128).float()
 
 
 def test_the_best_threshold_separates():
     images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
     images[:, :, 4:8, 4:8] = 255
     batch = SyntheticBatch(images, (images[:, 0] > 0).to(torch.uint8), [])
-    assert 0.1 < best_threshold(Timid(), [batch], []) < 0.35
+    assert 0.1 < best_threshold(timid, [batch]) < 0.35
+
+
+def test_what_is_judged_is_what_is_served(make_model, tokenizer, picture):
+    predictor = AnomalyPredictor(make_model(), tokenizer)
+    photo = picture(3)
+    images = torch.from_numpy(photo.rgb.copy()).permute(2, 0, 1)[None]
+    (served,) = served_maps(predictor)(images)
+    torch.testing.assert_close(served, torch.from_numpy(predictor.glance(photo).anomaly_map))
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7])
