@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,11 @@ from agvas_core.modeling.spam import grid_position
 from agvas_core.modeling.two_way_transformer import TwoWayTransformer
 
 
-@dataclass(frozen=True, eq=False)
-class MaskLogits:
-    """The three branches before their sigmoid and softmax, each (A, H, W); seg, or nor and ano, may be None."""
+class MaskLogits(NamedTuple):
+    """The three branches before their sigmoid and softmax, each (A, H, W); seg, or nor and ano, may be None.
+
+    A tuple, as ZeRO-3 looks for a module's results in tuples and dicts alone.
+    """
 
     seg: Tensor | None
     nor: Tensor | None

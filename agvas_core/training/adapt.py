@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -43,6 +42,7 @@ from agvas_core.modeling.anyres import TiledImages
 from agvas_core.training.adapt_batches import AdaptBatch, AdaptMaker, MixedSource
 from agvas_core.training.joint import JointTask
 from agvas_core.training.losses import SegLossWeights, seg_losses, words_loss
+from agvas_core.training.regions_alike import read_regions
 from agvas_core.training.run import BatchMaker
 from agvas_core.training.trainer import Trainer, TrainOptions
 
@@ -111,12 +111,11 @@ class AdaptTask(JointTask):
         seen: Tensor | TiledImages
         seen = model.semantic_input(pixel_values) if batch.tiles is None else TiledImages(batch.tiles, batch.sizes_hw)
         features = model.encode_image(seen, pixel_values, batch.content_hw)
-        regions, kind = self._regions(batch, features.pixel)
-        # a batch without defects leaves the region reader alone; processes that share gradients wait for all of them
-        idle = [p.sum() for n, p in model.named_parameters() if (part_of(n) or "").startswith("region_")]
-        hidden = model.language(model.embed(batch.input_ids, features.visual, regions), batch.attention_mask)
+        regions = read_regions(model, batch, features.pixel)
+        embeds = model.embed(batch.input_ids, features.visual, regions.tokens) + regions.zero
+        hidden = model.language(embeds, batch.attention_mask)
         said = batch.targets[:, 1:] != -100
-        text = words_loss(model.word_logits(hidden[:, :-1][said]), batch.targets[:, 1:][said])
+        text = self.text_weight * words_loss(model.word_logits(hidden[:, :-1][said]), batch.targets[:, 1:][said])
         h_anchors = model.token_refiner(gather_anchor_states(hidden, batch.anchors))  # (A, 3, C)
         chosen = torch.randperm(len(batch.anchors))[: self.max_decoded].to(h_anchors.device)
         image = batch.anchors[chosen, 0]  # (A,)
@@ -126,7 +125,9 @@ class AdaptTask(JointTask):
             masks = seg_losses(logits, gt_mask, weights)
         else:
             masks = content_losses(logits, gt_mask, [batch.content_hw[i] for i in image.tolist()], weights)
-        return {"kind": kind + 0.0 * sum(idle), "text": self.text_weight * text, **masks}
+        losses = {"kind": self.kind_weight * regions.kind, "text": text, **masks}
+        # ZeRO-3 counts the losses that have a gradient: all of them, also where no defect makes a dice or a kind
+        return {name: loss + 0.0 * text for name, loss in losses.items()}
 
     def pixel_values(self, images: Tensor) -> Tensor:
         """Return the pixel eye's input: as the images are, or at the encoder's own canvas."""
@@ -160,6 +161,8 @@ def content_losses(
 
 class AdaptTrainer(Trainer):
     """Trains an adapter; its state holds the adapter alone, whole, however the processes share it."""
+
+    zero_3 = True
 
     def trained(self) -> dict[str, nn.Parameter]:
         """Return the trained parameters by the names that they have in an adapter's file."""
@@ -216,7 +219,12 @@ class AdaptTrainer(Trainer):
 
 
 def _whole(parameter: Tensor) -> Tensor:
-    """Return all of a parameter of which each process may hold a part (FSDP)."""
+    """Return all of a parameter of which each process may hold a part (FSDP, ZeRO-3)."""
+    if hasattr(parameter, "ds_id"):
+        import deepspeed
+
+        with deepspeed.zero.GatheredParameters([parameter]):
+            return parameter.detach().clone()
     value = parameter.detach()
     return value.full_tensor() if isinstance(value, DTensor) else value
 
@@ -276,8 +284,6 @@ def train_adapter(options: AdaptOptions, out: Path | None = None) -> AdaptTraine
     maker = AdaptMaker(tokenizer, model.config, model.token_ids)
     batches = BatchMaker(MixedSource(options, model.config), options.batch, maker)
     task = AdaptTask(model, options.losses).train()
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true" and model.region_reader is not None:
-        raise ValueError("DeepSpeed trains the region reader otherwise than one process does; use DDP or FSDP for it.")
     trainer = AdaptTrainer(task, batches, replace(options.train, ema=0.0, eval_steps=0), options.run_dir / ADAPT)
     trainer.run()
     state = trainer.adapter_state()  # every process takes part

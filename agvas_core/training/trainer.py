@@ -85,8 +85,11 @@ def rate_at(step: int, options: TrainOptions) -> float:
     return max(0.0, min(rise, fall, 1.0))
 
 
-def make_accelerator(options: TrainOptions) -> Accelerator:
-    """Return accelerate's front: one process, or what `accelerate launch` set up (DDP, FSDP, DeepSpeed)."""
+def make_accelerator(options: TrainOptions, *, zero_3: bool) -> Accelerator:
+    """Return accelerate's front: one process, or what `accelerate launch` set up (DDP, FSDP, DeepSpeed).
+
+    zero_3: whether DeepSpeed may share the weights out; ValueError if it does and may not.
+    """
     deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"  # it finds its device by itself
     os.environ["ACCELERATE_GRADIENT_ACCUMULATION_STEPS"] = str(options.accumulate)  # else the launcher's value wins
     accelerator = Accelerator(
@@ -98,10 +101,8 @@ def make_accelerator(options: TrainOptions) -> Accelerator:
     )
     if accelerator.state.deepspeed_plugin is not None:
         config = accelerator.state.deepspeed_plugin.deepspeed_config
-        if config["zero_optimization"]["stage"] > 2:  # its hooks do not see the tensors within our dataclasses
-            raise ValueError(
-                "DeepSpeed's ZeRO-3 does not work with this model; share the weights out by FSDP (fsdp.yaml)."
-            )
+        if config["zero_optimization"]["stage"] > 2 and not zero_3:
+            raise ValueError("DeepSpeed's ZeRO-3 is for the adapt stage: the others keep averages of whole weights.")
         config["train_micro_batch_size_per_gpu"] = 1  # only its product with the others is looked at
         config["gradient_clipping"] = options.clip_norm
     return accelerator
@@ -146,6 +147,8 @@ class Averaged:
 class Trainer:
     """Runs a task; everything it needs to go on is in one file."""
 
+    zero_3 = False  # whether its state is put together where ZeRO-3 shares the weights out
+
     def __init__(
         self,
         task: nn.Module,
@@ -156,7 +159,7 @@ class Trainer:
     ) -> None:
         self.options, self.run_dir, self.make_batch, self.evaluate = options, run_dir, make_batch, evaluate
         run_dir.mkdir(parents=True, exist_ok=True)
-        self.accelerator = make_accelerator(options)
+        self.accelerator = make_accelerator(options, zero_3=self.zero_3)
         trained = [p for p in task.parameters() if p.requires_grad]
         groups = [
             {"params": [p for p in trained if p.ndim > 1], "weight_decay": options.weight_decay},

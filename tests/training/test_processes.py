@@ -14,7 +14,6 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file
 
 import agvas_core.training
-from agvas_core.checkpoint import save_checkpoint
 from agvas_core.training.adapt import train_adapter
 from tests.training.folders import write_data
 from tests.training.launched import options_of
@@ -43,7 +42,8 @@ def launch(config: str, *words: object) -> str:
     """Run launched.py by accelerate on two processes without a GPU, and return what it prints."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--config_file", CONFIGS / f"{config}.yaml"]
     command += ["--mixed_precision", "no", "--main_process_port", "0", "tests/training/launched.py"]
-    alone = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(ROOT), "DS_ACCELERATOR": "cpu"}
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    alone = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path, "DS_ACCELERATOR": "cpu"}
     done = subprocess.run(
         [*map(str, command), *map(str, words)],
         cwd=ROOT, env=os.environ | alone, capture_output=True, text=True, timeout=300,
@@ -57,11 +57,12 @@ def last_losses(folder: Path) -> dict[str, float]:
     return {name: value for name, value in row.items() if name != "seconds"}
 
 
-def furthest(a: Path, b: Path) -> float:
-    """Return the largest difference of two runs' adapters."""
+def furthest(a: Path, b: Path, leave_out: str = "/") -> float:
+    """Return the largest difference of two runs' adapters, but for names that end in leave_out."""
     ours, theirs = (load_file(folder / "adapter" / "adapter.safetensors") for folder in (a, b))
     assert ours.keys() == theirs.keys()
-    return max(float((ours[name] - theirs[name]).abs().max()) for name in ours)
+    names = [name for name in ours if not name.endswith(leave_out)]
+    return max(float((ours[name] - theirs[name]).abs().max()) for name in names)
 
 
 def test_two_processes_train_as_one_does(checkpoint, data, one, tmp_path):
@@ -89,25 +90,28 @@ def test_fsdp_goes_on_from_one_process_and_ends_as_it_does(checkpoint, data, one
 
 
 @pytest.mark.skipif(importlib.util.find_spec("deepspeed") is None, reason="DeepSpeed is not installed")
-def test_deepspeed_trains_as_one_process_does_and_goes_on(make_model, tokenizer, data, tmp_path):
-    base, one, two = (tmp_path / name for name in ("base", "one", "two"))
-    model = make_model(use_region_tokens=False)  # as on the hub's bases
-    save_checkpoint(model, tokenizer, base, card="", training={"summary": "made for tests"})
-    train_adapter(options_of(base, data, one, steps=2, accumulate=2))
-    launch("zero2", base, data, two, 2, 1, A_MOMENT)
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed_trains_as_one_process_does_and_goes_on(checkpoint, data, tmp_path, stage):
+    """Some of the batches have no defect, some no placeholder; one has a kind that the region reader knows."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    train_adapter(options_of(checkpoint, data, one, steps=4, accumulate=2))
+    launch(f"zero{stage}", checkpoint, data, two, 4, 1, A_MOMENT)
     assert (two / "adapt" / "deepspeed-1").is_dir()
-    launch("zero2", base, data, two, 2, 1)
+    launch(f"zero{stage}", checkpoint, data, two, 4, 1)  # ZeRO-3 goes by the first step's calls from then on
     assert not (two / "adapt" / "deepspeed-1").exists()
     assert last_losses(two) == pytest.approx(last_losses(one), abs=2e-5)
-    assert furthest(two, one) < 0.1 * LR
+    # a key's bias changes no attention: its gradient is rounding, of which Adam makes steps
+    assert furthest(two, one, leave_out=".k.bias") < 0.02 * LR
+    assert furthest(two, one) < LR
 
 
-def test_zero_2s_settings_are_known_to_accelerate():
-    config = load_config_from_file(str(CONFIGS / "zero2.yaml"))
-    assert config.distributed_type.value == "DEEPSPEED" and config.deepspeed_config["zero_stage"] == 2
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeeds_settings_are_known_to_accelerate(stage):
+    config = load_config_from_file(str(CONFIGS / f"zero{stage}.yaml"))
+    assert config.distributed_type.value == "DEEPSPEED" and config.deepspeed_config["zero_stage"] == stage
 
 
 def test_every_configuration_is_whole():
     names = {path.stem: yaml.safe_load(path.read_text()) for path in CONFIGS.glob("*.yaml")}
-    assert names.keys() == {"ddp", "fsdp", "zero2"}
+    assert names.keys() == {"ddp", "fsdp", "zero2", "zero3"}
     assert {config["mixed_precision"] for config in names.values()} == {"bf16"}
