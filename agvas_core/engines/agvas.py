@@ -179,9 +179,12 @@ class AGVASEngine:
         reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock)
         try:
             if not stop.is_set():
-                events = reply.words_alone() if self.speaks_alone else reply.events()
-                unsaid = mode == "direct" and not self._card.trained  # its sentence would stand by a mask of no meaning
-                yield from (e for e in events if not (unsaid and isinstance(e, TextDelta)))
+                if self.speaks_alone:
+                    yield from reply.words_alone()
+                else:
+                    # the direct mode's sentence would stand by a mask that means nothing
+                    unsaid = mode == "direct" and not self._card.trained
+                    yield from (e for e in reply.events() if not (unsaid and isinstance(e, TextDelta)))
         except QuestionTooLongError as error:
             yield Notice(str(error))
         yield Done(mode, clock.seconds, reply.tokens, peak_memory_mb(self.predictor.device), stop.is_set())

@@ -30,7 +30,7 @@ def test_what_is_judged_is_what_is_served(make_model, tokenizer, picture):
     photo = picture(3)
     images = torch.from_numpy(photo.rgb.copy()).permute(2, 0, 1)[None]
     (served,) = served_maps(predictor)(images)
-    torch.testing.assert_close(served, torch.from_numpy(predictor.glance(photo).anomaly_map))
+    torch.testing.assert_close(served, torch.tensor(predictor.glance(photo).anomaly_map))
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.5, 0.7])
