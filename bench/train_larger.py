@@ -19,13 +19,13 @@ import torch
 from torch.utils.data import DataLoader
 
 from agvas_core.training.dense import make_dense_batch
-from agvas_core.training.losses import SegLossWeights
 from agvas_core.training.run import BatchMaker, RunOptions, dense_task
 from agvas_core.training.sources import ImageSource, SourceOptions
 from agvas_core.training.trainer import StepStream, Trainer, TrainOptions, move
 
 PART_BYTES = 15 * 1024**2  # of the packed checkpoint; it travels in pieces
 EXPORT_MINUTES = 1.5  # kept free at the end of the last call
+SMALL = ("--batch", "1", "--sizes", "64", "--threads", "1")  # of a rehearsal
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ def measure_rates(args: argparse.Namespace, seconds: float) -> dict[str, float]:
     """Return images/s of synthesis alone (all workers) and of dense training alone (one batch again and again)."""
     source = SourceOptions(sizes_px=(256,), textures=args.textures, real=args.real, crowded=True)
     train = TrainOptions(steps=10**6, mixed_precision=args.precision, workers=args.workers)
-    asked = RunOptions(args.preset, args.run_dir / "rates", args.batch, 0, source, train, losses=SegLossWeights())
+    asked = RunOptions(args.preset, args.run_dir / "rates", args.batch, 0, source, train)
     maker = BatchMaker(ImageSource(source, seed=0), args.batch, make_dense_batch)
     loader = iter(DataLoader(StepStream(maker, 0, 10**6), batch_size=None, num_workers=args.workers))
     batch, made = next(loader), 0
@@ -70,10 +70,11 @@ def measure_rates(args: argparse.Namespace, seconds: float) -> dict[str, float]:
     del loader
     trainer = Trainer(dense_task(asked), maker, train, asked.run_dir)
     batch = move(batch, trainer.accelerator.device)
-    learned, began = 0, 0.0
-    while not began or time.perf_counter() - began < seconds:
-        trainer._train_step([batch])  # returns the losses' values, so the device has ended
-        began, learned = (began, learned + len(batch.images)) if began else (time.perf_counter(), 0)
+    trainer._train_step([batch])  # to warm up; it returns the losses' values, so the device has ended
+    learned, began = 0, time.perf_counter()
+    while time.perf_counter() - began < seconds:
+        trainer._train_step([batch])
+        learned += len(batch.images)
     rates["learned"] = learned / (time.perf_counter() - began)
     return {name: round(rate, 1) for name, rate in rates.items()}
 
@@ -84,20 +85,22 @@ def train(args: argparse.Namespace, minutes: float) -> str | None:
         steps = max(1, round(stage.steps * args.scale))
         if done_steps(args.run_dir, stage.name) >= steps:
             continue
-        command = [sys.executable, "-m", "agvas_core.cli.app", "train", "--stage", stage.name, *stage.options]
-        command += ["--preset", args.preset, "--run-dir", str(args.run_dir), "--steps", str(steps)]
-        command += ["--workers", str(args.workers), "--minutes", f"{minutes:.2f}", "--precision", args.precision]
+        options = [*stage.options, "--steps", str(steps), "--workers", str(args.workers)]
+        options += ["--minutes", f"{minutes:.2f}", "--precision", args.precision]
         if args.small:
-            command += ["--batch", "1", "--sizes", "64", "--eval-images", "2", "--eval-steps", "0", "--threads", "1"]
-        command += _images(args)
-        subprocess.run(command, check=True)
+            options += [*SMALL, "--eval-images", "2", "--eval-steps", "0"]
+        _call(args, stage.name, options)
         return stage.name
     return None
 
 
-def _images(args: argparse.Namespace) -> list[str]:
+def _call(args: argparse.Namespace, stage: str, options: list[str]) -> None:
+    """Run a stage of `agvas train` with the options that all stages share."""
+    command = [sys.executable, "-m", "agvas_core.cli.app", "train", "--stage", stage, *options]
+    command += ["--preset", args.preset, "--run-dir", str(args.run_dir)]
     named = (("--textures", args.textures), ("--real", args.real), ("--start-from", args.start_from))
-    return [str(word) for name, value in named if value for word in (name, value)]
+    command += [str(word) for name, value in named if value for word in (name, value)]
+    subprocess.run(command, check=True)
 
 
 def pack(folder: Path, out: Path) -> list[Path]:
@@ -117,11 +120,8 @@ def pack(folder: Path, out: Path) -> list[Path]:
 def export(args: argparse.Namespace) -> list[Path]:
     """Export the checkpoint and pack it."""
     folder = args.run_dir / f"agvas-{args.preset}"
-    command = [sys.executable, "-m", "agvas_core.cli.app", "train", "--stage", "export", "--preset", args.preset]
-    command += ["--run-dir", str(args.run_dir), "--out", str(folder), "--precision", "no"]
-    small = ["--batch", "1", "--sizes", "64", "--threads", "1"]
-    command += small if args.small else ["--batch", "8", "--sizes", "256,384"]
-    subprocess.run([*command, *_images(args)], check=True)
+    options = SMALL if args.small else ("--batch", "8", "--sizes", "256,384")
+    _call(args, "export", ["--out", str(folder), "--precision", "no", *options])
     return pack(folder, args.out)
 
 

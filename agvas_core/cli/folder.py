@@ -119,15 +119,15 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
 def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
     prediction = reply.prediction
     assert prediction is not None
-    largest = prediction.regions[0] if prediction.regions and engine.card.trained else None
-    details = verdict_facts(prediction, engine.card, reply.done.mode, name)
+    details: dict[str, Any] = verdict_facts(prediction, engine.card, reply.done.mode, name)
+    largest = details["regions"][0] if details["regions"] else {"place": "", "kind": ""}
     return {
         "verdict": details["verdict"],
         "score": details["score"],
-        "regions": len(prediction.regions) if largest else 0,
+        "regions": len(details["regions"]),
         "area_percent": details["area_percent"],
-        "largest_place": largest.place if largest else "",
-        "largest_kind": largest.kind if largest else "",
+        "largest_place": largest["place"],
+        "largest_kind": largest["kind"],
         "details": details,
     }
 

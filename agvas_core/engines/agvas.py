@@ -176,15 +176,10 @@ class AGVASEngine:
         yield Stage("looking at the image in tiles" if request.close else "encoding the image", 0.1)
         encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")
-        reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock)
+        reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock, self._card.trained)
         try:
             if not stop.is_set():
-                if self.speaks_alone:
-                    yield from reply.words_alone()
-                else:
-                    # the direct mode's sentence would stand by a mask that means nothing
-                    unsaid = mode == "direct" and not self._card.trained
-                    yield from (e for e in reply.events() if not (unsaid and isinstance(e, TextDelta)))
+                yield from reply.words_alone() if self.speaks_alone else reply.events()
         except QuestionTooLongError as error:
             yield Notice(str(error))
         yield Done(mode, clock.seconds, reply.tokens, peak_memory_mb(self.predictor.device), stop.is_set())
@@ -203,7 +198,9 @@ class _Reply:
         mode: Mode,
         stop: threading.Event,
         clock: _Clock,
+        trained: bool,
     ) -> None:
+        self.trained = trained
         self.predictor, self.request, self.image, self.encoded = predictor, request, image, encoded
         self.mode, self.stop, self.clock = mode, stop, clock
         self.question = build_instruction(mode, request.instruction, request.normal_description)
@@ -243,7 +240,8 @@ class _Reply:
         prediction = self._decode(prefix)
         self.clock.lap("mask")
         yield MaskReady(prediction)
-        yield TextDelta(_direct_words(prediction))
+        if self.trained:  # else the sentence would stand by a mask that means nothing
+            yield TextDelta(_direct_words(prediction))
 
     def _explain(self) -> Iterator[Event]:
         """Anchors first, the mask at once; then words that have read what the mask measured."""

@@ -9,22 +9,21 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, mse_loss
+from torch.nn.functional import mse_loss
 from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.config import AGVASConfig
 from agvas_core.modeling.agvas import AGVAS, TokenIds
-from agvas_core.modeling.pixel_encoder import PixelFeatures
 from agvas_core.prompts import MEASURED_SLOT, ChatTurn, Exchange, exchange_turns, listed_regions, measured_line
 from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
 from agvas_core.synthesis.words import measured_kinds, measured_regions, talk
 from agvas_core.tokenizer import encode_chat
 from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank
 from agvas_core.training.losses import SegLossWeights, seg_losses, words_loss
+from agvas_core.training.regions_alike import UNKNOWN_KIND, read_regions
 
 UNKNOWN_QUERY = -1
-UNKNOWN_KIND = -100  # what cross_entropy leaves out
 MAX_TALK_TOKENS = 200  # a step is as long as its longest talk
 BANK_NEAR = 0.3  # of the bank's variance: the anchors' distance to it below which masks are trained too
 BLIND_SHARE = 0.1  # talks without measured lines, so that the words also learn to rest on the pixels alone
@@ -219,8 +218,9 @@ class JointTask(nn.Module):
         f_s = model.encode_semantic(model.semantic_input(pixel_values))
         features = model.align(f_s, pixel)
         losses: dict[str, Tensor] = {}
-        regions, losses["kind"] = self._regions(batch, pixel)
-        hidden = model.language(model.embed(batch.input_ids, features.visual, regions), batch.attention_mask)
+        regions = read_regions(model, batch, pixel)
+        losses["kind"] = self.kind_weight * regions.kind
+        hidden = model.language(model.embed(batch.input_ids, features.visual, regions.tokens), batch.attention_mask)
         said = batch.targets[:, 1:] != -100
         logits = model.word_logits(hidden[:, :-1][said])
         losses["text"] = self.text_weight * words_loss(logits, batch.targets[:, 1:][said], self.fact_ids)
@@ -242,20 +242,6 @@ class JointTask(nn.Module):
     def pixel_values(self, images: Tensor) -> Tensor:
         """Return the pixel eye's input (B, 3, H, W) in [0, 1] from uint8 images."""
         return (images.float() / 255).contiguous(memory_format=torch.channels_last)
-
-    def _regions(self, batch: JointBatch, pixel: PixelFeatures) -> tuple[Tensor | None, Tensor]:
-        """Return the region placeholders' tokens (R, D) and the loss of the kinds under the true masks."""
-        model, nothing = self.model, pixel.embedding.new_zeros(())
-        if model.region_reader is None or not len(batch.defect_image):
-            return None, nothing
-        masks = batch.labels[batch.defect_image] == batch.defect_number[:, None, None]
-        tokens, kind_logits = model.region_tokens(pixel.select(batch.defect_image), masks)
-        same_image = batch.region_image[:, None] == batch.defect_image
-        same = same_image & (batch.region_number[:, None] == batch.defect_number)
-        regions = tokens[same.int().argmax(1)] if len(same) else None
-        if kind_logits is None or not bool((batch.defect_kind != UNKNOWN_KIND).any()):
-            return regions, nothing
-        return regions, self.kind_weight * cross_entropy(kind_logits.float(), batch.defect_kind)
 
     @torch.no_grad()
     def predict(self, images: Tensor, direct_ids: list[int]) -> Tensor:

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,7 +12,11 @@ from torch.nn.functional import cross_entropy
 
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.pixel_features import PixelFeatures
-from agvas_core.training.joint import UNKNOWN_KIND, JointBatch
+
+if TYPE_CHECKING:
+    from agvas_core.training.joint import JointBatch
+
+UNKNOWN_KIND = -100  # what cross_entropy leaves out
 
 
 class RegionsRead(NamedTuple):
