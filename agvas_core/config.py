@@ -52,6 +52,7 @@ class PixelConfig:
         widths_high_res: channels of the features at strides 4 and 8, or (0, 0) when there are none.
         blocks: residual blocks at strides 4, 8, 16 ("conv" only).
         attention_layers: transformer layers over the stride-16 cells ("conv" only).
+        attention_convs: a 3 x 3 convolution follows each of them ("conv" only).
         heads: their attention heads ("conv" only).
         backbone: what the transformers config of the kind is made from, by its own names ({} takes its defaults).
     """
@@ -62,6 +63,7 @@ class PixelConfig:
     widths_high_res: tuple[int, int] = (0, 0)
     blocks: tuple[int, int, int] = (0, 0, 0)
     attention_layers: int = 0
+    attention_convs: bool = False
     heads: int = 0
     backbone: dict[str, Any] = field(default_factory=dict)
 
@@ -252,7 +254,7 @@ PIXEL_ENCODERS: dict[str, tuple[str, PixelConfig]] = {
 _NANO = AGVASConfig(
     preset="nano",
     serving_px=384,
-    serving_also_px=(256,),
+    serving_also_px=(160,),
     semantic=SemanticConfig(image_px=256, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=LLMConfig(
         vocab_size=1280,
@@ -265,7 +267,14 @@ _NANO = AGVASConfig(
         tie_embeddings=True,
     ),
     pixel=PixelConfig(
-        kind="conv", image_px=256, width=256, widths_high_res=(64, 128), blocks=(2, 3, 3), attention_layers=3, heads=8
+        kind="conv",
+        image_px=256,
+        width=256,
+        widths_high_res=(64, 128),
+        blocks=(2, 3, 3),
+        attention_layers=6,
+        attention_convs=True,
+        heads=8,
     ),
     decoder=DecoderConfig(width=256, heads=8, mlp_width=512, use_region_tokens=True, measured_kinds=True),
 )
@@ -277,7 +286,7 @@ _MINI = replace(
     serving_px=512,
     serving_also_px=(320,),
     semantic=SemanticConfig(image_px=512, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
-    llm=replace(_NANO.llm, width=384, mlp_width=768, layers=7, heads=6, kv_heads=6),
+    llm=replace(_NANO.llm, width=384, mlp_width=768, layers=5, heads=6, kv_heads=6),
     pixel=replace(_NANO.pixel, image_px=512, blocks=(2, 4, 3)),
 )
 

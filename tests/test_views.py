@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agvas_core.views import MAX_TILES, OVERLAP, View, blend, tiles, turned_views
+from agvas_core.views import CONTRAST_MOST, MAX_TILES, OVERLAP, View, blend, raise_contrast, tiles, turned_views
 
 
 @pytest.mark.parametrize("size_hw", [(400, 400), (385, 2000), (2048, 2048), (1, 5000), (9000, 7000)])
@@ -59,3 +59,23 @@ def test_the_first_of_the_four_views_is_the_image_itself():
     views = turned_views((4, 6))
     assert np.array_equal(views[0].crop(rgb), rgb)
     assert len({view.crop(rgb).tobytes() for view in views}) == 4
+
+
+def test_contrast_is_raised_only_where_it_is_flat() -> None:
+    flat = np.tile(np.arange(100, 160, dtype=np.uint8)[:, None, None], (1, 60, 3))  # 100 to 159
+    raised = raise_contrast(flat).astype(float)
+    gain = np.ptp(raised) / np.ptp(flat.astype(float))
+    assert gain == pytest.approx(np.sqrt(215 / 59), abs=0.05)
+    assert raised.mean() == pytest.approx(flat.mean(), abs=1)
+    full = np.tile(np.linspace(0, 255, 256).astype(np.uint8)[:, None, None], (1, 60, 3))
+    assert raise_contrast(full) is full
+    even = np.full((8, 8, 3), 90, np.uint8)
+    even[0, 0] = 91
+    assert np.ptp(raise_contrast(even).astype(float)) <= CONTRAST_MOST
+
+
+def test_two_of_the_four_looks_are_contrasted() -> None:
+    rgb = np.tile(np.arange(100, 160, dtype=np.uint8)[:, None, None], (1, 60, 3))
+    ranges = [np.ptp(view.crop(rgb).astype(float)) for view in turned_views((60, 60))]
+    assert ranges[0] == ranges[3] == 59
+    assert ranges[1] == ranges[2] > 100

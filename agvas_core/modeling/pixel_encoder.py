@@ -58,6 +58,9 @@ class SelfAttentionBlock(nn.Module):
         self.norm1, self.norm2 = nn.LayerNorm(channels), nn.LayerNorm(channels)
         self.qkv, self.out = nn.Linear(channels, 3 * channels), nn.Linear(channels, channels)
         self.mlp = nn.Sequential(nn.Linear(channels, 3 * channels), nn.GELU(), nn.Linear(3 * channels, channels))
+        for last in (self.out, self.mlp[2]):  # starts as the identity, so that trained encoders can grow deeper
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, P, C) -> (B, P, C)."""
@@ -66,6 +69,20 @@ class SelfAttentionBlock(nn.Module):
         mixed = attend(q, k, v)  # (B, heads, P, C / heads)
         x = x + self.out(mixed.transpose(1, 2).reshape(b, p, c))
         return x + self.mlp(self.norm2(x))
+
+
+class NeighbourBlock(nn.Module):
+    """x + conv(norm(x)): carries what a cell has found to the cells around it; starts as the identity."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm, self.act = group_norm(channels), nn.ReLU()
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        nn.init.zeros_(self.conv.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return x + self.conv(self.act(self.norm(x)))
 
 
 class ConvPixelEncoder(nn.Module):
@@ -83,7 +100,9 @@ class ConvPixelEncoder(nn.Module):
         self.stage8 = nn.Sequential(*(ResidualBlock(c8) for _ in range(n8)))
         self.down16 = nn.Sequential(group_norm(c8), nn.Conv2d(c8, c16, 2, stride=2))
         self.stage16 = nn.Sequential(*(ResidualBlock(c16) for _ in range(n16)))
-        self.attention = nn.ModuleList(SelfAttentionBlock(c16, config.heads) for _ in range(config.attention_layers))
+        layers = config.attention_layers
+        self.attention = nn.ModuleList(SelfAttentionBlock(c16, config.heads) for _ in range(layers))
+        self.neighbours = nn.ModuleList(NeighbourBlock(c16) for _ in range(layers if config.attention_convs else 0))
         self.out_norm = nn.LayerNorm(c16)
 
     def forward(self, pixel_values: Tensor, content_hw: Sequence[tuple[int, int]] | None = None) -> PixelFeatures:
@@ -95,12 +114,15 @@ class ConvPixelEncoder(nn.Module):
         f4 = self.stage4(self.stem(centered))  # (B, C4, H/4, W/4)
         f8 = self.stage8(self.down8(f4))  # (B, C8, H/8, W/8)
         f16 = self.stage16(self.down16(f8))  # (B, C, H/16, W/16)
-        b, c, h, w = f16.shape
+        h, w = f16.shape[-2:]
         cells = f16.flatten(2).transpose(1, 2)  # (B, P, C)
-        for block in self.attention:
+        for i, block in enumerate(self.attention):
             cells = block(cells)
+            if self.neighbours:
+                near = self.neighbours[i](cells.transpose(1, 2).unflatten(2, (h, w)))
+                cells = near.flatten(2).transpose(1, 2)
         cells = self.out_norm(cells)
-        return PixelFeatures(cells.transpose(1, 2).reshape(b, c, h, w), (f4, f8))
+        return PixelFeatures(cells.transpose(1, 2).unflatten(2, (h, w)), (f4, f8))
 
 
 def build_pixel_encoder(config: PixelConfig) -> nn.Module:

@@ -32,7 +32,7 @@ def stain(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tens
     b = len(images)
     drawn = coin(rng, 0.3)  # along a side of the picture, as a belt or a roll moves
     angle = torch.where(chance(rng, b, 0.5), 0.0, math.pi / 2) + each(rng, b, -0.1, 0.1) if drawn else None
-    site = make_site(allowed, rng, (0.04, 0.4) if coin(rng, 0.25) else (0.0008, 0.25), angle=angle)
+    site = make_site(allowed, rng, (0.04, 0.3) if coin(rng, 0.15) else (0.0008, 0.12), angle=angle)
     d = blob(site, rng, 9.0 if drawn else 3.0, (0.1, 0.45))
     softness = each(rng, b, 0.02, 0.9, log=True) * site.radius
     alpha = soft_step(d, softness.clamp(min=1.3)) * allowed
@@ -47,7 +47,7 @@ def stain(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tens
 def discoloration(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """A large, weak change of tone or hue with a soft edge; the texture goes on unbroken."""
     b = len(images)
-    site = make_site(allowed, rng, (0.012, 0.3), skew=0.8)
+    site = make_site(allowed, rng, (0.006, 0.15), skew=1.0)
     d = blob(site, rng, 3.0, (0.1, 0.5))
     alpha = soft_step(d, (each(rng, b, 0.15, 0.8) * site.radius)) * allowed
     shift = random_color(rng, b, (0.5, 1.0))
@@ -107,7 +107,7 @@ def burn(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tenso
 def blur(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """A smeared or over-polished patch: the texture is gone, the tone stays (almost)."""
     b = len(images)
-    site = make_site(allowed, rng, (0.002, 0.25), skew=1.0)
+    site = make_site(allowed, rng, (0.002, 0.1), skew=1.0)
     d = blob(site, rng, 4.0, (0.05, 0.35))
     alpha = soft_step(d, each(rng, b, 2.0, 8.0) * unit(images)) * allowed
     sigma = float(torch.rand((), generator=rng, device=rng.device) * 3.5 + 2.0) * unit(images)
@@ -120,7 +120,7 @@ def foreign_patch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tens
     """A patch of another texture, or of the same picture from elsewhere, turned or shifted."""
     b = len(images)
     u = unit(images)
-    site = make_site(allowed, rng, (0.002, 0.2), skew=1.0)
+    site = make_site(allowed, rng, (0.002, 0.1), skew=1.0)
     d = either(polygon(site, rng, 4 + int(coin(rng, 0.5))), blob(site, rng, 2.2, (0.05, 0.5)), rng)
     alpha = soft_step(d, each(rng, b, 1.2, 4.0) * u) * allowed
     return blend(images, other_texture(images, rng), alpha * each(rng, b, 0.6, 1.0)), alpha

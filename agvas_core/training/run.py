@@ -122,13 +122,31 @@ def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
     return evaluate
 
 
+def grown(model: AGVAS, preset: str) -> AGVAS:
+    """Return a model whose pixel encoder has the preset's depth over the stride-16 cells; it answers as the given one.
+
+    Added layers start as the identity. Raises ValueError when more than that depth differs.
+    """
+    pixel, wanted = model.config.pixel, get_preset(preset).pixel
+    if pixel == wanted:
+        return model
+    deeper = replace(pixel, attention_layers=wanted.attention_layers, attention_convs=wanted.attention_convs)
+    if deeper != wanted or pixel.attention_layers > wanted.attention_layers:
+        raise ValueError(f"The weights' pixel encoder ({pixel}) cannot grow to that of {preset!r} ({wanted}).")
+    larger = build_agvas(replace(model.config, pixel=wanted), model.token_ids)
+    added = larger.load_state_dict(model.state_dict(), strict=False)
+    own = ("pixel_encoder.attention.", "pixel_encoder.neighbours.")
+    assert not added.unexpected_keys and all(key.startswith(own) for key in added.missing_keys)
+    return larger
+
+
 def dense_task(options: RunOptions) -> DenseTask:
     """Make the dense stage's task, with random weights or those of options.start_from."""
     torch.manual_seed(options.seed)
     if options.start_from is None:
         task = DenseTask(build_agvas(training_config(options.preset), TokenIds(0, 0, (0, 0, 0))), options.losses)
     else:
-        task = DenseTask(load_checkpoint(options.start_from)[0], options.losses)
+        task = DenseTask(grown(load_checkpoint(options.start_from)[0], options.preset), options.losses)
         task.bank.load_state_dict(load_file(options.start_from / BANK_FILE))
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
     return task
@@ -176,6 +194,7 @@ def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorB
     torch.manual_seed(options.seed + 1)
     if options.start_from is not None:
         model, tokenizer, _ = load_checkpoint(options.start_from)
+        model = grown(model, options.preset)
         bank = AnchorBank(model.config.decoder.width)
         bank.load_state_dict(load_file(options.start_from / BANK_FILE))
         # how it serves and what the words read is the preset's choice; no weight depends on it

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,11 +7,13 @@ import typer
 
 from agvas_core.checkpoint import load_checkpoint
 from agvas_core.cli.train import train
+from agvas_core.config import PRESETS, get_preset
 from agvas_core.engines.agvas import AGVASEngine
+from agvas_core.modeling.agvas import TokenIds, build_agvas
 from agvas_core.structures import Conversation, Done, MaskReady, Request
 from agvas_core.synthesis.facts import DEFECT_KINDS
 from agvas_core.training import run
-from agvas_core.training.run import RunOptions, score_maps, training_config
+from agvas_core.training.run import RunOptions, grown, score_maps, training_config
 from agvas_core.training.sources import SourceOptions
 from agvas_core.training.trainer import TrainOptions
 
@@ -106,3 +109,26 @@ def test_scores_by_hand():
     assert scores["IoU_ano"] == pytest.approx(75.0)
     assert scores["IoU_nor"] == pytest.approx(50.0)
     assert 0 < scores["AP"] < 100
+
+
+def test_weights_grow_deeper_and_see_as_before(monkeypatch):
+    torch.manual_seed(0)
+    small = get_preset("tiny-test")
+    model = build_agvas(small, TokenIds(0, 0, (0, 0, 0))).eval()
+    for weight in model.parameters():  # as trained: nothing is zero
+        torch.nn.init.normal_(weight, std=0.1)
+    deeper = replace(small.pixel, attention_layers=3, attention_convs=True)
+    monkeypatch.setitem(PRESETS, "tiny-test", replace(small, pixel=deeper))
+    larger = grown(model, "tiny-test").eval()
+    assert larger.config == replace(small, pixel=deeper)
+    assert len(larger.pixel_encoder.attention) == len(larger.pixel_encoder.neighbours) == 3
+    image = torch.rand(2, 3, 64, 96)
+    before, after = model.pixel_encoder(image), larger.pixel_encoder(image)
+    torch.testing.assert_close(after.embedding, before.embedding, rtol=0, atol=0)
+    assert float(before.embedding.std()) > 0.1
+    assert grown(larger, "tiny-test") is larger
+    with pytest.raises(ValueError, match="cannot grow"):  # a shallower one
+        monkeypatch.setitem(PRESETS, "tiny-test", small)
+        grown(larger, "tiny-test")
+    with pytest.raises(ValueError, match="cannot grow"):  # a wider one
+        grown(model, "nano")
