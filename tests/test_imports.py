@@ -150,6 +150,36 @@ def test_a_wrong_arrow_is_seen(where, source):
     assert len(_wrong_arrows(ROOT / where, source)) == 1
 
 
+def _at_the_top(tree: ast.Module) -> ast.Module:
+    """Return a file without its functions and classes: what it imports when it is read, and for types."""
+    return ast.Module([n for n in tree.body if not isinstance(n, (ast.FunctionDef, ast.ClassDef))], [])
+
+
+def _in_circles(imports: dict[str, set[str]]) -> list[str]:
+    """Return the modules from which the imports lead back to themselves."""
+
+    def leads_to(module: str) -> set[str]:
+        found: set[str] = set()
+        ahead = list(imports[module])
+        while ahead:
+            name = ahead.pop()
+            if name not in found:
+                found.add(name)
+                ahead += imports.get(name, ())
+        return found
+
+    return [module for module in imports if module in leads_to(module)]
+
+
+def test_no_file_imports_itself_through_others_not_even_for_types():
+    imports = {}
+    for path in _files():
+        name, tree = _module_name(path), ast.parse(path.read_text(encoding="utf-8"))
+        imports[name] = {to for _, to in _imported(_at_the_top(tree), name, path.name == "__init__.py")} - {name}
+    assert _in_circles(imports) == []
+    assert _in_circles({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+
+
 def test_the_front_door_and_the_page_load_nothing_heavy():
     code = (
         "import sys, agvas_core, agvas_core.cli.app, demo\n"

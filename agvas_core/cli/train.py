@@ -98,7 +98,8 @@ def train(
     losses = SegLossWeights(bce=bce, dice=dice, hard_bce=hardest)
     if adapts:
         from agvas_core.adapter import LoraOptions
-        from agvas_core.training.adapt import AdaptOptions, train_adapter
+        from agvas_core.training.adapt import train_adapter
+        from agvas_core.training.adapt_options import AdaptOptions
 
         adapting = AdaptOptions(
             preset=preset,

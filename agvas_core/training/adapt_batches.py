@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from numpy.typing import NDArray
 from torch import Tensor
@@ -22,11 +21,9 @@ from agvas_core.synthesis.facts import SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
 from agvas_core.synthesis.textures import TextureBank
 from agvas_core.synthesis.words import make_exchange, talk
+from agvas_core.training.adapt_options import AdaptOptions
 from agvas_core.training.joint import JointBatch, JointMaker
 from agvas_core.training.sources import SEED_STRIDE
-
-if TYPE_CHECKING:
-    from agvas_core.training.adapt import AdaptOptions
 
 # What labelled images are talked about: only what their masks and folders' names tell.
 FIRST_KINDS = {"direct": 35, "describe": 25, "describe_plus": 10, "explain": 30}

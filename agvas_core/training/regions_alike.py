@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -13,10 +13,24 @@ from torch.nn.functional import cross_entropy
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.pixel_features import PixelFeatures
 
-if TYPE_CHECKING:
-    from agvas_core.training.joint import JointBatch
-
 UNKNOWN_KIND = -100  # what cross_entropy leaves out
+
+
+class DefectsBatch(Protocol):
+    """What is read of a batch: its defects, and whose defect each placeholder stands for; as in joint.JointBatch."""
+
+    @property
+    def labels(self) -> Tensor: ...
+    @property
+    def region_image(self) -> Tensor: ...
+    @property
+    def region_number(self) -> Tensor: ...
+    @property
+    def defect_image(self) -> Tensor: ...
+    @property
+    def defect_number(self) -> Tensor: ...
+    @property
+    def defect_kind(self) -> Tensor: ...
 
 
 class RegionsRead(NamedTuple):
@@ -33,7 +47,7 @@ class RegionsRead(NamedTuple):
     zero: Tensor
 
 
-def read_regions(model: AGVAS, batch: JointBatch, pixel: PixelFeatures) -> RegionsRead:
+def read_regions(model: AGVAS, batch: DefectsBatch, pixel: PixelFeatures) -> RegionsRead:
     """Read a batch's defects under their true masks, and an empty mask where it has none.
 
     DeepSpeed joins gradients by the order in which they come, and shared weights by the order of the modules' calls.

@@ -12,7 +12,8 @@ import torch
 from accelerate import DeepSpeedPlugin, DistributedType, PartialState
 
 from agvas_core.adapter import LoraOptions
-from agvas_core.training.adapt import AdaptOptions, train_adapter
+from agvas_core.training.adapt import train_adapter
+from agvas_core.training.adapt_options import AdaptOptions
 from agvas_core.training.trainer import TrainOptions
 
 SHARED_OUT = 500  # numbers in a weight, above which ZeRO-3 shares it out

@@ -11,7 +11,8 @@ from agvas_core.checkpoint import load_checkpoint, save_checkpoint
 from agvas_core.config import PRESETS
 from agvas_core.modeling.pixel_pretrained import KINDS
 from agvas_core.predictor import AnomalyPredictor
-from agvas_core.training.adapt import AdaptOptions, train_adapter
+from agvas_core.training.adapt import train_adapter
+from agvas_core.training.adapt_options import AdaptOptions
 from agvas_core.training.trainer import TrainOptions
 from tests.bases import tiny_base_config
 from tests.training.folders import write_data
