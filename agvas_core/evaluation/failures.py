@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
-from agvas_core.evaluation.items import LabelledImage
+from agvas_core.evaluation.items import LabelledImage, without_maps
 from agvas_core.structures import InspectionImage, Prediction
 
 Kind = Literal["false alarm", "miss"]
@@ -66,7 +66,5 @@ def find_failures(
     """Return the worst false alarms and misses of each category, `each` of each kind."""
     worst = WorstFailures(each)
     for item in items:
-        prediction = predict(item.image)
-        nothing = np.empty((0, 0), dtype=np.float32)  # only the fused map is shown
-        worst.update(item, replace(prediction, p_seg=nothing, p_nor=nothing, p_ano=nothing))
+        worst.update(item, without_maps(predict(item.image), keep_fused=True))  # only the fused map is shown
     return worst.found()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
+from agvas_core.evaluation.items import without_maps
 from agvas_core.processing import open_image
 from agvas_core.structures import InspectionImage, Prediction
 
@@ -55,16 +56,10 @@ def measure_false_alarms(
     """Return the numbers of each group that has an image; all images are taken to be normal."""
     out = {}
     for name, images in groups.items():
-        rows = [_light(predict(image)) for image in images]
+        rows = [without_maps(predict(image)) for image in images]
         if rows:
             out[name] = FalseAlarms.of(rows)
     return out
-
-
-def _light(prediction: Prediction) -> Prediction:
-    """Return the prediction with its maps let go, so that a thousand of them fit into memory."""
-    nothing = np.empty((0, 0), dtype=np.float32)
-    return replace(prediction, p_seg=nothing, p_nor=nothing, p_ano=nothing, anomaly_map=nothing)
 
 
 def crops(image: InspectionImage, side: int) -> Iterator[InspectionImage]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from agvas_core.data.mvtec_folder import find_samples, load_sample
 from agvas_core.evaluation.held_out import held_out_images
 from agvas_core.evaluation.protocol import spread
-from agvas_core.structures import InspectionImage
+from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.synthesis.facts import SceneFacts
 
 SURFACE, OBJECT = "synthesis, surfaces", "synthesis, objects"
@@ -35,6 +35,13 @@ class LabelledImage:
     image: InspectionImage
     gt_mask: NDArray[np.bool_]
     scene: SceneFacts | None = None
+
+
+def without_maps(prediction: Prediction, *, keep_fused: bool = False) -> Prediction:
+    """Return a prediction with its maps let go, so that a thousand of them fit into memory; the fused one may stay."""
+    nothing = np.empty((0, 0), dtype=np.float32)
+    fused = prediction.anomaly_map if keep_fused else nothing
+    return replace(prediction, p_seg=nothing, p_nor=nothing, p_ano=nothing, anomaly_map=fused)
 
 
 def synthetic_items(count: int, size: int = 256) -> Iterator[LabelledImage]:
