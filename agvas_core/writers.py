@@ -16,6 +16,12 @@ from agvas_core.drawing import overlay, shrink
 from agvas_core.structures import EngineCard, Mode, Prediction
 
 UNTRAINED_VERDICT = "none: untrained weights"
+NO_PICTURES = "UNTRAINED: no mask, map or overlay is written, for one from random weights would mean nothing."
+
+
+def meant(prediction: Prediction | None, card: EngineCard) -> Prediction | None:
+    """Return the prediction where its mask means something, to be drawn or written; None from untrained weights."""
+    return prediction if card.trained else None
 
 
 def mask_png(prediction: Prediction, path: Path) -> None:
@@ -39,7 +45,7 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
         "threshold": prediction.threshold,
         "alpha": prediction.alpha,
         "min_area_px": prediction.min_area_px,
-        "area_percent": round(100 * float(prediction.pred_mask.mean()), 4),
+        "area_percent": round(100 * float(prediction.pred_mask.mean()), 4) if card.trained else 0.0,
         "regions": [
             {
                 "index": region.index,
@@ -63,7 +69,7 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
                 "why": candidate.why,
                 "score": round(candidate.score, 4),
             }
-            for candidate in prediction.candidates
+            for candidate in (prediction.candidates if card.trained else ())
         ],
         "mode": mode,
         **card_facts(card),

@@ -27,7 +27,7 @@ from typing import Any, cast
 import agvas_core
 from agvas_core.engines.ask import ask
 from agvas_core.structures import MODES, Mode, Request
-from agvas_core.writers import card_facts, mask_png, verdict_facts
+from agvas_core.writers import card_facts, mask_png, meant, verdict_facts
 from demo.desk import EngineDesk
 from demo.session import FileStore
 
@@ -84,8 +84,10 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         }
         if reply.prediction is not None:
             answer |= verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name)
+        shown = meant(reply.prediction, answering.card)
+        if shown is not None:
             path = files.new_answer_file(".png")
-            mask_png(reply.prediction, path)
+            mask_png(shown, path)
             answer["mask"] = {"path": str(path), "orig_name": "mask.png", "meta": {"_type": "gradio.FileData"}}
         said = {"text": reply.text, "notices": list(reply.notices)}
         return answer | said | {"mode": reply.done.mode, "engine": answering.card.engine_id}

@@ -125,7 +125,7 @@ def predict(
     """Ask about one image; print the words as they come, then the verdict and the regions."""
     from agvas_core.engines.ask import ask
     from agvas_core.processing import open_image
-    from agvas_core.writers import card_facts, verdict_facts, write_reply
+    from agvas_core.writers import NO_PICTURES, card_facts, meant, verdict_facts, write_reply
 
     photo = open_image(image)
     request = question.request(_parse_roi(roi))
@@ -140,7 +140,9 @@ def predict(
         "seconds": dict(reply.done.seconds),
     }
     if out is not None:
-        write_reply(out, photo.rgb, reply.prediction, facts)
+        write_reply(out, photo.rgb, meant(reply.prediction, answering.card), facts)
+        if not answering.card.trained:
+            typer.echo(NO_PICTURES, err=True)
     if as_json:
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
@@ -216,12 +218,16 @@ def inspect(
 ) -> None:
     """Inspect all images of a folder; stopped and started again, it goes on where it was."""
     from agvas_core.cli.folder import find_images, inspect_folder
+    from agvas_core.writers import NO_PICTURES
 
     find_images(folder)
     request = question.request()
     with replicated(question.who, replicas, address) as name:
         at_once = images_at_once(replicas, address)
-        rows = inspect_folder(load(name), folder, out, request, overlays=overlays, at_once=at_once)
+        answering = load(name)
+        rows = inspect_folder(answering, folder, out, request, overlays=overlays, at_once=at_once)
+    if not answering.card.trained:
+        typer.echo(NO_PICTURES, err=True)
     anomalies = sum(row["verdict"] == "anomaly" for row in rows)
     failed = sum(bool(row["error"]) for row in rows)
     typer.echo(f"{len(rows)} images: {anomalies} with anomalies, {failed} not answered. See {out / 'results.csv'}.")
@@ -270,7 +276,7 @@ def _print_words(event: Event) -> None:
 
 def _print_facts(facts: dict[str, Any]) -> None:
     typer.echo("")
-    if facts["verdict"] is None:
+    if facts["verdict"] is None or not facts["trained"]:
         return
     verdict = "No anomaly found." if facts["verdict"] == "normal" else f"{len(facts['regions'])} anomalous region(s):"
     typer.echo(f"{verdict} Highest score {facts['score']:.2f}, threshold {facts['threshold']:g}.")

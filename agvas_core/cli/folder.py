@@ -21,8 +21,8 @@ from agvas_core.data.mvtec_folder import SUFFIXES
 from agvas_core.engines.ask import Reply, ask
 from agvas_core.engines.base import Engine
 from agvas_core.processing import open_image
-from agvas_core.structures import Request
-from agvas_core.writers import mask_png, overlay_png, verdict_facts
+from agvas_core.structures import Prediction, Request
+from agvas_core.writers import UNTRAINED_VERDICT, mask_png, meant, overlay_png, verdict_facts
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +51,8 @@ def inspect_folder(
     engine: Engine, root: Path, out: Path, request: Request, *, overlays: bool = False, at_once: int = 1
 ) -> list[dict]:
     """Answer for each image and write out/results.csv, out/results.json and out/masks/<path>.png.
+
+    Untrained weights write no mask.
 
     at_once: images that are asked about at the same time; more than one only where the engine takes them.
 
@@ -112,7 +114,9 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
     row["seconds"] = round(sum(reply.done.seconds.values()), 4)
     if reply.prediction is None:
         return row if reply.text else row | {"error": " ".join(reply.notices) or "neither a mask nor words"}
-    _write_pictures(reply, image.rgb, name, out, overlays)
+    shown = meant(reply.prediction, engine.card)
+    if shown is not None:
+        _write_pictures(shown, image.rgb, name, out, overlays)
     return row | _mask_row(engine, reply, name)
 
 
@@ -132,15 +136,14 @@ def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
     }
 
 
-def _write_pictures(reply: Reply, rgb: NDArray[np.uint8], name: str, out: Path, overlays: bool) -> None:
-    assert reply.prediction is not None
+def _write_pictures(prediction: Prediction, rgb: NDArray[np.uint8], name: str, out: Path, overlays: bool) -> None:
     mask_path = out / _MASKS / f"{name}.png"  # the image's suffix stays: part.jpg and part.png are two images
     mask_path.parent.mkdir(parents=True, exist_ok=True)
-    mask_png(reply.prediction, mask_path)
+    mask_png(prediction, mask_path)
     if overlays:
         overlay_path = out / _OVERLAYS / f"{name}.png"
         overlay_path.parent.mkdir(parents=True, exist_ok=True)
-        overlay_png(rgb, reply.prediction, overlay_path)
+        overlay_png(rgb, prediction, overlay_path)
 
 
 def _write_tables(rows: Iterable[dict], out: Path) -> None:
@@ -164,7 +167,7 @@ def _read_journal(path: Path) -> dict[str, dict]:
 
 
 def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
-    if not row["verdict"]:
+    if row["verdict"] in ("", UNTRAINED_VERDICT):
         return True
     folders = (_MASKS, _OVERLAYS) if overlays else (_MASKS,)
     return all((out / folder / f"{row['image']}.png").is_file() for folder in folders)

@@ -19,6 +19,7 @@ import agvas_core
 from agvas_core.cli.app import app, main
 from agvas_core.regions import make_prediction, with_kinds
 from agvas_core.structures import Done, EngineCard, MaskReady, Notice, Stage, TextDelta
+from agvas_core.writers import NO_PICTURES, UNTRAINED_VERDICT
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -262,6 +263,28 @@ def test_an_image_without_mask_and_words_counts_as_not_answered(run, photo, tmp_
     photo.rename(tmp_path / "a.png")
     result = run("inspect", tmp_path, "--out", tmp_path / "out", "--mode", "chat")
     assert result.exit_code == 1 and "1 not answered" in result.output
+
+
+def test_untrained_weights_write_no_picture(run, photo, tmp_path, monkeypatch):
+    """Predicting with --out once wrote the mask and the map of random weights."""
+    untrained = replace(BrightEngine.card, weights="UNTRAINED (random weights)", trained=False)
+    monkeypatch.setattr(BrightEngine, "card", untrained)
+    out = tmp_path / "out"
+    result = run("predict", photo, "--out", out, "--mode", "direct")
+    assert result.exit_code == 0 and NO_PICTURES in result.stderr
+    assert "anomal" not in result.stdout.lower()
+    assert [p.name for p in out.iterdir()] == ["regions.json"]
+    facts = json.loads((out / "regions.json").read_text())
+    assert (facts["trained"], facts["verdict"], facts["regions"]) == (False, UNTRAINED_VERDICT, [])
+    assert facts["area_percent"] == 0
+    result = run("predict", photo, "--out", out, "--mode", "direct", "--json")
+    assert json.loads(result.stdout)["trained"] is False and NO_PICTURES in result.stderr
+    BrightEngine.asked = 0
+    for _ in range(2):
+        result = run("inspect", photo.parent, "--out", tmp_path / "report", "--overlays")
+        assert result.exit_code == 0 and NO_PICTURES in result.stderr
+    assert BrightEngine.asked == 1  # the answer is kept without its pictures
+    assert not list((tmp_path / "report").rglob("*.png"))
 
 
 @pytest.mark.parametrize("out", [".", "photos", "photos/report"])

@@ -12,13 +12,15 @@ import pytest
 from PIL import Image
 
 import demo
+from agvas_core.writers import UNTRAINED_VERDICT
 from demo.desk import EngineDesk
 from demo.gallery import read_examples
 from demo.i18n import WORDS, say
 from demo.page import build_page
-from demo.rest import uploaded_path
+from demo.rest import build_segment, uploaded_path
+from demo.session import FileStore
 from tests.fake_app import write_examples
-from tests.fakes import FakeEngine
+from tests.fakes import FakeEngine, untrained_engine
 
 gradio_client = pytest.importorskip("gradio_client")
 
@@ -62,6 +64,14 @@ def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):
     assert [r["kind"] for r in answer["regions"]] == ["stain", "hole"]
     mask = np.asarray(Image.open(answer["mask"]))
     assert mask.shape == (360, 480) and set(np.unique(mask)) == {0, 255}
+
+
+def test_segment_gives_no_mask_of_untrained_weights(photo, tmp_path):
+    desk = EngineDesk(["untrained"], lambda _: untrained_engine())
+    segment = build_segment(desk, FileStore(tmp_path / "files"), lambda: tmp_path)
+    answer = segment({"path": photo})
+    assert (answer["trained"], answer["regions"], answer["mask"]) == (False, [], None)
+    assert answer["verdict"] == UNTRAINED_VERDICT and not list((tmp_path / "files").rglob("*.png"))
 
 
 def test_segment_answers_with_the_engine_that_is_named(client, photo):
