@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +16,7 @@ from agvas_core.anchors import gather_anchor_states
 from agvas_core.config import AGVASConfig
 from agvas_core.modeling.agmd import AGMD, MaskLogits
 from agvas_core.modeling.anyres import TiledImages, encode_tiles
+from agvas_core.modeling.beside import Beside
 from agvas_core.modeling.lmm import LMM, build_lmm, encode_semantic, normalise_semantic
 from agvas_core.modeling.pixel_encoder import build_pixel_encoder
 from agvas_core.modeling.pixel_features import PixelFeatures
@@ -80,6 +81,7 @@ class AGVAS(nn.Module):
         d, dec, pix = config.llm.width, config.decoder, config.pixel
         self.lmm = build_lmm(config, image_token_id=token_ids.image) if lmm is None else lmm
         self.pixel_encoder = build_pixel_encoder(pix) if pixel_encoder is None else pixel_encoder
+        self.beside = Beside()  # for the pixel eye, while the semantic one looks
         self.spam = SPAM(width=d, pixel_width=pix.width, heads=dec.heads) if dec.use_spam else None
         self.token_refiner = TokenRefiner(width=d, out_width=dec.width)
         self.agmd = AGMD(dec, pixel_width=pix.width, high_res_widths=pix.widths_high_res)
@@ -114,10 +116,13 @@ class AGVAS(nn.Module):
         With config.anyres, the semantic eye's values are the images in tiles (anyres.cut).
         content_hw: of each image, its height and width on the pixel eye's canvas, px; None when it fills the canvas.
         """
-        pixel = self.pixel_encoder(pixel_values, content_hw)
+        look = self.beside.begin(
+            lambda: self.pixel_encoder(pixel_values, content_hw), pixel_values, lambda seen: seen.tensors
+        )
         if isinstance(semantic_values, TiledImages):
-            return self._align_tiles(semantic_values, pixel)
-        return self.align(self.encode_semantic(semantic_values), pixel)
+            return self._align_tiles(semantic_values, look)
+        f_s = self.encode_semantic(semantic_values)
+        return self.align(f_s, look())
 
     def align(self, f_s: Tensor, pixel: PixelFeatures) -> ImageFeatures:
         """Join f_s (I, N, D) with f_align (Eq. 2)."""
@@ -126,14 +131,15 @@ class AGVAS(nn.Module):
         f_align = self.spam(_for(self.spam, f_s), _for(self.spam, pixel.embedding))
         return ImageFeatures(torch.cat([f_s, f_align.to(f_s)], dim=1), pixel)
 
-    def _align_tiles(self, images: TiledImages, pixel: PixelFeatures) -> ImageFeatures:
-        """Join each image's f_s (N_i, D) with f_align.
+    def _align_tiles(self, images: TiledImages, look: Callable[[], PixelFeatures]) -> ImageFeatures:
+        """Join each image's f_s (N_i, D) with f_align; look gives what the pixel eye has seen meanwhile.
 
         Paper leaves open: tiles. f_align is made of the base crop's tokens alone: as f_p, they see all of the image.
         """
         values = _for(self.lmm.model.vision_tower, images.values)
         f_s = encode_tiles(self.lmm, replace(images, values=values))  # I times (N_i, D)
         base = torch.stack([one[: self.config.semantic.tokens] for one in f_s])  # (I, N, D)
+        pixel = look()
         f_align = self.align(base, pixel).visual[:, self.config.semantic.tokens :]  # (I, N or 0, D)
         joined = [torch.cat(pair) for pair in zip(f_s, f_align, strict=True)]
         return ImageFeatures(torch.cat(joined)[None], pixel, tuple(map(len, joined)))
@@ -144,18 +150,29 @@ class AGVAS(nn.Module):
         tokens, kind_logits = self.region_reader(features, masks)
         return self.region_proj(tokens), kind_logits
 
-    def embed(self, input_ids: Tensor, visual: Tensor | None = None, regions: Tensor | None = None) -> Tensor:
+    def embed(
+        self,
+        input_ids: Tensor,
+        visual: Tensor | None = None,
+        regions: Tensor | None = None,
+        *,
+        device: torch.device | None = None,
+    ) -> Tensor:
         """Return the LLM's input (B, L, D): words, with placeholders replaced in reading order.
 
         ImageFeatures' visual (I, image_tokens, D) or (1, T, D) fills the image placeholders, regions (R, D) the others.
+        device: the model's, when input_ids lie on the host: their placeholders are counted there, and nothing waits
+            for the device.
         """
-        embeds = self.lmm.get_input_embeddings()(input_ids)  # (B, L, D)
+        there = input_ids if device is None else input_ids.to(device, non_blocking=True)
+        embeds = self.lmm.get_input_embeddings()(there)  # (B, L, D)
         for token_id, values in ((self.token_ids.image, visual), (self.token_ids.region, regions)):
             place = input_ids == token_id  # (B, L)
             wanted, given = int(place.sum()), 0 if values is None else values[..., 0].numel()
             if wanted != given:
                 raise ValueError(f"The text has {wanted} placeholders of token {token_id}, but {given} features came.")
             if values is not None and wanted:
+                place = place.to(embeds.device, non_blocking=True)
                 embeds = embeds.masked_scatter(place[..., None], values.to(embeds))
         return embeds
 

@@ -18,7 +18,7 @@ from transformers.models.llava_onevision.image_processing_pil_llava_onevision im
 
 from agvas_core.config import AGVASConfig
 
-SIGLIP_MEAN_STD = ([0.5] * 3, [0.5] * 3)
+SIGLIP_MEAN, SIGLIP_STD = 0.5, 0.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,7 @@ class TiledImages:
 
     Attributes:
         values: (I, 1 + P, 3, S, S), normalised: the base crop (the whole image, squeezed to a square), then the tiles
-            row by row; zeros where an image has fewer.
+            row by row; black where an image has fewer.
         sizes_hw: height and width of each image, px.
     """
 
@@ -35,17 +35,26 @@ class TiledImages:
     sizes_hw: tuple[tuple[int, int], ...]
 
 
-def cut(config: AGVASConfig, images: Sequence[NDArray[np.uint8]]) -> TiledImages:
-    """Return images, each uint8 (H, W, 3) at its own resolution, in tiles.
+def cut(config: AGVASConfig, images: Sequence[NDArray[np.uint8]], device: torch.device | str = "cpu") -> TiledImages:
+    """Return images, each uint8 (H, W, 3) at its own resolution, in tiles on a device, where they go as bytes.
 
-    They are normalised as SigLIP wants it, whatever a base's preprocessor_config.json may say.
+    They are normalised there as SigLIP wants it, whatever a base's preprocessor_config.json may say.
     """
-    side, (mean, std) = config.semantic.image_px, SIGLIP_MEAN_STD
+    side = config.semantic.image_px
     processor = LlavaOnevisionImageProcessorPil(
-        size={"height": side, "width": side}, image_grid_pinpoints=_pinpoints(config), image_mean=mean, image_std=std
+        size={"height": side, "width": side},
+        image_grid_pinpoints=_pinpoints(config),
+        do_rescale=False,
+        do_normalize=False,
     )
     cuts = processor(list(images), input_data_format="channels_last", return_tensors="pt")
-    return TiledImages(cuts["pixel_values"], tuple((int(h), int(w)) for h, w in cuts["image_sizes"].tolist()))
+    values = _levels().to(device)[cuts["pixel_values"].to(device).int()]  # (I, 1 + P, 3, S, S)
+    return TiledImages(values, tuple((int(h), int(w)) for h, w in cuts["image_sizes"].tolist()))
+
+
+def _levels() -> Tensor:
+    """Return (256,) what transformers' processor makes of each byte: scaled in double precision, then normalised."""
+    return ((torch.arange(256, dtype=torch.float64) * (1 / 255)).float() - SIGLIP_MEAN) / SIGLIP_STD
 
 
 def encode_tiles(lmm: LlavaOnevisionForConditionalGeneration, images: TiledImages) -> list[Tensor]:

@@ -25,6 +25,11 @@ class PixelFeatures:
     embedding: Tensor
     high_res: tuple[Tensor, ...] = ()
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of them."""
+        return (self.embedding, *self.high_res)
+
     def select(self, image_index: Tensor) -> PixelFeatures:
         """Return the features of chosen images, (A,) -> batch A."""
         return PixelFeatures(self.embedding[image_index], tuple(f[image_index] for f in self.high_res))

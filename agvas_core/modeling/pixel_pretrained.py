@@ -86,8 +86,12 @@ class SamPixelEncoder(PretrainedPixelEncoder):
     """SAM's ViT with its neck (ViT-H in the paper)."""
 
     def look(self, values: Tensor) -> PixelFeatures:
-        """See the base class; H = W = image_px."""
-        return PixelFeatures(self.encoder(values).last_hidden_state)  # (B, C, H / 16, W / 16)
+        """See the base class; H = W = image_px.
+
+        Its tables of relative positions are made where the image is: each layer would wait for two of the host's.
+        """
+        with values.device:
+            return PixelFeatures(self.encoder(values).last_hidden_state)  # (B, C, H / 16, W / 16)
 
 
 class Sam2PixelEncoder(PretrainedPixelEncoder):

@@ -111,6 +111,17 @@ def test_placeholders_are_filled_in_reading_order(model):
     assert [float(embeds[0, n + 1]), float(embeds[0, n + 2]), float(embeds[1, n])] == [100, 101, 102]
 
 
+def test_placeholders_counted_on_the_host_wait_for_nothing_on_the_device(model):
+    # on a device without values everything that asks for one is an error
+    twin = build_agvas(model.config, model.token_ids).to("meta")
+    ids = torch.tensor([[300, *[model.token_ids.image] * 3, 301]])
+    visual = torch.zeros(1, 3, model.config.llm.width, device="meta")
+    embeds = twin.embed(ids, visual, device=torch.device("meta"))
+    assert embeds.is_meta and embeds.shape == (1, 5, model.config.llm.width)
+    with pytest.raises(ValueError, match="3 placeholders"):
+        twin.embed(ids, visual[:, :2], device=torch.device("meta"))
+
+
 def test_without_spam_only_the_semantic_tokens_come(make_model):
     model = make_model(use_spam=False)
     assert model.spam is None

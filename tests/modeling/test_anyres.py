@@ -81,6 +81,14 @@ def test_as_many_tokens_as_the_processor_writes(base, size_hw):
     assert len(f_s) == count
 
 
+@pytest.mark.parametrize("size_hw", SIZES[:4])
+def test_bytes_are_normalised_to_the_very_values_of_the_processor(base, size_hw):
+    model, tokenizer = base
+    shown = photo(size_hw, 5)
+    theirs = processor_of(model.config, tokenizer).image_processor(shown, return_tensors="pt")["pixel_values"]
+    assert torch.equal(cut(model.config, [shown]).values, theirs)
+
+
 def test_the_true_sizes_tokens():
     config = with_anyres(get_preset("onevision-7b"))
     assert [config.semantic.tokens + tile_tokens(config, (n, n)) for n in (384, 512, 1024)] == [1485, 3699, 7371]
