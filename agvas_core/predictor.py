@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from agvas_core.findings import masks_to_canvas
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.anyres import TiledImages, cut
 from agvas_core.modeling.pixel_features import PixelFeatures, join_features
+from agvas_core.modeling.static_words import static_words
 from agvas_core.modeling.together import read_together
 from agvas_core.processing import Letterbox, fit, limit_canvas, restore
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
@@ -59,6 +61,7 @@ class AnomalyPredictor:
         if self.device.type == "cpu" and model.config.pixel.kind == "conv":  # 5 to 10 % faster there
             for part in (model.pixel_encoder, model.agmd):
                 part.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.static_words = static_words(model, self.device)
         self.ids = model.token_ids
         self.end_id = end_of_turn_id(tokenizer)
         self._images: OrderedDict[str, EncodedImage] = OrderedDict()
@@ -101,8 +104,7 @@ class AnomalyPredictor:
         pixels = self._pixels([rgb for _, rgb, _ in fitted])  # (I, 3, C, C)
         seen: Tensor | TiledImages = self.model.semantic_input(pixels)
         if self.model.config.anyres:
-            cuts = cut(self.model.config, [image.rgb for image, _, _ in fitted])
-            seen = replace(cuts, values=cuts.values.to(self.device))
+            seen = cut(self.model.config, [image.rgb for image, _, _ in fitted], self.device)
         features = self.model.encode_image(seen, pixels, [letterbox.content_hw for _, _, letterbox in fitted])
         out = []
         for i, (image, rgb, letterbox) in enumerate(fitted):
@@ -207,20 +209,23 @@ class AnomalyPredictor:
         cache = DynamicCache(config=self.model.lmm.config.text_config)
         if found is None or best <= encoded.tokens:
             return 0, cache
+        if self.static_words is not None:
+            self.static_words.settle(found.cache)
         for i, layer in enumerate(found.cache.layers):
             cache.update(layer.keys[:, :, :best].clone(), layer.values[:, :, :best].clone(), i)
         return best, cache
 
     def _embed(self, ids: list[int], start: int, encoded: EncodedImage, region_masks: Tensor | None) -> Tensor:
-        fresh = torch.tensor([ids[start:]], device=self.device)
-        has_image = bool((fresh == self.ids.image).any())
+        fresh = torch.tensor([ids[start:]])  # counted on the host: nothing waits for the device
+        has_image = self.ids.image in ids[start:]
         assert not has_image or start <= ids.index(self.ids.image), "a cut inside the image's tokens"
         regions = None
         skipped, wanted = ids[:start].count(self.ids.region), ids[start:].count(self.ids.region)
         if wanted:
             assert region_masks is not None
             regions = self._region_tokens(encoded, region_masks[skipped : skipped + wanted])
-        return self.model.embed(fresh, encoded.features.visual if has_image else None, regions)
+        visual = encoded.features.visual if has_image else None
+        return self.model.embed(fresh, visual, regions, device=self.device)
 
     def _region_tokens(self, encoded: EncodedImage, masks: Tensor) -> Tensor:
         """Return region tokens (R, D) of masks (R, H, W) in the image's own pixels."""
@@ -244,10 +249,11 @@ class AnomalyPredictor:
     @torch.inference_mode()
     def decode(self, prefix: Prefix, encoded: EncodedImage, **options: object) -> Prediction:
         """Return the mask of the last anchor triple among the prefix's newest tokens; options as in make_prediction."""
-        newest = torch.tensor([prefix.ids[-prefix.hidden.shape[1] :]], device=self.device)
-        rows = find_anchors(newest, self.ids.anchors)
+        newest = torch.tensor([prefix.ids[-prefix.hidden.shape[1] :]])
+        rows = find_anchors(newest, self.ids.anchors)  # on the host: nothing waits for the device
         assert len(rows), "no anchors among the newest tokens"
-        return self.decode_states(gather_anchor_states(prefix.hidden, rows[-1:]), encoded, **options)
+        last = rows[-1:].to(prefix.hidden.device, non_blocking=True)
+        return self.decode_states(gather_anchor_states(prefix.hidden, last), encoded, **options)
 
     @torch.inference_mode()
     def decode_states(self, states: Tensor, encoded: EncodedImage, **options: object) -> Prediction:
@@ -345,10 +351,11 @@ class AnomalyPredictor:
         going = [i for i, word in enumerate(words) if word != self.end_id]
         states: list[Tensor | None] = [None] * len(steps)
         if going:
-            said = torch.tensor([[words[i]] for i in going], device=self.device)  # (B, 1)
+            said = torch.tensor([[words[i]] for i in going]).to(self.device, non_blocking=True)  # (B, 1)
             embeds = self.model.lmm.get_input_embeddings()(said).split(1)  # B times (1, 1, D)
-            read = read_together(self.model, embeds, [steps[i].cache for i in going])
-            for i, hidden in zip(going, read, strict=True):
+            caches = [steps[i].cache for i in going]
+            read = self.static_words.read if self.static_words is not None else partial(read_together, self.model)
+            for i, hidden in zip(going, read(embeds, caches), strict=True):
                 states[i] = hidden[:, -1]
         return list(zip(words, states, strict=True))
 

@@ -10,6 +10,7 @@ from scipy import ndimage
 from agvas_core.config import PixelConfig, get_preset
 from agvas_core.findings import masks_to_canvas, measure
 from agvas_core.modeling.agvas import build_agvas
+from agvas_core.modeling.static_words import StaticWords
 from agvas_core.predictor import IMAGES_KEPT, PREFIXES_KEPT, AnomalyPredictor
 from agvas_core.processing import fit, open_image
 from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, measured_line
@@ -325,6 +326,35 @@ def test_stop_ends_the_words_at_once(predictor, picture):
         said.append(token)
         stop.set()
     assert len(said) == 1
+
+
+def test_words_in_a_static_cache_leave_a_chat_as_they_do_without(model, tokenizer, picture):
+    # as on CUDA; there, the words of one reply are read in a cache of fixed size
+    image = picture(1)
+    plain, static = AnomalyPredictor(model, tokenizer), AnomalyPredictor(model, tokenizer)
+    static.static_words = StaticWords(model, room=256)
+    talk = ChatTurn("user", "What is it?")
+    seen = []
+    for predictor in (plain, static):
+        encoded = predictor.set_image(image)
+        prefix = predictor.read(ids_of(predictor, talk, prompt=True), encoded)
+        said = words(predictor, prefix, encoded, 12)
+        again = predictor.read([*prefix.ids, predictor.end_id, 300], encoded)  # a later question
+        assert again.hidden.shape[1] == 2  # reads its own tokens only: the words' are in the cache
+        more = words(predictor, again, encoded, 5)
+        begun = predictor.read(ids_of(predictor, talk, prompt=True), encoded)
+        seen.append((said, more, words(predictor, begun, encoded, 12), prefix.ids, again.hidden[0, -1]))
+    assert seen[0][:4] == seen[1][:4]
+    torch.testing.assert_close(seen[0][4], seen[1][4], atol=1e-5, rtol=1e-4)
+    assert static.static_words.failed == ""
+    # a stop is felt at once, and what was said is kept
+    stop = threading.Event()
+    for predictor in (plain, static):
+        prefix = predictor.read(ids_of(predictor, ChatTurn("user", "Hello"), prompt=True), encoded)
+        for _ in predictor.generate(prefix, encoded, 50, stop):
+            stop.set()
+        stop.clear()
+        assert predictor.read([*prefix.ids, 300], encoded).hidden.shape[1] == 1
 
 
 # --- more than one view ----------------------------------------------------------------------------------------------

@@ -38,11 +38,16 @@ def read_together(model: AGVAS, embeds: Sequence[Tensor], caches: Sequence[Dynam
                 cache.update(layer.keys[b : b + 1, :, fresh].clone(), layer.values[b : b + 1, :, fresh].clone(), i)
     except Exception:  # out of memory
         for cache, length in zip(caches, past, strict=True):
-            for layer in cache.layers:
-                if layer.keys is not None:
-                    layer.keys, layer.values = layer.keys[:, :, :length], layer.values[:, :, :length]
+            cut_back(cache, length)
         raise
     return [hidden[b : b + 1, : new[b]] for b in range(len(embeds))]
+
+
+def cut_back(cache: DynamicCache, length: int) -> None:
+    """Let a cache forget all but its first `length` tokens, also when only some of its layers have more."""
+    for layer in cache.layers:
+        if layer.keys is not None:
+            layer.keys, layer.values = layer.keys[:, :, :length], layer.values[:, :, :length]
 
 
 def _join(model: AGVAS, caches: Sequence[DynamicCache], past: Sequence[int], p: int) -> DynamicCache:

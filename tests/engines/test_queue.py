@@ -11,6 +11,7 @@ import torch
 from agvas_core.encoded import Look
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.queue import QueuedPredictor, WorkQueue
+from agvas_core.modeling.static_words import StaticWords
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.prompts import DIRECT_ANSWER, ChatTurn
 from agvas_core.structures import Conversation, Done, MaskReady, Request, TextDelta
@@ -98,7 +99,11 @@ def test_images_and_masks_of_a_batch_are_those_of_single_ones(model, tokenizer, 
         np.testing.assert_allclose(maps, predictor._look([look])[0], atol=1e-4)
 
 
-def test_conversations_at_once_get_what_each_gets_alone(model, tokenizer, shared, picture):
+@pytest.mark.parametrize("in_static_cache", [False, True])
+def test_conversations_at_once_get_what_each_gets_alone(model, tokenizer, shared, picture, in_static_cache):
+    if in_static_cache:  # as on CUDA: whose words come alone are read there, and go on together with others
+        shared.static_words = StaticWords(model, room=64)
+
     def talk(predictor, seed):
         image = picture(seed, (60 + 8 * seed, 90))
         for question in ("Segment the anomalies.", "Segment the dark hole on the left."):
