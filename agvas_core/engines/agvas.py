@@ -19,6 +19,7 @@ from agvas_core.checkpoint import CARD_FILE, checkpoint_hash
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
+from agvas_core.engines.referring import not_singled_out
 from agvas_core.engines.shared_weights import shared_checkpoint
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import Findings, measure
@@ -176,7 +177,7 @@ class AGVASEngine:
         yield Stage("looking at the image in tiles" if request.close else "encoding the image", 0.1)
         encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")
-        reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock, self._card.trained)
+        reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock, self._card)
         try:
             if not stop.is_set():
                 yield from reply.words_alone() if self.speaks_alone else reply.events()
@@ -198,9 +199,9 @@ class _Reply:
         mode: Mode,
         stop: threading.Event,
         clock: _Clock,
-        trained: bool,
+        card: EngineCard,
     ) -> None:
-        self.trained = trained
+        self.card = card
         self.predictor, self.request, self.image, self.encoded = predictor, request, image, encoded
         self.mode, self.stop, self.clock = mode, stop, clock
         self.question = build_instruction(mode, request.instruction, request.normal_description)
@@ -239,8 +240,8 @@ class _Reply:
         prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
         prediction = self._decode(prefix)
         self.clock.lap("mask")
-        yield MaskReady(prediction)
-        if self.trained:  # else the sentence would stand by a mask that means nothing
+        yield from self._shown(prediction)
+        if self.card.trained:  # else the sentence would stand by a mask that means nothing
             yield TextDelta(_direct_words(prediction))
 
     def _explain(self) -> Iterator[Event]:
@@ -250,7 +251,7 @@ class _Reply:
         prefix = self._read([question, ChatTurn("assistant", ANCHOR_TEXT)], open_end=True, anchors=True)
         prediction = self._decode(prefix)
         self.clock.lap("mask")
-        yield MaskReady(prediction)
+        yield from self._shown(prediction)
         findings = measure(prediction)
         line = findings.line(self._kinds_to_read(findings))
         start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], findings.masks, open_end=True)
@@ -281,7 +282,7 @@ class _Reply:
                     prediction = predictor.decode_states(torch.stack(states)[None], self.encoded, **self._options())
                     prediction = self._named(prediction)
                     self.clock.lap("mask")
-                    yield MaskReady(prediction)
+                    yield from self._shown(prediction)
                     shown = True
                     yield from _delta(visible.anchors())
                 continue
@@ -290,9 +291,22 @@ class _Reply:
         self.clock.lap("words")
         if not shown and not self.stop.is_set():
             prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
-            yield MaskReady(self._decode(prefix))
+            yield from self._shown(self._decode(prefix))
             self.clock.lap("mask")
             yield Notice(NO_ANCHORS)
+
+    def _shown(self, prediction: Prediction) -> Iterator[Event]:
+        """Yield a mask, and a sentence when the words ask for a part of what it shows."""
+        yield MaskReady(prediction)
+        if not self.card.trained:
+            return
+
+        def everything() -> Prediction:
+            return self._adjust(self.predictor.glance(self.image, close=self.request.close))
+
+        said = not_singled_out(self.request.instruction, prediction, everything, self.card.engine_id)
+        if said:
+            yield Notice(said)
 
     def _read(
         self,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from agvas_core.engines.base import Engine
 from agvas_core.engines.dialogue import mode_of
 from agvas_core.engines.names import RULES
+from agvas_core.engines.referring import ALL_SHOWN
 from agvas_core.saa import report
 from agvas_core.saa.pipeline import SaliencyOf
 from agvas_core.saa.prompts import HybridPrompts, prompts_for
@@ -64,6 +65,8 @@ class RuledEngine:
             request = replace(request, mode="explain")
         said = ""
         for event in self.inner.respond(conversation, request, stop=stop):
+            if isinstance(event, Notice) and event.text.startswith(ALL_SHOWN):
+                continue  # said of the mask before the rules; what they kept is told below
             if isinstance(event, MaskReady) and image is not None:
                 prediction, judgements, _ = apply_rules(image, event.prediction, prompts, self.saliency_of)
                 marks = report.marks(judgements, image.size_hw)

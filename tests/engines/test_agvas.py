@@ -244,7 +244,7 @@ def test_a_new_direct_question_is_one_pass_of_the_language_model(engine, picture
     monkeypatch.setattr(language_model, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
     reply(engine, picture(), mode="direct", instruction="Please segment the anomalies.")
     assert len(calls) == 1
-    reply(engine, picture(), mode="direct", instruction="Please segment the scratch.")
+    reply(engine, picture(), mode="direct", instruction="Please segment the defects.")
     assert len(calls) == 2
 
 
