@@ -137,10 +137,10 @@ def reply_head(reply: Reply, lang: str) -> str:
         times.append(say("total_s", lang, s=_s(reply.total_s)))
     elif reply.mask_s is not None:
         times.append(say("mask_s", lang, s=_s(reply.mask_s)))
-        if reply.total_s is not None and reply.text:
-            times.append(
-                say("words_s", lang, s=_s(max(0.0, reply.total_s - (0 if reply.text_first else reply.mask_s))))
-            )
+        if reply.total_s is not None and reply.text_first:
+            times.append(say("in_all_s", lang, s=_s(reply.total_s)))
+        elif reply.total_s is not None and reply.text:
+            times.append(say("words_s", lang, s=_s(max(0.0, reply.total_s - reply.mask_s))))
     elif reply.total_s is not None:
         times.append(say("total_s", lang, s=_s(reply.total_s)))
     tip = ", ".join(f"{name} {value:.2f} s" for name, value in reply.seconds.items())

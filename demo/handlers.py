@@ -27,7 +27,7 @@ from agvas_core.structures import (
 )
 from demo import render
 from demo.desk import POLL_S, EngineDesk
-from demo.i18n import say
+from demo.i18n import is_chinese, say
 from demo.naming import compared_images, image_in_words
 from demo.pictures import delete_files, file_url, show_prediction, write_downloads
 from demo.replies import Exchange, Reply, can_ask_other, new_reply
@@ -101,7 +101,7 @@ def ask(
             try:
                 shown.append(read_upload(session, path).image_id)
             except (ValueError, OSError) as error:
-                errors.append(_sentence(error))
+                errors.append(say("unreadable", session.lang, name=Path(path).name, e=_sentence(error)))
         yield from _answer(session, desk, question, tuple(dict.fromkeys(shown)), settings, errors)
 
 
@@ -268,7 +268,7 @@ def _answer(
     if request.image_id is None and settings.mode != "chat" and not errors:
         reply.errors.append(say("no_image", lang))
     if reply.errors:
-        reply.total_s = 0.0
+        reply.total_s, reply.refused = 0.0, True
         yield reply
         return
     yield from _run(session, desk, engine, conversation, reply)
@@ -309,6 +309,8 @@ def _run(
             if session.stop.is_set():
                 break
         session.selected_reply_id = reply.reply_id if reply.prediction is not None else session.selected_reply_id
+        if reply.text and is_chinese(reply.request.instruction) and not is_chinese(reply.text):
+            reply.notices.append(say("in_english", lang))
     except GeneratorExit:  # the visitor left or pressed stop
         session.stop.set()
         reply.stopped = True

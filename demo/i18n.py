@@ -34,6 +34,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "panel": ("Settings and selected reply", "设置与所选回复"),
     "engine": ("Engine", "引擎"),
     "card": ("Card", "卡片"),
+    "card_name": ("Name", "名称"), "card_weights": ("Weights", "权重"), "card_licence": ("Licence", "许可证"),
+    "card_device": ("Device", "设备"), "card_memory": ("Memory", "内存"), "card_modes": ("Modes", "模式"),
     "card_title": ("About this engine", "关于此引擎"),
     "mode": ("Mode", "模式"),
     "auto": ("Auto", "自动"),
@@ -91,12 +93,14 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_anomaly": ("Anomaly", "异常"),
     "verdict_normal": ("No anomaly found", "未发现异常"),
     "region_1": ("1 region", "1 个区域"),
+    "region": ("Region {n}", "区域 {n}"),
     "region_n": ("{n} regions", "{n} 个区域"),
     "of_image": ("{p} of the image", "占图像 {p}"),
     "highest": ("highest suspicion {s}, below the threshold {t}", "最高可疑度 {s}，低于阈值 {t}"),
     "highest_small": ("highest suspicion {s}, only in spots below {a} px", "最高可疑度 {s}，仅见于小于 {a} 像素的点"),
     "mask_s": ("mask {s} s", "掩码 {s} 秒"),
     "words_s": ("words {s} s", "文字 {s} 秒"),
+    "in_all_s": ("{s} s in all", "共 {s} 秒"),
     "total_s": ("{s} s", "{s} 秒"),
     "stopped": ("Stopped.", "已停止。"),
     "thinking": ("Starting", "正在开始"),
@@ -141,6 +145,8 @@ WORDS: dict[str, tuple[str, str]] = {
         "{name} 已不在这里：服务器只保留有限数量的照片，这一张已被释放。请用 + 重新添加后再提问；已有的回复会保留。",
     ),
     "images_gone": ("Let go to make room: {names}. Add again with + to ask about it.", "为腾出空间已释放：{names}。如需提问请用 + 重新添加。"),
+    "in_english": ("This engine answered in English, whatever the question’s language.", "此引擎仅以英文作答。"),
+    "unreadable": ("{name}: {e}", "{name}：{e}"),
     "ask_other": ("Ask another engine", "换一个引擎回答"),
     "ask_other_tip": ("The same question, answered by another engine beside this reply", "由另一个引擎回答同一问题，显示在此回复旁边"),
     "loading_engine": ("The model is being loaded; your question waits for it", "正在加载模型，你的问题会等它就绪"),
@@ -194,6 +200,11 @@ def say(key: str, lang: str = "en", **values: object) -> str:
         return key
     words = pair[1 if lang == "zh" else 0]
     return words.format(**values) if values else words
+
+
+def is_chinese(words: str) -> bool:
+    """Return whether there is a Chinese character in the words."""
+    return any("\u4e00" <= c <= "\u9fff" for c in words)
 
 
 def percent(share: float) -> str:

@@ -260,7 +260,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             except Exception as error:
                 sentence = say("engine_missing", current.lang, name=engine_id, e=error)
                 return ["", f'<p class="agv-error" role="alert">{cards.escape(sentence)}</p>', ""]
-            return [cards.banner(found, current.lang), panel.engine_card(found), found.markdown]
+            return [cards.banner(found, current.lang), panel.engine_card(found, current.lang), found.markdown]
 
         def on_card(current: Session, engine_id: str, event: gr.EventData) -> list[Any]:
             wanted = str((event._data or {}).get("value") or engine_id)

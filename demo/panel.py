@@ -16,13 +16,15 @@ def about_mode(mode: str, lang: str) -> str:
     return f'<p class="agv-about" aria-live="polite">{say("about_" + mode, lang)}</p>'
 
 
-def engine_card(card: EngineCard) -> str:
+def engine_card(card: EngineCard, lang: str) -> str:
     """The engine's card as a small table."""
     rows = {
-        "Name": card.name, "Weights": card.weights, "Licence": card.licence, "Device": card.device,
-        "Memory": f"{card.memory_mb:.0f} MB", "Modes": ", ".join(mode_name(m) for m in card.modes),
+        "name": card.name, "weights": card.weights, "licence": card.licence, "device": card.device,
+        "memory": f"{card.memory_mb:.0f} MB", "modes": ", ".join(mode_name(m, lang) for m in card.modes),
     }  # fmt: skip
-    body = "".join(f"<tr><th scope='row'>{k}</th><td>{escape(v)}</td></tr>" for k, v in rows.items())
+    body = "".join(
+        f"<tr><th scope='row'>{say(f'card_{k}', lang)}</th><td>{escape(v)}</td></tr>" for k, v in rows.items()
+    )
     return f'<p class="agv-about">{escape(card.description)}</p><table class="agv-card">{body}</table>'
 
 
@@ -48,7 +50,7 @@ def regions_table(reply: Reply | None, lang: str) -> str:
 def _row(reply: Reply, region: dict[str, Any], kinds: bool, lang: str) -> str:
     pressed = flag(region["index"] == reply.selected_region)
     box = f"{say('box', lang)}: {', '.join(map(str, region['box_xyxy']))}"
-    label = f"{say('region_1', lang)}: {region['index']}"
+    label = say("region", lang, n=region["index"])
     button = (
         f'<button type="button" data-agv="region" data-reply="{reply.reply_id}" data-value="{region["index"]}" '
         f'aria-pressed="{pressed}" aria-label="{label}">{region["index"]}</button>'

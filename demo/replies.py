@@ -32,6 +32,7 @@ class Reply:
         mode: the mode that was used (never "auto" once done).
         stopped: True when the user stopped it.
         unanswered: True when no engine ran, because it could not be loaded or the image was gone.
+        refused: True when nothing was asked, because there was no image or a file could not be read.
         selected_region: number of the region drawn in blue, or None.
         assets: relative URLs of the pictures and downloads, by kind.
         version: counts re-renderings, so that browsers never show an old file.
@@ -55,6 +56,7 @@ class Reply:
     mode: Mode | None = None
     stopped: bool = False
     unanswered: bool = False
+    refused: bool = False
     selected_region: int | None = None
     assets: dict[str, str] = field(default_factory=dict)
     facts: dict[str, object] = field(default_factory=dict)
@@ -98,8 +100,9 @@ class Exchange:
 
 
 def can_ask_other(exchange: Exchange) -> bool:
-    """Whether another engine can answer it too: it is done, and about one image."""
-    return exchange.reply.compared is None and not any(reply.running for reply in exchange.replies)
+    """Whether another engine can answer it too: it was asked, is done, and about one image."""
+    reply = exchange.reply
+    return reply.compared is None and not reply.refused and not any(part.running for part in exchange.replies)
 
 
 def new_reply(card: EngineCard, request: Request, engine_id: str = "") -> Reply:

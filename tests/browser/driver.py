@@ -36,8 +36,9 @@ def choose(page, mode: str) -> None:
     page.check(f"#agv-mode input[value={mode}]")
 
 
-def fetch(page, selector: str) -> bytes:
-    """Click a download link and return the file's bytes."""
+def fetch(page, selector: str, name: str | None = None) -> bytes:
+    """Click a download link and return the file's bytes; the file is called so, where a name is given."""
     with page.expect_download() as started:
         page.click(selector)
+    assert name in (None, started.value.suggested_filename)
     return Path(started.value.path()).read_bytes()

@@ -115,14 +115,15 @@ def test_the_downloaded_mask_is_a_png_of_the_photos_size(url, open_page, photo):
     page = open_page(url)
     choose(page, "direct")
     ask(page, "segment", photo)
-    data = fetch(page, ".agv-files a[download$='mask.png']")
+    data = fetch(page, ".agv-files a[download$='mask.png']", "part_mask.png")  # not the server's own name
     assert data.startswith(b"\x89PNG")
     mask = Image.open(io.BytesIO(data))
     assert mask.size == (480, 360) and mask.mode == "L"
     assert set(np.unique(np.asarray(mask))) == {0, 255}
     deep = Image.open(io.BytesIO(fetch(page, ".agv-files a[download$='map.png']")))
     assert deep.size == (480, 360) and deep.mode.startswith("I;16")
-    assert b'"verdict": "anomaly"' in fetch(page, ".agv-files a[download$='regions.json']")
+    facts = fetch(page, ".agv-files a[download$='regions.json']", "part_regions.json")
+    assert b'"verdict": "anomaly"' in facts
 
 
 def test_the_threshold_moves_the_mask_without_the_model(url, open_page, photo):

@@ -88,7 +88,24 @@ def test_a_file_that_is_no_image_is_answered_with_a_sentence(session, desk, tmp_
     bad.write_bytes(b"%PDF-1.4 nothing to see")
     finish(ask(session, desk, "segment", [str(bad)], Settings()))
     assert "upload a PNG" in last(session).errors[0]
+    assert last(session).errors[0].startswith("paper.png: ")  # of several files, which one
     assert session.images == {}
+
+
+def test_what_was_never_asked_is_not_offered_to_another_engine(session, engine, photo, tmp_path):
+    desk = EngineDesk(["fake", "second"], lambda _: engine)
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(photo).read_bytes()[:200])
+    for files in ([], [str(broken)], [photo]):
+        finish(ask(session, desk, "segment", files, Settings(mode="direct")))
+        assert ('data-agv="other"' in html(session, desk)) == (files == [photo])
+
+
+def test_an_english_answer_to_a_chinese_question_is_explained(session, desk, photo):
+    session.lang = "zh"
+    for question, told in (("这里有缺陷吗？", True), ("is there a defect?", False)):
+        finish(ask(session, desk, question, [photo], Settings(mode="explain")))
+        assert (say("in_english", "zh") in last(session).notices) == told
 
 
 def test_an_engine_that_fails_ends_in_a_sentence_and_frees_the_desk(session, desk, photo):
