@@ -62,9 +62,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(STAMP): pyproject.toml requirements.txt | $(BIN)/python
+	@echo "Installing into $(VENV): some minutes, most of them for PyTorch."
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e .
 	@touch $@
 
 $(DEV): pyproject.toml requirements.txt | $(BIN)/python
+	@echo "Installing into $(VENV), with what the tests need: some minutes."
 	$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev]'
 	@touch $@ $(STAMP)

@@ -147,7 +147,7 @@ def launch(
     _, url, _ = page.launch(
         server_name=host,
         server_port=port,
-        quiet=quiet,
+        quiet=True,  # gradio would advise to share the page with the world
         share=False,
         theme=build_theme(),
         css=css(),
@@ -159,6 +159,8 @@ def launch(
         ssr_mode=False,
         prevent_thread_lock=True,
     )
+    if not quiet:
+        print(f"AG-VAS Chat: open {url} in a browser; Ctrl-C ends it.", flush=True)
     if startup is not None:
         _announce(desk, startup)
     if block:
