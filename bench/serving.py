@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from contextlib import nullcontext
 from dataclasses import asdict, replace
@@ -26,6 +27,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parent), str(ROOT)]
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from serving_parts.explain import measure_explain  # noqa: E402
 from serving_parts.plot import draw_sizes  # noqa: E402
 from serving_parts.stages import STAGES, Cost, ceilings, floor_s  # noqa: E402
 from serving_parts.turns import Bench, photo_bytes, question  # noqa: E402
@@ -36,9 +38,9 @@ from agvas_core.checkpoint import token_ids_of  # noqa: E402
 from agvas_core.config import get_preset  # noqa: E402
 from agvas_core.engines.agvas import AGVASEngine, peak_memory_mb  # noqa: E402
 from agvas_core.memory import check_memory  # noqa: E402
+from agvas_core.modeling import beside, static_words  # noqa: E402
 from agvas_core.modeling.agvas import AGVAS  # noqa: E402
 from agvas_core.processing import open_image  # noqa: E402
-from agvas_core.structures import MaskReady, TextDelta  # noqa: E402
 from agvas_core.tokenizer import build_tokenizer  # noqa: E402
 
 EXAMPLE = ROOT / "assets" / "examples" / "hex-nut.jpg"
@@ -46,7 +48,6 @@ PATHS = ("naive", "naive, KV cache in the reply", "ours, new image", "ours, seen
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 # What must hold on any machine, in processor time: (the slower, the faster, how many times)
 BARS = (("naive", "ours, seen image", 4.0), ("naive", "ours, new image", 1.5))
-WORDS = 64
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -73,6 +74,8 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
         "--clock", choices=("wall", "busy"), default="wall", help="in tables by stage: busy where others run programs"
     )
     parser.add_argument("--plot", type=Path, help="with --sizes: write the plot there, as assets/serving_size.png")
+    parser.add_argument("--no-graphs", action="store_true", help="on CUDA: no static cache and no graphs for words")
+    parser.add_argument("--one-stream", action="store_true", help="on CUDA: the pixel encoder on no stream of its own")
     parser.add_argument("--json", type=Path, help="write everything there")
     parser.add_argument("--check", action="store_true", help="measure the paths only, and fail when a ratio is missed")
     options = parser.parse_args(argv)
@@ -174,50 +177,15 @@ def _row(label: str, values: list[float]) -> str:
     return f"| {label} | {' | '.join(f'{value:.1f}' for value in values)} |"
 
 
-def measure_explain(bench: Bench, image_px: int, repeats: int) -> dict[str, float]:
-    """Return seconds until the mask and for the words of an explaining turn, and how much a later question reads."""
-    masks, words, read = [], [], []
-    language = bench.model.language
-    for i in range(repeats + 1):
-        image = bench.open(photo_bytes(EXAMPLE, image_px, 5000 + i))
-        times: dict[str, float] = {}
-
-        def on_event(event: object, times: dict[str, float] = times) -> None:
-            kind = "mask" if isinstance(event, MaskReady) else "words" if isinstance(event, TextDelta) else ""
-            if kind:
-                times[kind] = _now(bench)  # the last of its kind
-
-        begun = _now(bench)
-        reply = bench.ask(image, "Please segment the anomalies and explain.", "explain", WORDS, on_event=on_event)
-        assert reply.done.tokens == WORDS
-        lengths: list[int] = []
-        bench.model.language = lambda x, *a, lengths=lengths, **k: lengths.append(x.shape[1]) or language(x, *a, **k)
-        bench.ask(image, question(i))
-        bench.model.language = language
-        if i:
-            masks.append(times["mask"] - begun)
-            words.append(times.get("words", _now(bench)) - times["mask"])
-            read.append(lengths[0])
-    chat = len(bench.predictor.direct_ids(question(0)))
-    return {
-        "mask_s": median(masks),
-        "words_s": median(words),
-        "words": WORDS,
-        "later_question_reads_tokens": median(read),
-        "of_tokens": chat,
-    }
-
-
-def _now(bench: Bench) -> float:
-    return bench.clock._now().seconds
-
-
 def main(argv: list[str] | None = None) -> dict[str, Any]:
     """Measure, print, and return what was measured."""
     options = arguments(argv)
     device, dtype = torch.device(options.device), DTYPES[options.dtype]
     if options.threads:
         torch.set_num_threads(options.threads)
+    for name, off in ((static_words.SWITCH, options.no_graphs), (beside.SWITCH, options.one_stream)):
+        if off:
+            os.environ[name] = "0"
     engine = make_engine(options)
     photo = open_image(EXAMPLE)
     bench = Bench(engine, threshold=1.0 if options.preset else 0.5)
@@ -244,7 +212,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             if options.check:
                 check(paths)
             else:
-                report["explain"] = measure_explain(bench, options.image_px, min(options.repeats, 5))
+                report["explain"] = measure_explain(bench, EXAMPLE, options.image_px, min(options.repeats, 5))
                 print("\nexplain:", ", ".join(f"{k} {v:.4g}" for k, v in report["explain"].items()), flush=True)
             if options.sizes:
                 report["sizes"] = measure_sizes(bench, options, rates)
@@ -258,6 +226,9 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
         print(f"\n| {' | '.join(heads)} |\n|---:|---|{'---:|' * 5}")
         for row in report["users"]:
             print("| " + " | ".join(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
+    words = engine.predictor.static_words
+    report |= {"graphs": words is not None and not words.failed, "side_stream": bench.model.beside.wanted}
+    print("\nwords by CUDA graphs: {graphs}; a stream for the pixel encoder: {side_stream}".format(**report), end="")
     report["peak_memory_mb"] = peak_memory_mb(device)
     print(f"\npeak memory {report['peak_memory_mb']:.0f} MB")
     if options.json:

@@ -1,6 +1,7 @@
 """bench/serving.py: the ratios that must hold, and the code that will run on a GPU, rehearsed with a tiny model."""
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -33,22 +34,29 @@ def test_kept_images_and_one_pass_save_what_they_must(serving):
     assert paths["ours, new image"]["apart_from_naive"] < 1e-4  # faster, and the same maps
     seen = paths["ours, seen image"]["stages"]
     assert [s for s in ("semantic encoder", "pixel encoder", "SPAM", "decode") if seen[s].busy_s] == []
+    assert report["side_stream"] and not report["graphs"]  # as it is by default, on a CPU
     flops = {name: sum(cost.flops for cost in path["stages"].values()) for name, path in paths.items()}
     assert flops["naive"] > 1.5 * flops["ours, new image"] > 4 * flops["ours, seen image"] > 0
 
 
-def test_the_run_on_a_gpu_rehearsed(serving, tmp_path, capsys):
+def test_the_run_on_a_gpu_rehearsed(serving, tmp_path, capsys, monkeypatch):
+    for switch in ("AGVAS_CUDA_GRAPHS", "AGVAS_SIDE_STREAM"):
+        monkeypatch.setenv(switch, "1")  # so that what the run sets is undone
     out, plot = tmp_path / "out.json", tmp_path / "sizes.png"
     report = serving.main(
         ["--preset", "tiny-test", "--random-weights", "--dtype", "bf16", "--image-px", "96", "--repeats", "1"]
         + ["--sizes", "64", "160", "--users", "1", "3", "--threads", "1", "--json", str(out), "--plot", str(plot)]
+        + ["--no-graphs", "--one-stream"]
     )
     written = json.loads(out.read_text())
     assert written["paths"].keys() == report["paths"].keys()
     for path in report["paths"].values():
         assert sum(cost.seconds for cost in path["stages"].values()) == pytest.approx(path["total_s"])
         assert all(cost.seconds >= 0 for cost in path["stages"].values())
+    assert os.environ["AGVAS_CUDA_GRAPHS"] == os.environ["AGVAS_SIDE_STREAM"] == "0"
+    assert not report["side_stream"] and not report["graphs"]
     explain = report["explain"]
+    assert min(explain[key] for key in ("mask_s", "words_s", "first_words_s")) > 0
     image_tokens = get_preset("tiny-test").image_tokens
     assert explain["later_question_reads_tokens"] < explain["of_tokens"] - image_tokens  # its own tokens only
     assert [(row["conversations"], row["way"]) for row in report["users"]] == [

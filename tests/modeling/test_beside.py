@@ -159,3 +159,18 @@ def test_sam_waits_for_nothing_of_the_host():
         seen = encoder.look(values)
     assert seen.embedding.shape == (1, 32, 4, 4)
     assert hosts == []
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_on_a_gpu_two_streams_see_what_one_sees(make_model):
+    model, pixels = make_model().to("cuda"), torch.rand(2, 3, 256, 256, device="cuda")
+    with torch.inference_mode():
+        for turn in range(10):  # memory of one turn is used again in the next
+            seen = []
+            for wanted in (False, True):
+                model.beside = Beside(wanted)
+                seen.append(model.encode_image(model.semantic_input(pixels), pixels))
+            torch.testing.assert_close(seen[0].visual, seen[1].visual, msg=f"turn {turn}")
+            torch.testing.assert_close(seen[0].pixel.embedding, seen[1].pixel.embedding, msg=f"turn {turn}")
+            pixels = pixels.flip(0, 2)
+    model.cpu()

@@ -56,8 +56,8 @@ def begin(model, length, seed=0):
     """A chat of so many tokens: its last state, and its cache."""
     torch.manual_seed(seed)
     cache = DynamicCache(config=model.lmm.config.text_config)
-    dtype = next(model.lmm.parameters()).dtype
-    hidden = model.language(torch.randn(1, length, model.config.llm.width, dtype=dtype), cache=cache)
+    like = next(model.lmm.parameters())
+    hidden = model.language(torch.randn(1, length, model.config.llm.width).to(like), cache=cache)
     return hidden[:, -1:], cache
 
 
@@ -375,3 +375,23 @@ def test_why_a_base_cannot_is_logged(token_ids, monkeypatch, caplog):
         assert why_not(model, torch.device("cpu")) == "not all layers of this Qwen2Model see all that was read"
     monkeypatch.setattr(type(language), "_can_compile_fullgraph", False)
     assert why_not(model, torch.device("cpu")) == "Qwen2Model takes no static cache"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@torch.inference_mode()
+def test_on_a_gpu_a_recorded_graph_says_the_same_and_waits_for_nothing(token_ids):
+    model = make(token_ids, dtype=torch.float32).to("cuda")
+    static = StaticWords(model, room=ROOM)
+    reply, expected = Reply(model, 11), said(model, 11, 40)
+    for _ in range(40):
+        say(static.read, reply)
+    static.settle(reply.cache)
+    assert static.failed == ""
+    same(reply, expected, atol=1e-3)
+    say(static.read, reply)
+    word = reply.next()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        static.read([word], [reply.cache])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
