@@ -209,7 +209,8 @@ def recorded(work: Callable[[], Tensor], rewind: Callable[[], None], device: tor
                 rewind()
         own.wait_stream(side)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # other threads go on as they like
+        # in this thread alone: others go on as they like
+        with torch.cuda.graph(graph, stream=side, capture_error_mode="thread_local"):
             out = work()
 
     def replay() -> Tensor:

@@ -307,6 +307,8 @@ def test_what_is_recorded_is_warmed_up_on_another_stream_and_undone(monkeypatch)
             told.append(f"{self.name} waits for {other.name}")
 
     class Graph:
+        name = "graph"
+
         def replay(self):
             told.append("replay")
 
@@ -314,7 +316,7 @@ def test_what_is_recorded_is_warmed_up_on_another_stream_and_undone(monkeypatch)
 
     @contextmanager
     def inside(*what, **options):
-        told.append(("in", *(getattr(w, "name", type(w).__name__) for w in what), *options.values()))
+        told.append(("in", *(getattr(w, "name", w) for w in what), *(getattr(o, "name", o) for o in options.values())))
         yield
         told.append("out")
 
@@ -330,7 +332,7 @@ def test_what_is_recorded_is_warmed_up_on_another_stream_and_undone(monkeypatch)
         *["work", "rewind"] * module.WARM_UPS,
         "out",
         "own waits for side",
-        ("in", "Graph", "thread_local"),
+        ("in", "graph", "side", "thread_local"),
         "work",
         "out",
         "out",
