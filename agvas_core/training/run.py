@@ -28,7 +28,7 @@ from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
 from agvas_core.training.sources import ImageSource, Source, SourceOptions
 from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions, move
-from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids
+from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids, part_facts
 
 DENSE, WORDS, JOINT = "dense", "words", "joint"
 BANK_FILE = "anchor_bank.safetensors"
@@ -177,6 +177,7 @@ def train_words(options: RunOptions, eval_talks: int = 64) -> Trainer:
     model, tokenizer, _ = _begin(options)
     prepare = JointMaker(tokenizer, model.config, model.token_ids)
     task = WordsTask(model, fact_token_ids(tokenizer)).train()
+    part_facts(task.language_model.get_input_embeddings().weight, task.fact_ids)
     held_out = WordsMaker(prepare, eval_talks, seed=HELD_OUT_SEED)(0)
 
     @torch.inference_mode()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 from transformers import PreTrainedTokenizerBase
 
 from agvas_core.modeling.agvas import AGVAS
@@ -23,6 +24,9 @@ from agvas_core.synthesis.words import random_scene, talk
 from agvas_core.training.joint import MAX_TALK_TOKENS, JointMaker, render_talk
 from agvas_core.training.losses import words_loss
 from agvas_core.training.sources import SEED_STRIDE
+
+
+ALIKE = 0.9  # cosine of two embeddings above which the language model cannot tell their words apart
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,3 +91,24 @@ def fact_token_ids(tokenizer: PreTrainedTokenizerBase) -> Tensor:
     words = [f" {word}" for word in (*PLACES, *NUMBERS[1:], *DEFECT_KINDS)]
     ids = {token for word in words for token in tokenizer(word, add_special_tokens=False).input_ids}
     return torch.tensor(sorted(ids))
+
+
+@torch.no_grad()
+def part_facts(embeddings: Tensor, fact_ids: Tensor) -> list[int]:
+    """Give facts' words that have come to be one a direction of their own; return the tokens that were moved.
+
+    A word read as another is never learned apart again: what is read (embeddings) is what is said (tied), so "top"
+    and "bottom" once merged stayed one through thousands of talks.
+
+    Args:
+        embeddings: (V, D), changed in place; lengths stay.
+        fact_ids: int64 (F,).
+    """
+    moved = []
+    for at in range(1, len(fact_ids)):
+        own, before = fact_ids[at], fact_ids[:at]
+        alike = normalize(embeddings[before], dim=1) @ normalize(embeddings[own], dim=0)  # (at,)
+        if float(alike.max()) > ALIKE:
+            embeddings[own] = normalize(torch.randn_like(embeddings[own]), dim=0) * embeddings[own].norm()
+            moved.append(int(own))
+    return moved

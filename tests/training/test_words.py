@@ -11,7 +11,7 @@ from agvas_core.training.losses import words_loss
 from agvas_core.training.run import RunOptions, joint_task, train_words
 from agvas_core.training.sources import SourceOptions
 from agvas_core.training.trainer import TrainOptions
-from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids
+from agvas_core.training.words import ALIKE, WordsMaker, WordsTask, fact_token_ids, part_facts
 
 
 def make(tokenizer, token_ids):
@@ -72,3 +72,19 @@ def test_facts_weigh_more_than_the_choice_of_words(tokenizer):
     logits[0, 1] = 5.0  # the first is right
     plain = words_loss(logits, targets)
     assert words_loss(logits, targets, torch.tensor([2])) > plain > words_loss(logits, targets, torch.tensor([1]))
+
+
+def test_facts_that_became_one_word_are_parted(tokenizer):
+    torch.manual_seed(0)
+    facts = fact_token_ids(tokenizer)
+    before = torch.randn(1280, 32)
+    bottom, top = (tokenizer(f" {word}", add_special_tokens=False).input_ids[0] for word in ("bottom", "top"))
+    before[top] = 1.1 * before[bottom] + 0.05 * torch.randn(32)
+    after = before.clone()
+    assert part_facts(after, facts) == [max(top, bottom)]
+    moved = after[max(top, bottom)]
+    assert float(torch.cosine_similarity(moved, after[min(top, bottom)], dim=0)) < ALIKE
+    torch.testing.assert_close(moved.norm(), before[max(top, bottom)].norm())
+    others = torch.arange(1280) != max(top, bottom)
+    assert torch.equal(after[others], before[others])
+    assert part_facts(after, facts) == []
