@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
+import socket
 import threading
 from collections.abc import Callable
 from importlib import import_module
@@ -144,6 +146,7 @@ def launch(
     page.queue(max_size=MAX_WAITING)
     if startup is not None:
         startup.lap("page")
+    _refuse_taken(host, port)
     _, url, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -166,6 +169,19 @@ def launch(
     if block:
         page.block_thread()
     return url
+
+
+def _refuse_taken(host: str | None, port: int | None) -> None:
+    """Raise OSError with what to do when the port that was asked for is taken."""
+    if not port:
+        return
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host or "127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise OSError(f"Port {port} is taken by another program: choose another one with --port.") from None
 
 
 def _announce(desk: EngineDesk, startup: StartUp) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from agvas_core.regions import speck_px
 from demo.i18n import percent, say
 from demo.replies import Reply
 from demo.session import Session
@@ -24,10 +25,16 @@ def sentences(session: Session, reply: Reply, lang: str) -> list[str]:
     names = name_of(session, reply, lang), name_of(session, other, lang)
     lines = [_verdict(name, facts, lang) for name, facts in zip(names, (reply.facts, other.facts), strict=True)]
     lines.append(_difference(names, reply.facts, other.facts, lang))
-    keys = ("threshold", "alpha", "min_area_px")
-    if any(reply.facts[key] != other.facts[key] for key in keys):
+    if any(_moved(reply.facts, other.facts, key) for key in ("threshold", "alpha", "min_area_px")):
         lines.append(say("compare_settings", lang))
     return lines
+
+
+def _moved(a: dict[str, Any], b: dict[str, Any], key: str) -> bool:
+    """Return whether a slider stands otherwise; the size of a speck, which each photo has, is no one's choice."""
+    if key != "min_area_px":
+        return a[key] != b[key]
+    return max(a[key], speck_px(b["size_hw"])) != max(b[key], speck_px(a["size_hw"]))
 
 
 def _verdict(name: str, facts: dict[str, Any], lang: str) -> str:

@@ -12,6 +12,7 @@ from demo.i18n import say
 from demo.replies import Exchange, Reply, can_ask_other
 from demo.session import Session
 
+LARGEST_MIN_AREA_PX = 2000
 Part = tuple[str, str]  # ("html" | "text", content)
 
 
@@ -107,11 +108,10 @@ def side(session: Session) -> tuple[str, str]:
 
 def sliders(session: Session) -> tuple[Any, Any, Any]:
     """The three sliders at the selected reply's values, or at those that the next reply starts from."""
-    reply, knobs = session.selected, session.knobs
-    values: tuple[Any, ...] = (knobs.threshold, knobs.alpha, knobs.min_area_px)
-    if reply is not None and reply.facts:
-        values = tuple(reply.facts[key] for key in ("threshold", "alpha", "min_area_px"))
-    return gr.update(value=values[0]), gr.update(value=values[1]), gr.update(value=values[2])
+    knobs = session.shown_knobs
+    largest = max(LARGEST_MIN_AREA_PX, 2 * knobs.min_area_px)  # a photo of 40 MP has specks of 4,000 px
+    smallest = gr.update(value=knobs.min_area_px, maximum=largest)
+    return gr.update(value=knobs.threshold), gr.update(value=knobs.alpha), smallest
 
 
 def box_waiting(lang: str, *, clear: bool) -> Any:

@@ -25,7 +25,6 @@ from demo.shelf import Shelf
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 FILE_TYPES = ["image", ".tif", ".tiff", ".bmp", ".webp"]
 AT_ONCE = 16  # replies that may stream or wait at the same time; the desk lets one run
-LARGEST_MIN_AREA_PX = 2000
 # Browser events arrive here from page.js (examples, regions, images, other engines, cards, Esc, finished uploads).
 BRIDGE_JS = """
 const kinds = ['example', 'edit', 'image', 'region', 'reply', 'upload', 'halt', 'other', 'card'];
@@ -115,7 +114,9 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 title = gr.HTML(panel.selected_title(None, "en"))
                 threshold = gr.Slider(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
                 alpha = gr.Slider(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
-                smallest = gr.Slider(0, LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip"))
+                smallest = gr.Slider(
+                    0, draw.LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip")
+                )
                 table = gr.HTML(panel.regions_table(None, "en"))
 
         settings = [engine, mode, normal, close]
@@ -218,7 +219,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         # --- the selected reply ---
 
         def on_knob(current: Session, *values: float) -> list[Any]:
-            current.knobs = Knobs(float(values[0]), float(values[1]), int(values[2]))
+            current.move_knobs(Knobs(float(values[0]), float(values[1]), int(values[2])))
             if adjust(current, *values) is None:
                 return [gr.skip()] * 3
             return [messages(current), *draw.side(current)]

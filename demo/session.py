@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 from agvas_core.structures import (
@@ -179,6 +179,25 @@ class Session:
     def current_image(self) -> InspectionImage | None:
         """The image that the next question is about."""
         return self.images.get(self.current_image_id or "")
+
+    # --- sliders ---
+
+    @property
+    def shown_knobs(self) -> Knobs:
+        """What the sliders show: the selected reply's values, or those that the next reply starts from."""
+        reply = self.selected
+        if reply is None or not reply.facts:
+            return self.knobs
+        threshold, alpha, min_area_px = (float(str(reply.facts[f.name])) for f in fields(Knobs))
+        return Knobs(threshold, alpha, int(min_area_px))
+
+    def move_knobs(self, moved: Knobs) -> None:
+        """Remember which sliders the user moved; the others show the selected reply's values, which are not his.
+
+        A large photo's smallest region is larger than a small photo's defects.
+        """
+        shown, kept = asdict(self.shown_knobs), asdict(self.knobs)
+        self.knobs = Knobs(**{k: kept[k] if value == shown[k] else value for k, value in asdict(moved).items()})
 
     # --- exchanges ---
 

@@ -15,9 +15,7 @@ from agvas_core.cli.question import DEFAULT_ENGINE, EngineOption
 LOCAL_AT_ONCE, REMOTE_AT_ONCE = 2, 8  # images on their way: for each copy of our own, for copies elsewhere
 ReplicasOption = Annotated[
     str | None,
-    typer.Option(
-        "--replicas", help="So many copies of the engine answer: 2, or 1-4 by need (the extra: replicas)."
-    ),
+    typer.Option("--replicas", help="So many copies of the engine answer: 2, or 1-4 by need (the extra: replicas)."),
 ]
 ServeOption = Annotated[
     str | None,

@@ -25,7 +25,6 @@ from agvas_core.training.joint import MAX_TALK_TOKENS, JointMaker, render_talk
 from agvas_core.training.losses import words_loss
 from agvas_core.training.sources import SEED_STRIDE
 
-
 ALIKE = 0.9  # cosine of two embeddings above which the language model cannot tell their words apart
 
 

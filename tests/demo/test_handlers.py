@@ -18,7 +18,7 @@ from demo.handlers import Settings, ask, ask_again, ask_other
 from demo.i18n import say
 from demo.naming import compared_images, image_in_words
 from demo.pictures import adjust, pick_region
-from demo.session import MAX_IMAGES, FileStore, Session
+from demo.session import MAX_IMAGES, FileStore, Knobs, Session
 from demo.shelf import Shelf
 from tests.demo.pictures import spotted
 from tests.fakes import FakeEngine, second_engine, untrained_engine
@@ -360,6 +360,33 @@ def test_the_sliders_move_either_side_of_a_comparison_and_its_sentences(session,
     assert "same number of regions" in said[2]
     handlers.undo(session)
     assert list(session.folder.glob(f"{other.reply_id}-*")) == []
+
+
+def test_the_speck_of_a_large_photo_is_no_choice_of_the_user(session, desk, photo):
+    """A threshold moved at a large photo once made its speck the next photo's smallest region, and hid defects."""
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    reply = last(session)
+    reply.facts = reply.facts | {"min_area_px": 2704}  # as the engine gives it at 27 MP
+    assert session.shown_knobs == Knobs(0.5, 0.5, 2704)
+    *_, smallest = draw.sliders(session)
+    assert smallest["value"] == 2704 <= smallest["maximum"]  # beyond the maximum, every slider would fail
+    session.move_knobs(Knobs(0.6, 0.5, 2704))
+    assert session.knobs == Knobs(0.6, 0.5, 0)
+    session.move_knobs(Knobs(0.6, 0.5, 50))
+    assert session.knobs == Knobs(0.6, 0.5, 50)
+
+
+def test_a_comparison_of_a_small_photo_with_a_large_one_warns_only_of_moved_sliders(session, desk, photo, clean):
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    finish(ask(session, desk, "compare with the first image", [], Settings()))
+    reply = last(session)
+    large, small = {"size_hw": [5200, 5200], "min_area_px": 2704}, {"size_hw": [400, 400], "min_area_px": 16}
+    reply.facts, reply.compared.facts = reply.facts | large, reply.compared.facts | small
+    for moved, told in ((16, False), (500, False), (9000, True)):
+        reply.compared.facts = reply.compared.facts | {"min_area_px": moved}
+        lines = compare.sentences(session, reply, "en")
+        assert (say("compare_settings") in lines) == told, moved
 
 
 def test_comparing_with_an_image_that_is_not_there_is_answered_with_a_sentence(session, desk, engine, photo):

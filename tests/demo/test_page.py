@@ -46,6 +46,13 @@ def test_building_the_page_loads_no_engine():
     build_page(EngineDesk(["fake"], load), Path("/nonexistent"))
 
 
+def test_a_port_that_is_taken_is_said_with_what_to_do(url):
+    desk = EngineDesk(["fake"], lambda _: FakeEngine(pause_s=0.0))
+    port = int(url.rstrip("/").rsplit(":", 1)[1])
+    with pytest.raises(OSError, match=f"Port {port} is taken.*--port"):
+        demo.launch(desk, host="127.0.0.1", port=port, quiet=True, block=False)
+
+
 def test_only_the_segment_endpoint_is_public(client):
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/segment"]
 
