@@ -41,6 +41,7 @@ class EngineDesk:
         self._running = threading.BoundedSemaphore(at_once)
         self._count = threading.Lock()
         self._waiting = 0
+        self.preparing = False  # whether the turn is held by a photo that is encoded ahead of its question
 
     def get(self, engine_id: str | None = None) -> Engine:
         """Return the engine, loading it if needed; raises what its loader raises."""
@@ -79,7 +80,11 @@ class EngineDesk:
             try:
                 engine = self.get(engine_id)
                 with self._running:
-                    engine.prepare(image)
+                    self.preparing = True
+                    try:
+                        engine.prepare(image)
+                    finally:
+                        self.preparing = False
             except Exception:  # the reply itself will tell the user
                 log.exception("encoding ahead failed")
 

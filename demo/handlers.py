@@ -286,7 +286,7 @@ def _run(
         if ahead == 0:
             has_turn = True
             break
-        reply.stage = say("waiting", lang, n=ahead), 0.0
+        reply.stage = say("preparing" if desk.preparing and ahead == 1 else "waiting", lang, n=ahead), 0.0
         yield reply
     if not has_turn:
         reply.stopped, reply.total_s = True, time.perf_counter() - begun

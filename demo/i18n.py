@@ -104,6 +104,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "total_s": ("{s} s", "{s} 秒"),
     "stopped": ("Stopped.", "已停止。"),
     "thinking": ("Starting", "正在开始"),
+    "preparing": ("Reading the photo", "正在读取照片"),
     "waiting": ("Waiting for {n} earlier question(s)", "前面还有 {n} 个问题"),
     "kind": ("Kind", "类型"),
     "kind_tip": ("Likeliest kind of defect, {p} sure", "最可能的缺陷类型，把握 {p}"),

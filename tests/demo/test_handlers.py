@@ -362,6 +362,20 @@ def test_the_sliders_move_either_side_of_a_comparison_and_its_sentences(session,
     assert list(session.folder.glob(f"{other.reply_id}-*")) == []
 
 
+def test_a_visitor_who_is_alone_waits_for_his_photo_not_for_earlier_questions(session, desk, engine, photo):
+    begun, go_on = threading.Event(), threading.Event()
+    engine.prepare = lambda image: begun.set() or go_on.wait(10)
+    handlers.encode_ahead(session, desk, None, [photo])
+    assert begun.wait(10)
+    stages = []
+    for reply in ask(session, desk, "segment", [photo], Settings(mode="direct")):
+        stages += [reply.stage[0]] if reply is not None and reply.stage else []
+        if say("preparing") in stages:
+            go_on.set()
+    assert say("preparing") in stages and not any("earlier question" in stage for stage in stages)
+    assert last(session).prediction is not None
+
+
 def test_the_speck_of_a_large_photo_is_no_choice_of_the_user(session, desk, photo):
     """A threshold moved at a large photo once made its speck the next photo's smallest region, and hid defects."""
     finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
