@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -74,3 +75,53 @@ def test_the_numbers_are_those_that_the_command_prints():
         said = CliRunner().invoke(app, ["checkpoint", "inspect", "--preset", preset]).output
         total = next(line for line in said.splitlines() if line.startswith("sum")).split()
         assert f"{float(total[column]):.1f}" == number and f"{number} GiB" in TEXT
+
+
+# --- all of it: what it names is there -------------------------------------------------------------------------------
+
+ROOT = Path(__file__).parent.parent
+BLOCKS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
+INLINE = re.findall(r"`((?:\.venv/bin/)?(?:agvas|make|python|bench/\w+\.py) ?[^`\n]*)`", TEXT)
+
+
+def misspelt(line: str) -> list[str]:
+    """Return what a command line of the README names that is not there: a command, a target, a script, an option."""
+    words = [w.removeprefix(".venv/bin/") for w in shlex.split(line, comments=True)]
+    if words[:1] == ["make"]:
+        targets = re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+        return [w for w in words[1:2] if w not in targets]
+    if words[:1] == ["agvas"]:
+        command, rest = typer.main.get_command(app), words[1:]
+        while rest and hasattr(command, "commands"):
+            if rest[0] not in command.commands:
+                return rest[:1]
+            command, rest = command.commands[rest[0]], rest[1:]
+        known = {name for parameter in command.params for name in parameter.opts}
+    else:
+        script = next((ROOT / w for w in words if w.endswith(".py")), None)
+        if script is None or not script.is_file():
+            return [str(script)] if script else []
+        sources = [script, *(ROOT / "bench").glob("*_parts/*.py")]
+        known = set(re.findall(r'"(--[\w-]+)"', "".join(s.read_text(encoding="utf-8") for s in sources)))
+        rest = words
+    return [w for w in rest if w.startswith("--") and w not in known]
+
+
+@pytest.mark.parametrize("line", dict.fromkeys(line for line in BLOCKS + INLINE if "pip install" not in line))
+def test_every_command_and_option_is_there(line):
+    assert misspelt(line) == []
+
+
+def test_a_misspelt_command_is_seen():
+    wrong = ("make dmeo", "agvas predct x", "agvas predict x --moed direct", "python bench/none.py")
+    assert all(misspelt(line) for line in (*wrong, "python bench/latency.py --fast"))
+
+
+def test_every_file_that_is_linked_or_asked_about_is_there():
+    linked = [path for path in re.findall(r"\]\(([^)#]+)", TEXT) if not path.startswith("http")]
+    asked = re.findall(
+        r"\b(?:assets|checkpoints)/[\w./-]*\w", "\n".join(BLOCKS + re.findall(r'"(assets/[^"]+)"', TEXT))
+    )
+    made = {"checkpoints/mine"}
+    assert len(linked) > 8 and len(asked) > 3
+    assert [path for path in {*linked, *asked} - made if not (ROOT / path).exists()] == []
