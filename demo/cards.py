@@ -274,6 +274,8 @@ def notes(reply: Reply, lang: str) -> str:
     """Sentences from the engine or the page: notices and errors."""
     lines = [f'<p class="agv-note">{escape(text)}</p>' for text in reply.notices]
     lines += [f'<p class="agv-error" role="alert">{escape(text)}</p>' for text in reply.errors]
+    if reply.moved and reply.text:
+        lines.append(f'<p class="agv-note">{say("words_before", lang)}</p>')
     if reply.stopped:
         lines.append(f'<p class="agv-note">{say("stopped", lang)}</p>')
     return "".join(lines)

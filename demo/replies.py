@@ -72,6 +72,14 @@ class Reply:
         """The reply itself, and the part about the other image in a comparison."""
         return (self,) if self.compared is None else (self, self.compared)
 
+    @property
+    def moved(self) -> bool:
+        """Whether the sliders took the mask away from the one that the words are about."""
+        if self.prediction is None or self.answered is None:
+            return False
+        now, then = self.prediction, self.answered
+        return (now.threshold, now.alpha, now.min_area_px) != (then.threshold, then.alpha, then.min_area_px)
+
     def forget_maps(self) -> None:
         """Give up the maps; the pictures stay, the sliders do not."""
         self.prediction = self.answered = None

@@ -408,6 +408,14 @@ def test_comparing_with_an_image_that_is_not_there_is_answered_with_a_sentence(s
     assert "no image 3" in last(session).errors[0] and engine.seen == []
 
 
+def test_words_about_a_mask_that_the_sliders_moved_say_so(session, desk, photo):
+    """They once named nine regions beside a verdict of eight."""
+    finish(ask(session, desk, "segment", [photo], Settings(mode="explain")))
+    for threshold, told in ((0.5, False), (0.9, True), (0.5, False)):
+        adjust(session, threshold, 0.5, 0)
+        assert (say("words_before") in html(session, desk)) == told
+
+
 def test_a_kind_comes_back_when_the_threshold_does(session, desk, photo):
     """The mask was once moved from the moved mask, so that kinds were lost after an empty one."""
     finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
