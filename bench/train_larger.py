@@ -41,7 +41,7 @@ class Stage:
 STAGES = (
     Stage(
         "dense", 6000,
-        ("--batch", "128", "--lr", "1e-3", "--sizes", "192,256,384,512", "--normal-share", "0.25", "--crowded",
+        ("--batch", "128", "--lr", "1e-3", "--sizes", "128,160,192,256,384,512", "--normal-share", "0.25", "--crowded",
          "--real-share", "0.18", "--bce", "1.0", "--dice", "1.5"),
     ),
     Stage("words", 3000, ("--batch", "256", "--lr", "1e-3")),
