@@ -29,7 +29,7 @@ from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.regions import make_prediction
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
-from agvas_core.views import View, blend, tiles, turned_views
+from agvas_core.views import View, blend, raise_contrast, tiles, turned_views
 
 IMAGES_KEPT = 6
 CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
@@ -148,6 +148,8 @@ class AnomalyPredictor:
     def _glimpse(self, image: InspectionImage, view: View, serving_px: int) -> Glimpse:
         part = view.crop(image.rgb)
         rgb, letterbox = fit(part, limit_canvas((part.shape[0], part.shape[1]), serving_px))
+        if view.contrasted:
+            rgb = raise_contrast(rgb)
         features = self.model.pixel_encoder(self._pixels([rgb]), [letterbox.content_hw])
         half = PixelFeatures(features.embedding.half(), tuple(f.half() for f in features.high_res))
         return Glimpse(view, half, letterbox)

@@ -39,10 +39,9 @@ class View:
     contrasted: bool = False
 
     def crop(self, rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return the part of rgb (H, W, 3), turned as the view is."""
+        """Return the part of rgb (H, W, 3), turned as the view is; its contrast is raised later, when it is small."""
         left, top, right, bottom = self.box_xyxy
-        part = rgb[top:bottom, left:right][self._step(self.upside_down), self._step(self.mirrored)]
-        return raise_contrast(part) if self.contrasted else part
+        return rgb[top:bottom, left:right][self._step(self.upside_down), self._step(self.mirrored)]
 
     def back(self, maps: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return maps (..., h, w) of the part the right way round."""

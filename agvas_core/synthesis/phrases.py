@@ -135,6 +135,8 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "(look at this and tell me what you find|check this|inspect this|inspect it please|look at it please)(.|)",
     ),
     "any": (
+        "(is there (a|any) defect|are there (any |)defects|do you see (a|any) defect|any defects|has it (a defect|defects))?",
+        "is (it|this|that) (defective|damaged|faulty|broken)?",
         f"(is there|do you see|can you see|are there) (a|any) {_A1} {_IMG}?",
         f"(are there|do you see|does it have|can you spot) any {_A} {_IMG}?",
         "is (this|the) (part|surface|piece|product|item) (damaged|defective|faulty)?",
@@ -231,7 +233,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     ),
     "place_there": (
         "what (is|do you see|can you see) {place} (of the image|of the picture|)?",
-        "is (there anything|there something|there a defect|anything wrong) {place}(| of the image)?",
+        "is (there anything|there something|anything wrong) {place}(| of the image)?",
         "is the (defect|anomaly|problem) {place}?",
         "how (does it look|is it|is the surface) {place}?",
     ),
@@ -269,7 +271,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
     "offtopic": (
         "tell me (a joke|a story|something funny|about the weather|the news|about your family|a secret|about (dogs|cats|space|history|music|football))(.|)",
         "what is the (capital|population|flag|president|language) of (france|germany|china|spain|japan|italy|india|canada|the world)?",
-        "(write|compose|make) (me |) (a|an) (poem|song|essay|letter|email|python program|story) about (love|summer|cats|my job|the sea|money)(.|)",
+        "(write|compose|make) (me |) (a|an) (poem|song|essay|letter|email|python program|story)( about (love|summer|cats|my job|the sea|money)|)(.|)",
         "who (is|was) (the president|einstein|the king|the best player|your favourite singer|napoleon)?",
         "how (do i|can i|to) (cook pasta|bake a cake|learn english|get rich|lose weight|fix my car|learn to swim|fly a plane)?",
         "what is (the weather today|the time|the meaning of life|two plus two|5 + 7|12 times 3|love|a black hole|the best movie)?",
