@@ -63,7 +63,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fit", action="append", default=[], help="name of a series that the line goes through")
     parser.add_argument("--metric", choices=tuple(BARS), default="F1_max")
     parser.add_argument("--bar", type=float, help="what is wanted, per cent (default: the project's)")
-    parser.add_argument("--parameters", type=float, default=17.1e6, help="of the models of --log")
+    parser.add_argument("--parameters", type=float, default=22.6e6, help="of the models of --log")
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of scale.png and scale.json")
     return parser.parse_args(arguments)
 
