@@ -4,11 +4,11 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from agvas_core.config import PixelConfig
 from agvas_core.modeling.beside import SWITCH, Beside
 from agvas_core.modeling.pixel_encoder import build_pixel_encoder
+from tests.modeling.on_the_host import HostOperations
 
 CUDA = torch.device("cuda", 0)
 
@@ -144,21 +144,15 @@ def test_sam_waits_for_nothing_of_the_host():
     """Its tables of positions were once made on the host in each layer, which then waited for the device."""
     sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "global_attn_indexes": [1]}
     config = PixelConfig(kind="sam", image_px=64, width=32, backbone={**sizes, "window_size": 2})
-    hosts = []
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            out = func(*args, **(kwargs or {}))
-            hosts.extend(str(func) for t in [out] if isinstance(t, torch.Tensor) and t.device.type == "cpu")
-            return out
+    watch = HostOperations()
 
     with torch.device("meta"):
         encoder = build_pixel_encoder(config)
         values = torch.zeros(1, 3, 64, 64)
-    with torch.inference_mode(), Watch():
+    with torch.inference_mode(), watch:
         seen = encoder.look(values)
     assert seen.embedding.shape == (1, 32, 4, 4)
-    assert hosts == []
+    assert watch.names == []
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -8,13 +8,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import DynamicCache
 
 from agvas_core.config import get_preset
 from agvas_core.modeling import static_words as module
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.modeling.static_words import SWITCH, StaticWords, recorded, static_words, why_not
+from tests.modeling.on_the_host import HostOperations
 
 ROOM = 16  # small, so that replies grow out of it
 FAMILIES = ("onevision", "llava")
@@ -275,16 +275,10 @@ def test_when_another_cannot_come_home_its_words_are_not_lost(model, monkeypatch
 def test_a_word_waits_for_nothing_and_brings_nothing_from_the_host(token_ids):
     """What a graph records may do neither; on a device without values everything that asks for one is an error."""
     model = make(token_ids).to("meta")
-    hosts = []
-
-    class Watch(TorchDispatchMode):
-        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-            out = func(*args, **(kwargs or {}))
-            hosts.extend(str(func) for t in [out] if isinstance(t, torch.Tensor) and t.device.type == "cpu")
-            return out
+    watch = HostOperations()
 
     def record(work, rewind, device):
-        with Watch():
+        with watch:
             work()
         return work
 
@@ -293,7 +287,7 @@ def test_a_word_waits_for_nothing_and_brings_nothing_from_the_host(token_ids):
     model.language(x, cache=cache)
     static = StaticWords(model, record=record)
     (state,) = static.read([x[:, :1]], [cache])
-    assert (state.shape, static.failed, hosts) == ((1, 1, model.config.llm.width), "", [])
+    assert (state.shape, static.failed, watch.names) == ((1, 1, model.config.llm.width), "", [])
 
 
 def test_what_is_recorded_is_warmed_up_on_another_stream_and_undone(monkeypatch):
