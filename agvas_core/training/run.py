@@ -131,7 +131,8 @@ def grown(model: AGVAS, preset: str) -> AGVAS:
     if pixel == wanted:
         return model
     deeper = replace(pixel, attention_layers=wanted.attention_layers, attention_convs=wanted.attention_convs)
-    if deeper != wanted or pixel.attention_layers > wanted.attention_layers:
+    lost = pixel.attention_layers > wanted.attention_layers or pixel.attention_convs > wanted.attention_convs
+    if deeper != wanted or lost:
         raise ValueError(f"The weights' pixel encoder ({pixel}) cannot grow to that of {preset!r} ({wanted}).")
     larger = build_agvas(replace(model.config, pixel=wanted), model.token_ids)
     added = larger.load_state_dict(model.state_dict(), strict=False)

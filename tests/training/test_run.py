@@ -131,5 +131,8 @@ def test_weights_grow_deeper_and_see_as_before(monkeypatch):
     with pytest.raises(ValueError, match="cannot grow"):  # a shallower one
         monkeypatch.setitem(PRESETS, "tiny-test", small)
         grown(larger, "tiny-test")
+    with pytest.raises(ValueError, match="cannot grow"):  # one without the convolutions
+        monkeypatch.setitem(PRESETS, "tiny-test", replace(small, pixel=replace(deeper, attention_convs=False)))
+        grown(larger, "tiny-test")
     with pytest.raises(ValueError, match="cannot grow"):  # a wider one
         grown(model, "nano")
