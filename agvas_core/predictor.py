@@ -261,7 +261,7 @@ class AnomalyPredictor:
     def decode_states(self, states: Tensor, encoded: EncodedImage, **options: object) -> Prediction:
         """Return the mask of anchor states (1, 3, D): the mean over the views of the image."""
         size_hw = encoded.letterbox.size_hw
-        maps = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (3, H, W)
+        maps = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (2, H, W)
         for glimpse in encoded.again:  # summed as they come: eight looks at 40 MP would be 4 GB
             maps += self._maps_of(states, glimpse)
         maps /= 1 + len(encoded.again)
@@ -270,20 +270,21 @@ class AnomalyPredictor:
             left, _, right, _ = encoded.tiles[0].view.box_xyxy
             close = blend(parts, size_hw, right - left)
             maps = WHOLE_SHARE * maps + (1 - WHOLE_SHARE) * close
-        p_seg, p_nor, p_ano = np.clip(maps, 0, 1, out=maps)
-        probabilities = {"p_seg": p_seg, "p_nor": p_nor, "p_ano": p_ano}
+        p_seg, p_ano = np.clip(maps, 0, 1, out=maps)
+        probabilities = {"p_seg": p_seg, "p_nor": 1 - p_ano, "p_ano": p_ano}  # a softmax of two: only one is carried
         return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]
 
     def _maps(self, states: Tensor, features: PixelFeatures, letterbox: Letterbox) -> NDArray[np.float32]:
-        """Return p_seg, p_nor, p_ano (3, H, W) of one view of H x W px."""
+        """Return p_seg and p_ano (2, H, W) of one view of H x W px."""
         return self._look([Look(states, features, letterbox)])[0]
 
     @torch.inference_mode()
     def _look(self, looks: Sequence[Look]) -> list[NDArray[np.float32]]:
-        """Return the maps (3, H, W) of views whose canvases are of one size, decoded in one pass."""
+        """Return p_seg and p_ano (2, H, W) of views whose canvases are of one size, decoded in one pass."""
         features = join_features([look.features for look in looks])
         logits = self.model.decode_masks(torch.cat([look.states for look in looks]), features)
-        maps = torch.stack(logits.probabilities(), dim=1)  # (A, 3, h, w)
+        p_seg, _, p_ano = logits.probabilities()
+        maps = torch.stack((p_seg, p_ano), dim=1)  # (A, 2, h, w)
         return [restore(own, look.letterbox) for own, look in zip(maps, looks, strict=True)]
 
     def _maps_of(self, states: Tensor, glimpse: Glimpse) -> NDArray[np.float32]:

@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from agvas_core.synthesis.defect_fills import blend, coin, either, grain, largest, mix_rows, moved, relief, smooth, unit
 from agvas_core.synthesis.defect_shapes import Site, blob, field, make_site, polygon, soft_step, specks
-from agvas_core.synthesis.noise import chance, each, uniform
+from agvas_core.synthesis.noise import chance, each, smooth_noise, uniform
 
 
 def hole(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
@@ -88,10 +88,44 @@ def _bitten(images: Tensor, allowed: Tensor, site: Site, rng: Generator) -> tupl
     return blend(blend(images, lit, face), ground(images, allowed, rng), gone), torch.maximum(gone, face)
 
 
+def _broken(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Break the object open from its edge: a ragged gap that narrows towards the inside and shows the ground."""
+    b, u = len(images), unit(images)
+    edge = _rim(allowed)
+    size = allowed.flatten(1).sum(1).view(b, 1, 1).float().sqrt()
+    middle = _middle(allowed)
+    site = make_site(edge, rng, (0.002, 0.004))
+    toward = torch.atan2(middle[:, 0] - site.center_yx[:, 0], middle[:, 1] - site.center_yx[:, 1]).view(b, 1, 1)
+    turn = toward - site.angle + each(rng, b, -0.5, 0.5)
+    along = site.u * turn.cos() + site.v * turn.sin()  # px inwards from the edge
+    across = site.v * turn.cos() - site.u * turn.sin()
+    length = size * each(rng, b, 0.2, 1.1)
+    bend = each(rng, b, 0.02, 0.1) * length * smooth_noise(b, images.shape[-1], rng, 8)
+    rough = u * each(rng, b, 0.5, 3.0) * smooth_noise(b, images.shape[-1], rng, 40)
+    mouth = size * each(rng, b, 0.02, 0.2)
+    half = mouth * (1 - along / length).clamp(0, 1.3) ** each(rng, b, 0.6, 1.4)
+    d = torch.maximum((across + bend).abs() - half + rough, along - length)
+    gone = soft_step(d, 1.3 * u) * allowed * (half > 0.5 * u)
+    face = soft_step(d - each(rng, b, 1, 4) * u, 1.3 * u) * allowed * chance(rng, b, 0.6)
+    lit = torch.where(chance(rng, b, 0.4)[:, None], 1 - (1 - images) * 0.7, images * 0.65)
+    return blend(blend(images, lit, face), ground(images, allowed, rng), gone), gone
+
+
+def _middle(allowed: Tensor) -> Tensor:
+    """Return the mean place (b, 2) as y, x of the allowed pixels."""
+    weight = allowed.float()
+    total = weight.sum((1, 2)).clamp(min=1)
+    y = torch.arange(allowed.shape[1], device=allowed.device).float()
+    x = torch.arange(allowed.shape[2], device=allowed.device).float()
+    return torch.stack([(weight.sum(2) * y).sum(1) / total, (weight.sum(1) * x).sum(1) / total], -1)
+
+
 def missing_part(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """A region of the object is gone, or elements of a pattern are wiped out."""
-    if coin(rng, 0.4):
+    """A region of the object is gone, its edge is broken open, or elements of a pattern are wiped out."""
+    if coin(rng, 0.35):
         return element(images, allowed, rng, erase=True)
+    if not bool(allowed.flatten(1).all(1).any()) and coin(rng, 0.4):
+        return _broken(images, allowed, rng)
     return _bitten(images, allowed, make_site(allowed, rng, (0.002, 0.1), skew=1.0), rng)
 
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,7 @@ from torch import Generator, Tensor
 from agvas_core.synthesis import object_bodies as bodies
 from agvas_core.synthesis.colors import any_color, mix
 from agvas_core.synthesis.noise import chance, each, gaussian_rows, integer, normal, smooth_noise, uniform
+from agvas_core.synthesis.repeats import inlays, several
 from agvas_core.synthesis.surfaces import SURFACES, make_surface, pick
 from agvas_core.synthesis.textures import TextureBank
 
@@ -59,6 +60,8 @@ TABLE: dict[str, tuple[Body, float, tuple[str, ...]]] = {
     "part": (bodies.part, 5.0, ANY),
 }
 OBJECT_WEIGHTS: dict[str, float] = {name: entry[1] for name, entry in TABLE.items()}
+SEVERAL_SHARE, INLAY_SHARE = 0.22, 0.2
+INLAID = ("biscuit", "nut kernel", "part", "plate", "tablet", "carton", "washer")
 
 
 def _layered(name: str, body: Body) -> Callable[[int, int, Generator, Tensor], ObjectLayer]:
@@ -96,6 +99,11 @@ def make_object_scene(
     # A body so dark that nothing shows on it is lifted.
     surface = surface + (0.12 - surface.mean((1, 2, 3), keepdim=True)).clamp(min=0)
     layer = OBJECTS[name](b, size, rng, surface)
+    if name in INLAID and float(uniform(rng, (1,))) < INLAY_SHARE:
+        layer = replace(layer, rgb=inlays(layer.rgb, rng))
+    if float(uniform(rng, (1,))) < SEVERAL_SHARE:
+        alpha, rgb = several(layer.alpha, layer.rgb, rng)
+        layer = replace(layer, alpha=alpha, rgb=rgb)
     flat = name == "part" or float(uniform(rng, (1,))) < 0.6
     ground = _plain_ground(b, size, rng) if flat else _textured_ground(b, size, rng, textures)
     ground = _apart(ground, layer)

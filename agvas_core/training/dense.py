@@ -9,16 +9,20 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_logits, cross_entropy
+from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_logits, cross_entropy, interpolate
 
+from agvas_core.modeling.agmd import MaskLogits
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.pixel_encoder import PixelFeatures
 from agvas_core.regions import PLACES
 from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
+from agvas_core.synthesis.generator import nearby
 from agvas_core.training.losses import SegLossWeights, dice_loss, seg_losses
 
 QUERY_ALL = 0
 QUERIES: tuple[str, ...] = ("all", *DEFECT_KINDS, *PLACES)
+FOUND_SHARE = 0.6  # of the defects that the model marks: their kind is learned under its own mask of them
+FOUND_LEAST = 0.2  # of a true mask's pixels, for the model's to count as marking it
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +88,23 @@ def _queries(scene: SceneFacts, draw: random.Random) -> list[tuple[str, list[int
     return out
 
 
+@torch.no_grad()
+def as_found(batch: DenseBatch, logits: MaskLogits) -> Tensor:
+    """Return the defects' masks, bool (R, H, W): true ones, and a share of the model's own at and around them.
+
+    In use the kind is read under the model's own mask, which is never the true one.
+    """
+    masks = batch.labels[batch.defect_image] == batch.defect_number[:, None, None]
+    p_seg, _, p_ano = logits.probabilities()
+    whole = (batch.query == QUERY_ALL).nonzero()[:, 0]  # of each image one, in their order
+    fused = 0.5 * (p_seg + p_ano)[whole][batch.defect_image]  # (R, h, w)
+    marked = interpolate(fused[:, None], (masks.shape[1], masks.shape[2]), mode="bilinear")[:, 0] > 0.5
+    found = marked & nearby(masks, 4)
+    enough = (found & masks).sum((1, 2)) >= FOUND_LEAST * masks.sum((1, 2))
+    taken = enough & (torch.rand(len(masks), device=masks.device) < FOUND_SHARE)
+    return torch.where(taken[:, None, None], found, masks)
+
+
 class AnchorBank(nn.Module):
     """Learned h_nor, h_ano, h_seg for each query: what the LLM's anchors will have to say later."""
 
@@ -124,7 +145,7 @@ class DenseTask(nn.Module):
         if self.side_weight:
             losses["side"] = self.side_weight * self._side_loss(features, batch.labels > 0)
         if self.region_reader is not None and len(batch.defect_image):
-            masks = batch.labels[batch.defect_image] == batch.defect_number[:, None, None]
+            masks = as_found(batch, logits)
             _, kind_logits = self.region_reader(features.select(batch.defect_image), masks)
             if kind_logits is not None:
                 losses["kind"] = self.kind_weight * cross_entropy(kind_logits, batch.defect_kind)
