@@ -253,6 +253,8 @@ def _regions_and_mask(
     if not keep[1:].all():
         mask = mask.copy()
         mask[rows, cols] = keep[labels]
+    finding = np.zeros(count + 1, dtype=np.int64)
+    finding[part] = group_labels(mask)[ys + top, xs + left]  # a region lies in one finding
     order = np.flatnonzero(keep)
     order = order[np.argsort(-area[order], kind="stable")]  # equal areas stay in reading order
     regions = []
@@ -267,6 +269,7 @@ def _regions_and_mask(
                 centroid_yx=(float(center_y[r]), float(center_x[r])),
                 place=place_of(float(center_y[r]), float(center_x[r]), height, width),
                 score=float(min(np.float32(1.0), score[r])),
+                finding=int(finding[r]),
             )
         )
     return tuple(regions), mask

@@ -50,6 +50,8 @@ class Region:
         score: highest anomaly probability inside, 0 to 1.
         kind: the likeliest kind of defect under it ("scratch"), "" when the engine cannot tell.
         kind_score: probability of that kind, 0 to 1.
+        finding: 1-based number of the finding it is part of, largest first: regions that lie close together are one, as
+            pieces of a broken line are, and the words speak of findings.
     """
 
     index: int
@@ -61,6 +63,7 @@ class Region:
     score: float
     kind: str = ""
     kind_score: float = 0.0
+    finding: int = 0
 
 
 @dataclass(frozen=True)

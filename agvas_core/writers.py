@@ -49,6 +49,7 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
         "regions": [
             {
                 "index": region.index,
+                "finding": region.finding,
                 "kind": region.kind,
                 "kind_score": round(region.kind_score, 4),
                 "place": region.place,

@@ -159,8 +159,7 @@ def verdict(reply: Reply, lang: str) -> str:
     score, regions = float(str(reply.facts["score"])), reply.facts["regions"]
     assert isinstance(regions, list)
     if reply.facts["verdict"] == "anomaly":
-        n = len(regions)
-        count = say("region_1", lang) if n == 1 else say("region_n", lang, n=n)
+        count = region_count(regions, lang)
         share = say("of_image", lang, p=percent(float(str(reply.facts["area_percent"]))))
         return (
             f'<div class="agv-verdict" data-verdict="anomaly"><b>{say("verdict_anomaly", lang)}</b>'
@@ -174,6 +173,16 @@ def verdict(reply: Reply, lang: str) -> str:
         detail = say("highest", lang, s=f"{score:.2f}", t=f"{threshold:.2f}")
     calm = say("verdict_normal", lang)
     return f'<div class="agv-verdict" data-verdict="normal"><b>{calm}</b><span>{detail}</span></div>'
+
+
+def region_count(regions: Sequence[Mapping[str, object]], lang: str) -> str:
+    """How many regions there are, and how many findings where some lie so close together that they are one."""
+    n, findings = len(regions), len({r["finding"] for r in regions})
+    count = say("region_1", lang) if n == 1 else say("region_n", lang, n=n)
+    if findings == n:
+        return count
+    together = say("finding_1", lang) if findings == 1 else say("finding_n", lang, n=findings)
+    return f'<span title="{say("finding_tip", lang)}">{count} {together}</span>'
 
 
 def skeleton(reply: Reply, image: InspectionImage | None, photo_url: str, lang: str) -> str:

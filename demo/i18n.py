@@ -93,6 +93,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "verdict_anomaly": ("Anomaly", "异常"),
     "verdict_normal": ("No anomaly found", "未发现异常"),
     "region_1": ("1 region", "1 个区域"),
+    "finding_1": ("in 1 finding", "（属于 1 处发现）"),
+    "finding_n": ("in {n} findings", "（属于 {n} 处发现）"),
+    "finding_tip": (
+        "Regions that lie close together are one finding; the words speak of findings.",
+        "相距很近的区域算作一处发现；文字描述的是发现。",
+    ),
     "region": ("Region {n}", "区域 {n}"),
     "region_n": ("{n} regions", "{n} 个区域"),
     "of_image": ("{p} of the image", "占图像 {p}"),

@@ -169,6 +169,15 @@ def test_near_parts_are_one_finding_and_the_largest_is_number_one():
     assert group_labels(np.zeros((5, 7), bool)).max() == 0
 
 
+def test_each_region_knows_its_finding():
+    """The words spoke of one crack beside two numbered regions, and nothing said that these were one."""
+    score = np.zeros((200, 300), np.float32)
+    score[150:170, 200:240] = score[20:24, 20:24] = score[20:24, 28:31] = 0.9
+    score[100, 100] = 0.9  # too small to count
+    found = make_prediction(image_id="a", p_seg=score, p_nor=1 - score, p_ano=score, min_area_px=4)
+    assert [(r.area_px, r.finding) for r in found.regions] == [(800, 1), (16, 2), (12, 2)]
+
+
 def _group_everywhere(mask: np.ndarray) -> np.ndarray:
     """group_labels with distances over the whole image."""
     height, width = mask.shape

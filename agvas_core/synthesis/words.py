@@ -158,11 +158,11 @@ def _visible_nuisances(scene: SceneFacts) -> list[str]:
 # Weights of the exchanges; segmentation has about 45 in 100.
 _SEGMENT_WEIGHTS = {"direct": 14.0, "describe": 11.0, "describe_plus": 5.0, "explain": 14.0, "refer": 12.0}
 _CHAT_WEIGHTS = {
-    "any": 4.0, "ok": 2.5, "what": 6.0, "where": 6.0, "count": 5.0, "size": 3.5, "color": 2.5, "cause": 2.5,
+    "any": 5.0, "ok": 2.5, "what": 6.0, "where": 6.0, "count": 5.0, "size": 3.5, "color": 2.5, "cause": 2.5,
     "severe": 2.5, "why": 3.0, "other": 2.0, "largest": 2.0, "expect": 2.5, "surface": 3.0, "report": 2.0,
     "kind_there": 3.0, "place_there": 3.0,
-    "nuisance": 0.7, "define": 1.2, "advice": 1.0, "doubt": 1.2, "thanks": 1.5, "hello": 1.5, "self": 1.0,
-    "offtopic": 3.5,
+    "nuisance": 0.7, "define": 1.2, "advice": 1.0, "doubt": 1.2, "thanks": 1.5, "hello": 2.5, "self": 1.0,
+    "offtopic": 4.5,
 }  # fmt: skip
 _FOLLOW_UP_ONLY = ("why", "other", "thanks", "doubt")
 _OPENING_ONLY = ("hello",)
