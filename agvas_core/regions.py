@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -167,6 +167,28 @@ def region_labels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
         index[order + 1] = np.arange(1, count + 1)
         out[box] = index[labels]
     return out
+
+
+def keep_regions(prediction: Prediction, kept: Collection[int]) -> Prediction:
+    """Return the prediction with these regions only, by their index; they are numbered anew.
+
+    The others get the probability 0, so that the mask stays without them under other sliders too; what lay around
+    them below the threshold is left.
+    """
+    labels = region_labels(prediction.pred_mask)  # (H, W)
+    gone = (labels > 0) & ~np.isin(labels, list(kept))
+    made = make_prediction(
+        image_id=prediction.image_id,
+        p_seg=np.where(gone, np.float32(0), prediction.p_seg),
+        p_nor=prediction.p_nor,
+        p_ano=np.where(gone, np.float32(0), prediction.p_ano),
+        threshold=prediction.threshold,
+        alpha=prediction.alpha,
+        min_area_px=prediction.min_area_px,
+        roi_xyxy=prediction.roi_xyxy,
+    )
+    kinds = [(r.kind, r.kind_score) for r in prediction.regions if r.index in kept]  # both are largest first
+    return with_kinds(made, kinds)
 
 
 def with_kinds(prediction: Prediction, kinds: Sequence[tuple[str, float]]) -> Prediction:

@@ -19,7 +19,7 @@ from agvas_core.checkpoint import CARD_FILE, checkpoint_hash
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
-from agvas_core.engines.referring import not_singled_out
+from agvas_core.engines.referring import singled_out
 from agvas_core.engines.shared_weights import shared_checkpoint
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import Findings, measure
@@ -238,9 +238,9 @@ class _Reply:
         """One forward pass over prompt and fixed answer: no token loop."""
         yield Stage("segmenting", 0.5)
         prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
-        prediction = self._decode(prefix)
+        prediction, said = self._meant(self._decode(prefix))
         self.clock.lap("mask")
-        yield from self._shown(prediction)
+        yield from _shown(prediction, said)
         if self.card.trained:  # else the sentence would stand by a mask that means nothing
             yield TextDelta(_direct_words(prediction))
 
@@ -249,9 +249,9 @@ class _Reply:
         yield Stage("segmenting", 0.5)
         question = ChatTurn("user", self.question)
         prefix = self._read([question, ChatTurn("assistant", ANCHOR_TEXT)], open_end=True, anchors=True)
-        prediction = self._decode(prefix)
+        prediction, said = self._meant(self._decode(prefix))
         self.clock.lap("mask")
-        yield from self._shown(prediction)
+        yield from _shown(prediction, said)
         findings = measure(prediction)
         line = findings.line(self._kinds_to_read(findings))
         start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], findings.masks, open_end=True)
@@ -280,9 +280,9 @@ class _Reply:
                 if len(states) == len(ANCHOR_TOKENS):
                     self.clock.lap("words")
                     prediction = predictor.decode_states(torch.stack(states)[None], self.encoded, **self._options())
-                    prediction = self._named(prediction)
+                    prediction, said = self._meant(self._named(prediction))
                     self.clock.lap("mask")
-                    yield from self._shown(prediction)
+                    yield from _shown(prediction, said)
                     shown = True
                     yield from _delta(visible.anchors())
                 continue
@@ -291,22 +291,19 @@ class _Reply:
         self.clock.lap("words")
         if not shown and not self.stop.is_set():
             prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
-            yield from self._shown(self._decode(prefix))
+            yield from _shown(*self._meant(self._decode(prefix)))
             self.clock.lap("mask")
             yield Notice(NO_ANCHORS)
 
-    def _shown(self, prediction: Prediction) -> Iterator[Event]:
-        """Yield a mask, and a sentence when the words ask for a part of what it shows."""
-        yield MaskReady(prediction)
+    def _meant(self, prediction: Prediction) -> tuple[Prediction, str | None]:
+        """Return the mask without what the words leave out, and a sentence where the anchors did not do that."""
         if not self.card.trained:
-            return
+            return prediction, None
 
         def everything() -> Prediction:
             return self._adjust(self.predictor.glance(self.image, close=self.request.close))
 
-        said = not_singled_out(self.request.instruction, prediction, everything, self.card.engine_id)
-        if said:
-            yield Notice(said)
+        return singled_out(self.request.instruction, prediction, everything, self.card.engine_id)
 
     def _read(
         self,
@@ -382,6 +379,13 @@ class _Reply:
         """Return the glance under the request's threshold and region of interest."""
         maps = {"p_seg": glance.p_seg, "p_nor": glance.p_nor, "p_ano": glance.p_ano}
         return make_prediction(image_id=glance.image_id, **maps, **self._options())  # type: ignore[arg-type]
+
+
+def _shown(prediction: Prediction, said: str | None) -> Iterator[Event]:
+    """Yield a mask, and what is to be said of it."""
+    yield MaskReady(prediction)
+    if said:
+        yield Notice(said)
 
 
 def card_text(path: Path) -> str:

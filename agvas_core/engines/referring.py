@@ -1,24 +1,55 @@
-"""Words that ask for a part of what is wrong ("only the scratch"), and masks that show all of it all the same."""
+"""Words that ask for a part of what is wrong ("only the scratch"), and masks that show all of it all the same.
+
+Paper differs: there the anchors alone decide what a mask shows. The bundled model's seldom follow such words, so its
+findings are then chosen from by the words themselves, and the reply says so.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from agvas_core.engines.names import RULES
-from agvas_core.prompts import singles_out
-from agvas_core.structures import Prediction
+from agvas_core.prompts import sanitize, singles_out
+from agvas_core.regions import keep_regions, place_of
+from agvas_core.structures import Prediction, Region
 
 ALL_SHOWN = "Your words ask for a part, but the mask shows everything that was found: it could not be singled out."
 SAME_IOU = 0.95  # masks that share so much of their union show the same
 
+_NUMBERED = re.compile(r"\b(?:regions?|numbers?|no\.?|nr\.?)\s*(\d{1,3})\b|#\s*(\d{1,3})\b|(?:区域|第)\s*(\d{1,3})")
+_SIZES = (
+    (re.compile(r"\b(?:largest|biggest|main|worst)\b|最大"), -1),
+    (re.compile(r"\b(?:smallest|tiniest|least)\b|最小"), 1),
+)
+# word: (axis of (y, x), how the centre is sorted, part of the place's name)
+_SIDES = (
+    (re.compile(r"\bleft(?:most)?\b|左"), 1, 1, "left"),
+    (re.compile(r"\bright(?:most)?\b|右"), 1, -1, "right"),
+    (re.compile(r"\b(?:upper|top)(?:most)?\b|上方|上面|上边"), 0, 1, "upper"),
+    (re.compile(r"\b(?:lower|bottom)(?:most)?\b|下方|下面|下边"), 0, -1, "lower"),
+)
+_MIDDLE = re.compile(r"\b(?:cent(?:er|re)|middle)\b|中间|中央")
+_EXCEPT = re.compile(r"\b(?:except(?: for)?|but not|other than|without|ignor(?:e|ing))\b|除了|忽略")
+_KINDS = {
+    "scratch": r"scratch|划痕", "crack": r"crack|fissure|裂", "hole": r"\bholes?\b|孔", "pit": r"\bpits?\b|\bpores?\b",
+    "dent": r"\bdents?\b|凹", "bump": r"\bbumps?\b", "stain": r"stain|污", "discoloration": r"discolou?r",
+    "contamination": r"contaminat|异物|杂质", "fiber": r"fib(?:er|re)|\bhairs?\b", "missing part": r"missing",
+    "chipped edge": r"\bchip", "deformation": r"deform", "misprint": r"misprint", "weave fault": r"weav",
+    "corrosion": r"corro|\brust|锈", "burn": r"\bburn", "blur": r"\bblur", "foreign patch": r"\bpatch",
+}  # fmt: skip
+_SAME_SIDE = {"top": "upper", "bottom": "lower"}  # as regions.PLACES names the middle column
 
-def not_singled_out(
+Finding = list[Region]
+
+
+def singled_out(
     instruction: str, prediction: Prediction, everything: Callable[[], Prediction], engine_id: str
-) -> str | None:
-    """Return a sentence, ALL_SHOWN first, when the mask shows everything though the words ask for a part, else None.
+) -> tuple[Prediction, str | None]:
+    """Return the mask that the words ask for, and a sentence where it is not as the anchors made it.
 
     Args:
         instruction: the user's own words.
@@ -27,10 +58,73 @@ def not_singled_out(
         engine_id: who answered.
     """
     if len(prediction.regions) < 2 or not singles_out(instruction):
-        return None
+        return prediction, None
     if not _same(prediction.pred_mask, everything().pred_mask):
-        return None
-    return f"{ALL_SHOWN} The engine {engine_id}{RULES} keeps regions by place, size or number as you say."
+        return prediction, None
+    findings = _findings(prediction)
+    chosen = choose(instruction, findings, prediction.size_hw)
+    if not chosen or len(chosen) == len(findings):
+        hint = f"The engine {engine_id}{RULES} keeps regions by place, size or number as you say."
+        return prediction, f"{ALL_SHOWN} {hint}"
+    kept = keep_regions(prediction, {region.index for finding in chosen for region in finding})
+    return kept, (
+        f"The anchors marked everything; of its {len(findings)} findings your words chose {len(chosen)}, "
+        "and the mask shows no other."
+    )
+
+
+def choose(instruction: str, findings: Sequence[Finding], size_hw: tuple[int, int]) -> list[Finding]:
+    """Return the findings that the words mean, by number, kind, place and size; [] when they fit none."""
+    words = sanitize(instruction).casefold()
+    numbers = {int(number) for match in _NUMBERED.findall(words) for number in match if number}
+    if numbers:
+        return [f for f in findings if any(region.index in numbers for region in f)]
+    chosen = _by_kind(words, list(findings))
+    middles = {id(f): _middle(f) for f in chosen}
+    places = {id(f): place_of(*middles[id(f)], *size_hw) for f in chosen}
+    sides = [side for side in _SIDES if side[0].search(words)]
+    if sides:
+        there = [f for f in chosen if all(side in _words_of(places[id(f)]) for _, _, _, side in sides)]
+        if not there and chosen:  # "the left one" of two in the middle
+            there = [min(chosen, key=lambda f: sum(sign * middles[id(f)][axis] for _, axis, sign, _ in sides))]
+        chosen = there
+    elif _MIDDLE.search(words):
+        chosen = [f for f in chosen if places[id(f)] == "center"]
+    for pattern, sign in _SIZES:
+        if pattern.search(words) and chosen:
+            chosen = [min(chosen, key=lambda f: sign * sum(region.area_px for region in f))]
+    return chosen
+
+
+def _by_kind(words: str, findings: list[Finding]) -> list[Finding]:
+    """Return the findings of the kinds that are named, without those that are to be left out."""
+    wanted, *unwanted = _EXCEPT.split(words)
+    if out := _named(" ".join(unwanted)):
+        findings = [f for f in findings if f[0].kind not in out]
+    kinds = _named(wanted)
+    return [f for f in findings if f[0].kind in kinds] if kinds else findings
+
+
+def _named(words: str) -> set[str]:
+    return {kind for kind, pattern in _KINDS.items() if re.search(pattern, words)}
+
+
+def _findings(prediction: Prediction) -> list[Finding]:
+    found: dict[int, Finding] = {}
+    for region in prediction.regions:
+        found.setdefault(region.finding, []).append(region)
+    return list(found.values())
+
+
+def _middle(finding: Finding) -> tuple[float, float]:
+    """Return the mean row and column of a finding, px."""
+    area = sum(region.area_px for region in finding)
+    y, x = (sum(region.area_px * region.centroid_yx[axis] for region in finding) / area for axis in (0, 1))
+    return y, x
+
+
+def _words_of(place: str) -> list[str]:
+    return [_SAME_SIDE.get(word, word) for word in place.split()]
 
 
 def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from agvas_core.regions import make_prediction, region_labels, with_kinds
+from agvas_core.regions import keep_regions, region_labels
 from agvas_core.saa.candidates import Candidate, Judgement, ObjectRegion, mask_box, work_hw
 from agvas_core.saa.foreground import find_object
 from agvas_core.saa.pipeline import SaliencyOf, judge_boxes, judge_masks, rank
@@ -52,22 +52,7 @@ def apply_rules(
     kept = {numbers[id(j.candidate.mask)] for j in judgements if j.kept}
     if len(kept) == len(prediction.regions):
         return prediction, judgements, obj
-    gone = (labels > 0) & ~np.isin(labels, list(kept))
-    maps = {
-        "p_seg": np.where(gone, np.float32(0), prediction.p_seg),
-        "p_nor": prediction.p_nor,
-        "p_ano": np.where(gone, np.float32(0), prediction.p_ano),
-    }
-    ruled = make_prediction(
-        image_id=prediction.image_id,
-        **maps,
-        threshold=prediction.threshold,
-        alpha=prediction.alpha,
-        min_area_px=prediction.min_area_px,
-        roi_xyxy=prediction.roi_xyxy,
-    )
-    kinds = [(r.kind, r.kind_score) for r in prediction.regions if r.index in kept]  # both are largest first
-    return with_kinds(ruled, kinds), judgements, obj
+    return keep_regions(prediction, kept), judgements, obj
 
 
 def _candidate(region: Region, labels: NDArray[np.int64], size_hw: tuple[int, int]) -> Candidate:

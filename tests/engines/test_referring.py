@@ -1,4 +1,4 @@
-"""Words that ask for a part, and the sentence when the mask shows everything all the same."""
+"""Words that ask for a part: what they choose of a mask that shows everything, and what is said of it."""
 
 from __future__ import annotations
 
@@ -7,32 +7,88 @@ import pytest
 
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
-from agvas_core.engines.referring import ALL_SHOWN, not_singled_out
+from agvas_core.engines.referring import ALL_SHOWN, singled_out
 from agvas_core.engines.ruled import RuledEngine
-from agvas_core.regions import make_prediction
+from agvas_core.regions import make_prediction, with_kinds
 from agvas_core.structures import Request
 
+HW = (90, 180)
 
-def spots(*lefts, size_hw=(40, 80)):
-    """Return a prediction with a square of 8 px at each of the columns."""
+
+def spots(*lefts, size_hw=HW, top=10):
+    """Return a prediction with a square at each of the columns, each 1 px larger than the one before."""
     found = np.zeros(size_hw, np.float32)
-    for left in lefts:
-        found[10:18, left : left + 8] = 0.9
+    for n, left in enumerate(lefts):
+        found[top : top + 8 + n, left : left + 8 + n] = 0.9
     return make_prediction(image_id="x", p_seg=found, p_nor=1 - found, p_ano=found)
 
 
-@pytest.mark.parametrize("words", ["segment only the scratch", "the one on the left", "\N{CJK UNIFIED IDEOGRAPH-53EA}"])
+def three():
+    """Return a crack in the upper left (region 3), a stain at the top (2) and a scratch in the upper right (1)."""
+    return with_kinds(spots(5, 80, 160), [("scratch", 0.9), ("stain", 0.4), ("crack", 0.8)])
+
+
+def shown(words, prediction=None):
+    """Return the columns where the mask that the words mean begins, left to right, and what is said."""
+    prediction = prediction or three()
+    found, said = singled_out(words, prediction, lambda: prediction, "agvas-nano")
+    return sorted(region.box_xyxy[0] for region in found.regions), said
+
+
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [
+        ("segment only the scratch", [160]),
+        ("segment the cracks and explain", [5]),
+        ("mark the one on the left", [5]),
+        ("segment only the rightmost defect", [160]),
+        ("segment the upper right one", [160]),
+        ("the largest", [160]),
+        ("only the smallest one", [5]),
+        ("segment everything except the stain", [5, 160]),
+        ("segment region 2", [80]),
+        ("only the left stain", [80]),  # not in the left third, but the only stain
+        ("\N{CJK UNIFIED IDEOGRAPH-53EA}\N{CJK UNIFIED IDEOGRAPH-6807}\N{CJK UNIFIED IDEOGRAPH-51FA}"
+         "\N{CJK UNIFIED IDEOGRAPH-6700}\N{CJK UNIFIED IDEOGRAPH-5927}", [160]),  # only mark the largest
+    ],
+)  # fmt: skip
+def test_words_choose_among_the_findings(words, columns):
+    chosen, said = shown(words)
+    assert chosen == columns
+    count = f"of its 3 findings your words chose {len(columns)}"
+    assert said == f"The anchors marked everything; {count}, and the mask shows no other."
+
+
+def test_the_one_on_a_side_is_the_outermost_where_none_lies_there():
+    middle = spots(70, 100, top=40)
+    assert [shown(f"segment only the {side} one", middle)[0] for side in ("left", "right")] == [[70], [100]]
+
+
+def test_close_parts_of_one_finding_stay_together():
+    near = spots(5, 16, 160)  # the first two are one finding
+    assert shown("only the left one", near)[0] == [5, 16]
+
+
+def test_what_was_left_out_stays_out_under_another_threshold():
+    found, _ = singled_out("only the scratch", three(), three, "agvas-nano")
+    assert found.regions[0].kind == "scratch" and found.regions[0].kind_score == 0.9
+    assert found.anomaly_map[:, :150].max() == 0 and found.pred_score == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("words", ["segment only the hole", "just the dark one", "segment region 7"])
 def test_everything_although_a_part_was_asked_for_is_said(words):
-    said = not_singled_out(words, spots(5, 60), lambda: spots(5, 60), "agvas-nano")
+    columns, said = shown(words)
+    assert columns == [5, 80, 160]
     assert said is not None and said.startswith(ALL_SHOWN) and "agvas-nano:rules" in said
 
 
 @pytest.mark.parametrize(
-    ("words", "shown"),
-    [("segment the anomalies", (5, 60)), ("segment only the scratch", (5,)), ("segment only the scratch", (5, 30))],
+    ("words", "found"),
+    [("segment the anomalies", (5, 160)), ("segment only the left one", (5,)), ("segment only the left one", (5, 60))],
 )
-def test_nothing_is_said_of_all_that_was_asked_for_of_one_region_and_of_another_mask(words, shown):
-    assert not_singled_out(words, spots(*shown), lambda: spots(5, 60), "agvas-nano") is None
+def test_all_that_was_asked_for_one_finding_and_another_mask_stay_as_they_are(words, found):
+    prediction = spots(*found)
+    assert singled_out(words, prediction, lambda: spots(5, 160), "agvas-nano") == (prediction, None)
 
 
 def test_the_engine_says_it_once_and_rules_speak_for_themselves(checkpoint, picture, monkeypatch):
@@ -41,10 +97,12 @@ def test_the_engine_says_it_once_and_rules_speak_for_themselves(checkpoint, pict
     everything = spots(5, image.size_hw[1] - 20, size_hw=image.size_hw)
     monkeypatch.setattr(engine.predictor, "decode", lambda prefix, encoded, **options: everything)
     for mode in ("direct", "explain"):
-        part = Request("segment only the scratch", mode=mode, max_new_tokens=2)
+        part = Request("segment only the dark one", mode=mode, max_new_tokens=2)
         told = [n for n in ask(engine, image, part).notices if n.startswith(ALL_SHOWN)]
         assert len(told) == 1 and "test:rules" in told[0]
+        left = ask(engine, image, Request("segment only the left one", mode=mode, max_new_tokens=2))
+        assert len(left.prediction.regions) == 1 and "chose 1" in left.notices[0]
     whole = Request("segment the anomalies", mode="direct")
     assert ask(engine, image, whole).notices == ()
-    ruled = ask(RuledEngine(engine), image, Request("segment only the scratch", mode="direct")).notices
+    ruled = ask(RuledEngine(engine), image, Request("segment only the dark one", mode="direct")).notices
     assert len(ruled) == 1 and ruled[0].startswith("Rules: ")
