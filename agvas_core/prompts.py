@@ -290,7 +290,7 @@ _DEFECT = re.compile(
     r"|scratch|crack|hole|pit|dent|bump|stain|discolo|contaminat|fib(?:er|re)|missing|chip|deform|misprint|corros|rust|burn|blur|foreign"
 )
 _REFER = re.compile(
-    r"\b(?:only|regions? \d|number \d|just the|just that|except|but not|other than|largest|biggest|smallest"
+    r"\b(?:only|regions? \d|just the|just that|except|but not|other than|largest|biggest|smallest"
     r"|left|right|upper|lower|top|bottom|cent(?:er|re)|middle"
     r"|scratch(?:es)?|cracks?|holes?|pits?|dents?|bumps?|stains?|discolou?rations?|contaminations?"
     r"|fib(?:er|re)s?|missing parts?|chip\w*"

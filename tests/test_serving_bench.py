@@ -31,7 +31,8 @@ def test_kept_images_and_one_pass_save_what_they_must(serving):
     # make bench-cpu; ratios of processor time, so that neither the machine nor what else runs on it matters
     report = serving.main(["--check", "--image-px", "256", "--repeats", "3", "--threads", "1"])
     paths = report["paths"]
-    assert paths["ours, new image"]["apart_from_naive"] < 1e-4  # faster, and the same maps
+    # faster, and the same maps; the naive path's encoder is always in fp32
+    assert paths["ours, new image"]["apart_from_naive"] < (0.03 if report["cpu_bf16"] else 1e-4)
     seen = paths["ours, seen image"]["stages"]
     assert [s for s in ("semantic encoder", "pixel encoder", "SPAM", "decode") if seen[s].busy_s] == []
     assert report["side_stream"] and not report["graphs"]  # as it is by default, on a CPU

@@ -20,7 +20,7 @@ from agvas_core.structures import Prediction, Region
 ALL_SHOWN = "Your words ask for a part, but the mask shows everything that was found: it could not be singled out."
 SAME_IOU = 0.95  # masks that share so much of their union show the same
 
-_NUMBERED = re.compile(r"\b(?:regions?|numbers?|no\.?|nr\.?)\s*(\d{1,3})\b|#\s*(\d{1,3})\b|(?:区域|第)\s*(\d{1,3})")
+_NUMBERED = re.compile(r"\bregions?\s*(\d{1,3})\b|区域\s*(\d{1,3})")
 _SIZES = (
     (re.compile(r"\b(?:largest|biggest|main|worst)\b|最大"), -1),
     (re.compile(r"\b(?:smallest|tiniest|least)\b|最小"), 1),

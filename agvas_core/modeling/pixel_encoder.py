@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Sequence
+from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,8 @@ from agvas_core.config import PixelConfig
 from agvas_core.modeling.attention import attend
 from agvas_core.modeling.pixel_features import PixelFeatures
 from agvas_core.modeling.pixel_pretrained import KINDS, build_pretrained
+
+SWITCH = "AGVAS_CPU_BF16"  # "0" in the environment: fp32 on every processor
 
 
 class GroupNorm(nn.GroupNorm):
@@ -105,12 +110,37 @@ class ConvPixelEncoder(nn.Module):
         self.attention = nn.ModuleList(SelfAttentionBlock(c16, config.heads) for _ in range(layers))
         self.neighbours = nn.ModuleList(NeighbourBlock(c16) for _ in range(layers if config.attention_convs else 0))
         self.out_norm = nn.LayerNorm(c16)
+        self._half: list[ConvPixelEncoder] = []  # in a list, so that it is no part of this module
+
+    def serve(self) -> None:
+        """Make ready to encode without gradients on a CPU: channels last, and in bfloat16 where it has such products.
+
+        That takes two thirds of the time, and changes a feature by about 2 %; the features come in fp32 all the same.
+        Training ends it, for the weights may change.
+        """
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not self._half and torch.cpu._is_avx512_bf16_supported() and os.environ.get(SWITCH) != "0":
+            self._half = [copy.deepcopy(self).to(torch.bfloat16)]
+
+    @property
+    def serves_half(self) -> bool:
+        """Whether it encodes in bfloat16 on a CPU."""
+        return bool(self._half)
+
+    def train(self, mode: bool = True) -> Self:
+        """Switch to training, or back."""
+        if mode:
+            self._half.clear()
+        return super().train(mode)
 
     def forward(self, pixel_values: Tensor, content_hw: Sequence[tuple[int, int]] | None = None) -> PixelFeatures:
         """Return the features of pixel_values (B, 3, H, W), RGB in [0, 1], H and W multiples of 32.
 
         content_hw is for pretrained encoders: this one was trained on canvases that repeat the image's border.
         """
+        if self._half and pixel_values.device.type == "cpu" and not torch.is_grad_enabled():
+            half = self._half[0](pixel_values)
+            return PixelFeatures(half.embedding.float(), tuple(f.float() for f in half.high_res))
         centered = (2 * pixel_values - 1).to(next(self.parameters()).dtype)
         f4 = self.stage4(self.stem(centered))  # (B, C4, H/4, W/4)
         f8 = self.stage8(self.down8(f4))  # (B, C8, H/8, W/8)

@@ -63,7 +63,10 @@ class Bench:
         self.folder = Path(tempfile.mkdtemp(prefix="agvas-bench-"))
         encoder = self.model.pixel_encoder
         same = next(encoder.parameters()).dtype == naive_dtype
-        self.naive_encoder = encoder if same else copy.deepcopy(encoder).to(naive_dtype)
+        if same and not getattr(encoder, "serves_half", False):
+            self.naive_encoder = encoder
+        else:  # training, and back: the copy for serving in bfloat16 is let go
+            self.naive_encoder = copy.deepcopy(encoder).to(naive_dtype).train().eval()
         self.naive_dtype = naive_dtype
         self._watch()
 

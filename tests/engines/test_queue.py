@@ -95,7 +95,7 @@ def test_images_and_masks_of_a_batch_are_those_of_single_ones(model, tokenizer, 
             torch.testing.assert_close(fine, other, atol=1e-4, rtol=1e-4)
     looks = [Look(torch.randn(1, 3, model.config.llm.width), e.features.pixel, e.letterbox) for e in alone]
     for look, maps in zip(looks, predictor._look(looks), strict=True):
-        assert maps.shape == (3, *look.letterbox.size_hw)
+        assert maps.shape == (2, *look.letterbox.size_hw)
         np.testing.assert_allclose(maps, predictor._look([look])[0], atol=1e-4)
 
 
