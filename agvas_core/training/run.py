@@ -272,8 +272,14 @@ def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 6
 
 
 def _calibrate(task: JointTask, tokenizer: PreTrainedTokenizerFast, options: RunOptions) -> float:
-    """Move the masks' borders by images of the training's own kind that no stage has seen; return the logits' shift."""
-    source = ImageSource(replace(options.source, passes=1), seed=options.seed)
+    """Move the masks' borders by images that no stage has seen; return the logits' shift.
+
+    They are of the training's own kind, but with defects as seldom and as few as on a line: crowded ones, with few
+    normal images between them, make the best threshold too bold.
+    """
+    natural = SourceOptions()
+    own = replace(options.source, passes=1, crowded=natural.crowded, normal_share=natural.normal_share)
+    source = ImageSource(own, seed=options.seed)
     batches = (source.batch(CALIBRATION_STEP + i, options.batch) for i in range(CALIBRATION_BATCHES))
     served = served_maps(AnomalyPredictor(task.model, tokenizer))
     return round(shift_logits(task.model.agmd, best_threshold(served, batches)), 3)
