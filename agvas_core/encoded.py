@@ -33,7 +33,8 @@ class EncodedImage:
 
     Attributes:
         again: further looks at the whole image, mirrored and smaller; their maps are averaged.
-        tiles: parts of it seen larger, when a close look was asked for.
+        tiles: parts of it seen larger, when a close look was asked for or it is long and narrow.
+        whole_share: weight of the maps of the whole where there are tiles.
     """
 
     image_id: str
@@ -42,6 +43,7 @@ class EncodedImage:
     canvas_hw: tuple[int, int]
     again: tuple[Glimpse, ...] = ()
     tiles: tuple[Glimpse, ...] = ()
+    whole_share: float = 1.0
 
     @property
     def tokens(self) -> int:

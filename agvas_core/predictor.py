@@ -29,11 +29,11 @@ from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.regions import make_prediction
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
-from agvas_core.views import View, blend, raise_contrast, tiles, turned_views
+from agvas_core.views import View, blend, parts_along, raise_contrast, tiles, turned_views
 
 IMAGES_KEPT = 6
 CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
-WHOLE_SHARE = 0.4  # of the map of the whole image, where tiles are seen too
+WHOLE_SHARE, LONG_WHOLE_SHARE = 0.4, 0.6  # of the map of the whole image, where tiles or parts along it are seen, too
 PREFIXES_KEPT = 4
 
 
@@ -110,7 +110,8 @@ class AnomalyPredictor:
         for i, (image, rgb, letterbox) in enumerate(fitted):
             own = features if len(fitted) == 1 else features.alone(i)
             canvas_hw = (rgb.shape[0], rgb.shape[1])
-            encoded = EncodedImage(image.image_id, own, letterbox, canvas_hw, self._look_again(image))
+            again, along = self._look_again(image), self._look_along(image)
+            encoded = EncodedImage(image.image_id, own, letterbox, canvas_hw, again, along, LONG_WHOLE_SHARE)
             with self._lock:
                 keep(self._images, image.image_id, encoded, self.images_kept)
             out.append(encoded)
@@ -133,6 +134,13 @@ class AnomalyPredictor:
                 out += [self._glimpse(image, view, canvas) for view in (first, *mirrored)]
         return tuple(out)
 
+    def _look_along(self, image: InspectionImage) -> tuple[Glimpse, ...]:
+        """Return looks at the parts of a long image; none at others, and by other pixel encoders."""
+        config = self.model.config
+        if config.pixel.kind != "conv" or not config.serving_also_px:
+            return ()
+        return tuple(self._glimpse(image, part, config.serving_px) for part in parts_along(image.size_hw))
+
     def _look_closely(self, image: InspectionImage) -> EncodedImage:
         """Return the image's features with those of its tiles."""
         known = self._close_looks.get(image.image_id)
@@ -140,7 +148,8 @@ class AnomalyPredictor:
             return known
         serving_px = self.model.config.serving_px
         parts = tiles(image.size_hw, serving_px)
-        encoded = replace(self.set_image(image), tiles=tuple(self._glimpse(image, v, serving_px) for v in parts))
+        close = tuple(self._glimpse(image, view, serving_px) for view in parts)
+        encoded = replace(self.set_image(image), tiles=close, whole_share=WHOLE_SHARE)
         keep(self._close_looks, image.image_id, encoded, CLOSE_LOOKS_KEPT)
         return encoded
 
@@ -269,7 +278,7 @@ class AnomalyPredictor:
             parts = ((glimpse.view, self._maps_of(states, glimpse)) for glimpse in encoded.tiles)
             left, _, right, _ = encoded.tiles[0].view.box_xyxy
             close = blend(parts, size_hw, right - left)
-            maps = WHOLE_SHARE * maps + (1 - WHOLE_SHARE) * close
+            maps = encoded.whole_share * maps + (1 - encoded.whole_share) * close
         p_seg, p_ano = np.clip(maps, 0, 1, out=maps)
         probabilities = {"p_seg": p_seg, "p_nor": 1 - p_ano, "p_ano": p_ano}  # a softmax of two: only one is carried
         return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]

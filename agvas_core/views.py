@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 MAX_TILES = 64
 OVERLAP = 0.25  # of a tile's side
+LONG_SHAPE = 1.75  # longer side in shorter ones, from which an image is seen in parts along it, too
+NARROW_PX = 192  # least length of such a part: narrower ones would show too little around a defect
 CONTRAST_WANTED = 215.0  # gray levels between an image's darkest and brightest half per cent
 CONTRAST_MOST = 2.0  # so that sensor noise does not become a texture
 
@@ -86,6 +88,17 @@ def tiles(size_hw: tuple[int, int], side: int) -> list[View]:
     tops, lefts = (_starts(length, side) for length in size_hw)
     height, width = (min(side, length) for length in size_hw)
     return [View((left, top, left + width, top + height)) for top in tops for left in lefts]
+
+
+def parts_along(size_hw: tuple[int, int]) -> list[View]:
+    """Return overlapping parts of a long image, nearly square, each as it is and mirrored; [] where it is not long.
+
+    Shrunk until its longer side fits the canvas, the photograph of a rail is a few px high.
+    """
+    if max(size_hw) < LONG_SHAPE * min(size_hw):
+        return []
+    parts = tiles(size_hw, max(min(size_hw), NARROW_PX))
+    return [view for part in parts for view in (part, replace(part, mirrored=True, contrasted=True))]
 
 
 def _starts(length: int, side: int) -> list[int]:

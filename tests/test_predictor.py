@@ -376,6 +376,20 @@ def test_turned_looks_make_the_map_symmetric(model, tokenizer):
     assert len(kept.set_image(small).again) == 3  # no size below its own
 
 
+def test_a_long_image_is_looked_at_along_its_length_too(model, tokenizer):
+    served = build_agvas(replace(model.config, serving_also_px=(32,)), model.token_ids)
+    served.load_state_dict(model.state_dict())
+    predictor = AnomalyPredictor(served, tokenizer)
+    long = open_image(np.random.default_rng(0).integers(0, 255, (60, 500, 3), dtype=np.uint8))
+    encoded = predictor.set_image(long)
+    assert len({glimpse.view.box_xyxy for glimpse in encoded.tiles}) == 4 and 0 < encoded.whole_share < 1
+    states = torch.randn(1, 3, model.config.llm.width)
+    both = predictor.decode_states(states, encoded)
+    whole = predictor.decode_states(states, replace(encoded, tiles=()))
+    assert both.size_hw == (60, 500) and not np.allclose(both.p_seg, whole.p_seg, atol=1e-3)
+    assert predictor.set_image(open_image(np.ascontiguousarray(long.rgb[:, :60]))).tiles == ()
+
+
 def test_a_close_look_adds_tiles_and_is_kept(predictor, picture):
     image = picture(6, (150, 200))
     near, far = predictor.glance(image, close=True), predictor.glance(image)

@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agvas_core.views import CONTRAST_MOST, MAX_TILES, OVERLAP, View, blend, raise_contrast, tiles, turned_views
+from agvas_core.views import (
+    CONTRAST_MOST,
+    MAX_TILES,
+    OVERLAP,
+    View,
+    blend,
+    parts_along,
+    raise_contrast,
+    tiles,
+    turned_views,
+)
 
 
 @pytest.mark.parametrize("size_hw", [(400, 400), (385, 2000), (2048, 2048), (1, 5000), (9000, 7000)])
@@ -27,6 +37,24 @@ def test_tiles_cover_the_image_and_overlap(size_hw):
 
 def test_an_image_that_is_seen_at_full_size_needs_no_tiles():
     assert tiles((384, 300), 384) == []
+
+
+@pytest.mark.parametrize(
+    ("size_hw", "count", "part_hw"),
+    [((160, 1000), 7, (160, 192)), ((1240, 500), 3, (500, 500)), ((55, 1250), 9, (55, 192)), ((1, 40), 0, None)],
+)
+def test_a_long_image_is_seen_in_parts_along_it_each_twice(size_hw, count, part_hw):
+    """A rail of 160 x 1000 px was 61 px high on the canvas."""
+    views = parts_along(size_hw)
+    boxes = [view.box_xyxy for view in views]
+    assert len(set(boxes)) == count and len(boxes) == 2 * count
+    assert {(bottom - top, right - left) for left, top, right, bottom in boxes} == ({part_hw} if part_hw else set())
+    assert [view.mirrored for view in views] == [view.contrasted for view in views] == [False, True] * count
+
+
+@pytest.mark.parametrize("size_hw", [(512, 512), (384, 512), (320, 480), (100, 174)])
+def test_others_are_not(size_hw):
+    assert parts_along(size_hw) == []
 
 
 def test_blending_equal_maps_changes_nothing():
