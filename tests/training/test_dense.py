@@ -2,10 +2,11 @@ import random
 
 import torch
 
+from agvas_core.modeling.agmd import MaskLogits
 from agvas_core.regions import PLACES
 from agvas_core.synthesis.facts import DEFECT_KINDS
 from agvas_core.synthesis.generator import SceneGenerator
-from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank, DenseTask, make_dense_batch
+from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank, DenseTask, as_found, make_dense_batch
 from agvas_core.training.losses import SegLossWeights
 
 
@@ -25,6 +26,18 @@ def test_every_image_is_asked_for_all_and_every_query_gets_what_it_names():
         numbers = [i + 1 for i, d in enumerate(scene.defects) if name in ("all", d.kind, d.place)]
         expected = torch.isin(batch.labels[int(b)], torch.tensor(numbers, dtype=torch.uint8))
         assert torch.equal(mask, expected)
+
+
+def test_kinds_are_learned_under_the_models_own_masks_where_it_marks_the_defect():
+    dense = make_dense_batch(scenes(), random.Random(1))
+    true = dense.labels[dense.defect_image] == dense.defect_number[:, None, None]
+    nothing = torch.full((len(dense.query), 32, 32), -9.0)
+    assert torch.equal(as_found(dense, MaskLogits(nothing, -nothing, nothing)), true)  # it marks nothing
+    all_of_it = as_found(dense, MaskLogits(-nothing, nothing, -nothing))
+    own = (all_of_it != true).flatten(1).any(1)
+    assert 0.3 < own.float().mean() < 0.9  # a share, FOUND_SHARE of them about
+    assert (all_of_it & true).sum() == true.sum()
+    assert all_of_it[own].float().mean() < 0.6  # not the whole picture: what lies around the defect
 
 
 def test_every_defect_is_listed_with_its_kind():
