@@ -1,13 +1,13 @@
 """Words that ask for a part of what is wrong ("only the scratch"), and masks that show all of it all the same.
 
 Paper differs: there the anchors alone decide what a mask shows. The bundled model's seldom follow such words, so its
-findings are then chosen from by the words themselves, and the reply says so.
+regions are then chosen from by the words themselves, and the reply says so.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,25 +61,28 @@ def singled_out(
         return prediction, None
     if not _same(prediction.pred_mask, everything().pred_mask):
         return prediction, None
-    findings = _findings(prediction)
-    chosen = choose(instruction, findings, prediction.size_hw)
-    if not chosen or len(chosen) == len(findings):
+    chosen = choose(instruction, prediction)
+    if not chosen or len(chosen) == len(prediction.regions):
         hint = f"The engine {engine_id}{RULES} keeps regions by place, size or number as you say."
         return prediction, f"{ALL_SHOWN} {hint}"
-    kept = keep_regions(prediction, {region.index for finding in chosen for region in finding})
-    return kept, (
-        f"The anchors marked everything; of its {len(findings)} findings your words chose {len(chosen)}, "
-        "and the mask shows no other."
-    )
+    counted = "The anchors marked everything; of its {} regions your words chose {}, and the mask shows no other."
+    return keep_regions(prediction, chosen), counted.format(len(prediction.regions), len(chosen))
 
 
-def choose(instruction: str, findings: Sequence[Finding], size_hw: tuple[int, int]) -> list[Finding]:
-    """Return the findings that the words mean, by number, kind, place and size; [] when they fit none."""
-    words = sanitize(instruction).casefold()
+def choose(instruction: str, prediction: Prediction) -> set[int]:
+    """Return the indices of the regions that the words mean: by number, or findings by kind, place and size."""
+    wanted, *unwanted = _EXCEPT.split(sanitize(instruction).casefold())
+    left_out = _meant(" ".join(unwanted), prediction) if unwanted else set()
+    return _meant(wanted, prediction) - left_out
+
+
+def _meant(words: str, prediction: Prediction) -> set[int]:
     numbers = {int(number) for match in _NUMBERED.findall(words) for number in match if number}
     if numbers:
-        return [f for f in findings if any(region.index in numbers for region in f)]
-    chosen = _by_kind(words, list(findings))
+        return {region.index for region in prediction.regions} & numbers
+    findings, size_hw = _findings(prediction), prediction.size_hw
+    kinds = {kind for kind, pattern in _KINDS.items() if re.search(pattern, words)}
+    chosen = [f for f in findings if not kinds or f[0].kind in kinds]
     middles = {id(f): _middle(f) for f in chosen}
     places = {id(f): place_of(*middles[id(f)], *size_hw) for f in chosen}
     sides = [side for side in _SIDES if side[0].search(words)]
@@ -93,20 +96,7 @@ def choose(instruction: str, findings: Sequence[Finding], size_hw: tuple[int, in
     for pattern, sign in _SIZES:
         if pattern.search(words) and chosen:
             chosen = [min(chosen, key=lambda f: sign * sum(region.area_px for region in f))]
-    return chosen
-
-
-def _by_kind(words: str, findings: list[Finding]) -> list[Finding]:
-    """Return the findings of the kinds that are named, without those that are to be left out."""
-    wanted, *unwanted = _EXCEPT.split(words)
-    if out := _named(" ".join(unwanted)):
-        findings = [f for f in findings if f[0].kind not in out]
-    kinds = _named(wanted)
-    return [f for f in findings if f[0].kind in kinds] if kinds else findings
-
-
-def _named(words: str) -> set[str]:
-    return {kind for kind, pattern in _KINDS.items() if re.search(pattern, words)}
+    return {region.index for finding in chosen for region in finding}
 
 
 def _findings(prediction: Prediction) -> list[Finding]:

@@ -46,6 +46,8 @@ def shown(words, prediction=None):
         ("the largest", [160]),
         ("only the smallest one", [5]),
         ("segment everything except the stain", [5, 160]),
+        ("segment everything except region 2", [5, 160]),
+        ("segment all but not the largest", [5, 80]),
         ("segment region 2", [80]),
         ("only the left stain", [80]),  # not in the left third, but the only stain
         ("\N{CJK UNIFIED IDEOGRAPH-53EA}\N{CJK UNIFIED IDEOGRAPH-6807}\N{CJK UNIFIED IDEOGRAPH-51FA}"
@@ -55,7 +57,7 @@ def shown(words, prediction=None):
 def test_words_choose_among_the_findings(words, columns):
     chosen, said = shown(words)
     assert chosen == columns
-    count = f"of its 3 findings your words chose {len(columns)}"
+    count = f"of its 3 regions your words chose {len(columns)}"
     assert said == f"The anchors marked everything; {count}, and the mask shows no other."
 
 
@@ -67,6 +69,7 @@ def test_the_one_on_a_side_is_the_outermost_where_none_lies_there():
 def test_close_parts_of_one_finding_stay_together():
     near = spots(5, 16, 160)  # the first two are one finding
     assert shown("only the left one", near)[0] == [5, 16]
+    assert shown("segment region 2", near)[0] == [16]  # numbers mean regions, as they are drawn
 
 
 def test_what_was_left_out_stays_out_under_another_threshold():
