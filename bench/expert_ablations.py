@@ -17,7 +17,7 @@ from tqdm import tqdm
 from agvas_core.checkpoint import load_checkpoint
 from agvas_core.evaluation.held_out import held_out_batches
 from agvas_core.modeling.expert_eyes import bundled_expert_config
-from agvas_core.training.expert_ablations import TRIALS, VARIANTS, ablation_table, judge, learn, see, variant
+from agvas_core.training.expert_ablations import VARIANTS, ablation_table, judge, learn, see, variant
 from agvas_core.training.sources import ImageSource, SourceOptions
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("--textures", type=Path, default=None)
     parser.add_argument("--real", type=Path, default=None)
     parser.add_argument("--semantic-only", action="store_true", help="the four levels of the paper, nothing else")
-    parser.add_argument("--variants", default=",".join(VARIANTS), help=f"with commas; also {', '.join(TRIALS)}")
+    parser.add_argument("--variants", default=",".join(VARIANTS), help="with commas")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path, default=ROOT / "bench" / "results" / "expert_ablations.json")
     options = parser.parse_args()

@@ -26,9 +26,6 @@ def train_expert(
     semantic_only: Annotated[bool, typer.Option("--semantic-only", help="Without the pixel eye's features.")] = False,
     without_look_back: Annotated[bool, typer.Option("--without-look-back", help="Ablation of the paper.")] = False,
     without_embeddings: Annotated[bool, typer.Option("--without-embeddings", help="Ablation of the paper.")] = False,
-    score_sees_saliency: Annotated[
-        bool, typer.Option("--score-sees-saliency", help="The score reads each level's highest and mean saliency, too.")
-    ] = False,
     minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
     textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
@@ -61,7 +58,6 @@ def train_expert(
         use_pixel=not semantic_only,
         use_look_back=not without_look_back,
         use_embeddings=not without_embeddings,
-        score_sees_saliency=score_sees_saliency,
         saliency_weight=saliency,
     )
     text = card.read_text(encoding="utf-8") if card else ""

@@ -35,8 +35,6 @@ class ExpertConfig:
         pixel_strides: Paper differs: strides (16, 8, 4) of the pixel eye's features that are matched as further levels.
             With any, the final features are the vision tower's joined with the pixel eye's at stride 16.
         pixel_px: side in px to which images are brought for the pixel eye; 0 without pixel_strides.
-        score_sees_saliency: Paper differs: the score also reads each level's highest and mean saliency. In the paper it
-            reads tokens that are averaged by the saliency, in which a defect of one cell among many is thinned out.
     """
 
     levels: tuple[int, ...] = (7, 13, 19, 25)
@@ -50,7 +48,6 @@ class ExpertConfig:
     use_embeddings: bool = True
     pixel_strides: tuple[int, ...] = ()
     pixel_px: int = 0
-    score_sees_saliency: bool = False
 
     def __post_init__(self) -> None:
         if not (self.use_look_back or self.use_embeddings):
@@ -134,7 +131,7 @@ class AnomalyExpert(nn.Module):
         self.siglip_adaptors = nn.ModuleList(nn.Linear(w, m) for w in config.level_widths)
         wide_in, wide_out = 1 + (config.use_look_back and config.use_embeddings), 1 + (not config.use_embeddings)
         self.prompt_adaptors = nn.ModuleList(nn.Linear(wide_in * m, wide_out * m) for _ in config.level_widths)
-        self.final_predictor = _mlp(width + config.score_sees_saliency * 2 * len(config.level_widths), m, 1)
+        self.final_predictor = _mlp(width, m, 1)
         self.q_former = TokenSelector(width, m)
 
     def forward(self, features: ExpertFeatures, crops: Sequence[int]) -> ExpertOutput:
@@ -163,8 +160,7 @@ class AnomalyExpert(nn.Module):
         summed = tokens.new_zeros(len(counts), config.width)
         summed = summed.index_add(0, of_image, (weight[..., None] * tokens).sum(1))
         global_tokens = summed / total[:, None].clamp_min(SMALLEST)  # (I, D)
-        seen = [global_tokens, *([_by_image(maps, crops)] if config.score_sees_saliency else [])]
-        logits = self.final_predictor(torch.cat(seen, dim=1))[:, 0]  # (I,)
+        logits = self.final_predictor(global_tokens)[:, 0]  # (I,)
         return ExpertOutput(saliency, significance, tokens, global_tokens, logits)
 
     def _first_look(self, overviews: Tensor) -> Tensor:
@@ -198,12 +194,6 @@ class AnomalyExpert(nn.Module):
     def _pool(self, maps: Tensor) -> Tensor:
         """(T, C, G, G) -> (T, S * S, C)."""
         return adaptive_avg_pool2d(maps, self.config.token_grid).flatten(2).transpose(1, 2)
-
-
-def _by_image(maps: Tensor, crops: Sequence[int]) -> Tensor:
-    """Return each level's highest and mean value over an image's crops, (I, 2 levels), from maps (levels, T, G, G)."""
-    own = maps.split(list(crops), dim=1)  # (levels, crops of the image, G, G) each
-    return torch.stack([torch.cat([part.amax((1, 2, 3)), part.mean((1, 2, 3))]) for part in own])
 
 
 def load_expert_state(expert: AnomalyExpert, state: dict[str, Tensor], source: str) -> None:

@@ -44,7 +44,6 @@ class ExpertRunOptions:
         train: length, rate and precision.
         use_pixel: the pixel eye's features are matched, too.
         use_look_back, use_embeddings: the paper's ablations.
-        score_sees_saliency: see ExpertConfig.
         saliency_weight: of the saliency's loss beside the score's.
     """
 
@@ -57,7 +56,6 @@ class ExpertRunOptions:
     use_pixel: bool = True
     use_look_back: bool = True
     use_embeddings: bool = True
-    score_sees_saliency: bool = False
     saliency_weight: float = 1.0
 
 
@@ -159,8 +157,7 @@ def expert_task(options: ExpertRunOptions) -> ExpertTask:
     torch.manual_seed(options.seed)
     sizes = bundled_expert_config(model.config, use_pixel=options.use_pixel).to_dict()
     ablation = {"use_look_back": options.use_look_back, "use_embeddings": options.use_embeddings}
-    trial = {"score_sees_saliency": options.score_sees_saliency}
-    expert = AnomalyExpert(ExpertConfig.from_dict(sizes | ablation | trial))
+    expert = AnomalyExpert(ExpertConfig.from_dict(sizes | ablation))
     return ExpertTask(expert, model.to(memory_format=torch.channels_last), options.saliency_weight)  # type: ignore[call-overload]
 
 

@@ -123,10 +123,7 @@ def expert_in_numpy(w: dict, config: ExpertConfig, final: np.ndarray, levels: li
         weights.append(adaptive_mean(heat, s) * significance[k])
     flat, weight = np.concatenate(tokens), np.concatenate(weights)
     global_token = (flat * weight[:, None]).sum(0) / weight.sum()
-    seen = [global_token]
-    if config.score_sees_saliency:
-        seen += [np.max(maps, (1, 2)), np.mean(maps, (1, 2))]
-    logit = mlp(w, "final_predictor", np.concatenate(seen))[0]
+    logit = mlp(w, "final_predictor", global_token)[0]
     return {
         "saliency": saliency.reshape(-1, g, g),
         "significance": significance,
@@ -146,9 +143,9 @@ def compare(output, wanted: dict, tolerance: float = 2e-4) -> None:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize(("crops", "grid", "sees"), [(1, 5, False), (3, 5, True), (5, 4, False)])
-def test_every_step_has_the_values_of_a_second_calculation(crops, grid, sees):
-    config = replace(SMALL, grid=grid, score_sees_saliency=sees)
+@pytest.mark.parametrize(("crops", "grid"), [(1, 5), (3, 5), (5, 4)])
+def test_every_step_has_the_values_of_a_second_calculation(crops, grid):
+    config = replace(SMALL, grid=grid)
     expert, features = made_expert(config), made_features(crops, config)
     output = expert(features, [crops])
     assert output.saliency.shape == (crops, grid, grid)
@@ -193,9 +190,8 @@ def test_a_state_dict_that_does_not_fit_is_refused_by_name(change, said):
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("sees", [False, True])
-def test_a_batch_of_images_equals_single_ones(sees):
-    expert, crops = made_expert(replace(SMALL, score_sees_saliency=sees)), [3, 1, 2]
+def test_a_batch_of_images_equals_single_ones():
+    expert, crops = made_expert(SMALL), [3, 1, 2]
     features = made_features(sum(crops))
     together = expert(features, crops)
     start = 0
@@ -267,7 +263,7 @@ def test_nothing_to_match_with_is_refused():
 
 
 def test_learning_reaches_every_weight_of_every_ablation():
-    for change in ({}, {"use_look_back": False}, {"use_embeddings": False}, {"score_sees_saliency": True}):
+    for change in ({}, {"use_look_back": False}, {"use_embeddings": False}):
         expert = made_expert(replace(SMALL, **change)).train()
         output = expert(made_features(3), [2, 1])
         (output.logits.sum() + output.saliency.square().sum()).backward()

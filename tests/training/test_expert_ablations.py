@@ -8,7 +8,7 @@ from agvas_core.checkpoint import load_checkpoint
 from agvas_core.evaluation.held_out import held_out_batches
 from agvas_core.modeling.expert_eyes import bundled_expert_config, expert_features
 from agvas_core.training.expert import ExpertBatch, ExpertTask
-from agvas_core.training.expert_ablations import TRIALS, VARIANTS, ablation_table, judge, learn, see, variant
+from agvas_core.training.expert_ablations import VARIANTS, ablation_table, judge, learn, see, variant
 
 
 def test_cached_features_are_what_training_sees_and_variants_learn_from_them(checkpoint):
@@ -27,7 +27,7 @@ def test_cached_features_are_what_training_sees_and_variants_learn_from_them(che
     assert {bool(v) for v in seen.labels} == {True, False}
 
     results, losses = {}, {}
-    for name in (*VARIANTS, *TRIALS):
+    for name in VARIANTS:
         own = variant(config, name)
         expert = learn(own, seen, steps=30, batch=6, lr=3e-3)
         names = {n.split(".")[0] for n, _ in expert.named_parameters()}
