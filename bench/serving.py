@@ -195,7 +195,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
     half_on_cpu = device.type == "cpu" and not options.preset and dtype == torch.bfloat16
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{engine.card.name} on {name}, {options.dtype}; image {options.image_px} px; medians of {options.repeats}")
-    if getattr(engine.predictor.model.pixel_encoder, "serves_half", False):
+    if bench.serves_half:
         print("ours: the pixel encoder in bfloat16, which this processor has; naive: in fp32")
     print(f"looks at an image: {1 + len(engine.predictor._look_again(photo))}")
     print(", ".join(f"{key} {rate / 1e9:.0f} G/s" for key, rate in rates.items()), "\n", flush=True)
@@ -230,7 +230,7 @@ def main(argv: list[str] | None = None) -> dict[str, Any]:
             print("| " + " | ".join(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()) + " |")
     words = engine.predictor.static_words
     report |= {"graphs": words is not None and not words.failed, "side_stream": bench.model.beside.wanted}
-    report["cpu_bf16"] = device.type == "cpu" and getattr(bench.model.pixel_encoder, "serves_half", False)
+    report["cpu_bf16"] = bench.serves_half
     print("\nwords by CUDA graphs: {graphs}; a stream for the pixel encoder: {side_stream}".format(**report), end="")
     report["peak_memory_mb"] = peak_memory_mb(device)
     print(f"\npeak memory {report['peak_memory_mb']:.0f} MB")

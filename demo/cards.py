@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from agvas_core.structures import EngineCard, InspectionImage
-from demo.i18n import mode_name, percent, say
+from demo.i18n import mode_name, percent, regions_said, say
 from demo.replies import Exchange, Reply
 from demo.session import Session
 
@@ -177,9 +177,8 @@ def verdict(reply: Reply, lang: str) -> str:
 
 def region_count(regions: Sequence[Mapping[str, object]], lang: str) -> str:
     """How many regions there are, and how many findings where some lie so close together that they are one."""
-    n, findings = len(regions), len({r["finding"] for r in regions})
-    count = say("region_1", lang) if n == 1 else say("region_n", lang, n=n)
-    if findings == n:
+    count, findings = regions_said(len(regions), lang), len({r["finding"] for r in regions})
+    if findings == len(regions):
         return count
     together = say("finding_1", lang) if findings == 1 else say("finding_n", lang, n=findings)
     return f'<span title="{say("finding_tip", lang)}">{count} {together}</span>'

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agvas_core.regions import speck_px
-from demo.i18n import percent, say
+from demo.i18n import percent, regions_said, say
 from demo.replies import Reply
 from demo.session import Session
 
@@ -44,7 +44,7 @@ def _verdict(name: str, facts: dict[str, Any], lang: str) -> str:
     kinds = sorted({r["kind"] for r in facts["regions"] if r["kind"]})
     listed = f" ({', '.join(say(kind, lang) for kind in kinds)})" if kinds else ""
     return say(
-        "compare_anomaly", lang, name=name, s=score, regions=_count(len(facts["regions"]), lang) + listed,
+        "compare_anomaly", lang, name=name, s=score, regions=regions_said(len(facts["regions"]), lang) + listed,
         share=percent(facts["area_percent"]),
     )  # fmt: skip
 
@@ -56,12 +56,8 @@ def _difference(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any], la
         return say("compare_same", lang)
     regions = say("compare_as_many", lang)
     if count:
-        regions = say("compare_more" if count > 0 else "compare_fewer", lang, regions=_count(abs(count), lang))
+        regions = say("compare_more" if count > 0 else "compare_fewer", lang, regions=regions_said(abs(count), lang))
     area = say("compare_larger" if points >= 0 else "compare_smaller", lang, p=f"{abs(points):.1f}")
     if abs(points) < 0.05:
         area = say("compare_equal_area", lang)
     return say("compare_both", lang, a=names[0], b=names[1], regions=regions, area=area)
-
-
-def _count(n: int, lang: str) -> str:
-    return say("region_1", lang) if n == 1 else say("region_n", lang, n=n)

@@ -215,6 +215,11 @@ def is_chinese(words: str) -> bool:
     return any("\u4e00" <= c <= "\u9fff" for c in words)
 
 
+def regions_said(n: int, lang: str) -> str:
+    """Return a number of regions in words."""
+    return say("region_1", lang) if n == 1 else say("region_n", lang, n=n)
+
+
 def percent(share: float) -> str:
     """Return a percentage with as many digits as it needs."""
     return "<0.1 %" if 0 < share < 0.095 else f"{share:.1f} %" if share < 10 else f"{share:.0f} %"

@@ -31,7 +31,7 @@ from agvas_core.prompts import (
     ChatTurn,
     build_instruction,
 )
-from agvas_core.regions import make_prediction, region_labels, speck_px, with_kinds
+from agvas_core.regions import group_labels, make_prediction, speck_px, with_kinds
 from agvas_core.structures import (
     MODES,
     Conversation,
@@ -352,12 +352,8 @@ class _Reply:
         regions = prediction.regions[:KINDS_ASKED]
         if not regions or not self.predictor.model.config.decoder.region_kinds:
             return prediction
-        findings = measure(prediction).labels
-        finding_of = np.zeros(len(prediction.regions) + 1, dtype=np.int32)
-        pixels = np.nonzero(prediction.pred_mask)
-        finding_of[region_labels(prediction.pred_mask)[pixels]] = findings[pixels]  # a region lies in one finding
-        whole = finding_of[[r.index for r in regions]].tolist()
-        asked = sorted(set(whole))
+        findings = group_labels(prediction.pred_mask)  # (H, W)
+        asked = sorted({region.finding for region in regions})
         step = max(1, MASK_VALUES // findings.size)
         kinds: list[tuple[str, float]] = []
         for start in range(0, len(asked), step):
@@ -367,7 +363,7 @@ class _Reply:
         if not kinds:
             return prediction
         kind_of = dict(zip(asked, kinds, strict=True))
-        return with_kinds(prediction, [kind_of[number] for number in whole])
+        return with_kinds(prediction, [kind_of[region.finding] for region in regions])
 
     def _kinds_to_read(self, findings: Findings) -> list[str] | None:
         """Return the kinds of the listed findings, where the words are made to read them."""

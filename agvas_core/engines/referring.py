@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,16 @@ _KINDS = {
 }  # fmt: skip
 _SAME_SIDE = {"top": "upper", "bottom": "lower"}  # as regions.PLACES names the middle column
 
-Finding = list[Region]
+
+@dataclass(frozen=True)
+class _Finding:
+    """Regions that lie close together: their indices, kind, px, mean row and column, and the words of their place."""
+
+    indices: frozenset[int]
+    kind: str
+    area_px: int
+    centroid_yx: tuple[float, float]
+    place: tuple[str, ...]
 
 
 def singled_out(
@@ -80,41 +90,34 @@ def _meant(words: str, prediction: Prediction) -> set[int]:
     numbers = {int(number) for match in _NUMBERED.findall(words) for number in match if number}
     if numbers:
         return {region.index for region in prediction.regions} & numbers
-    findings, size_hw = _findings(prediction), prediction.size_hw
     kinds = {kind for kind, pattern in _KINDS.items() if re.search(pattern, words)}
-    chosen = [f for f in findings if not kinds or f[0].kind in kinds]
-    middles = {id(f): _middle(f) for f in chosen}
-    places = {id(f): place_of(*middles[id(f)], *size_hw) for f in chosen}
+    chosen = [f for f in _findings(prediction) if not kinds or f.kind in kinds]
     sides = [side for side in _SIDES if side[0].search(words)]
     if sides:
-        there = [f for f in chosen if all(side in _words_of(places[id(f)]) for _, _, _, side in sides)]
+        there = [f for f in chosen if all(side in f.place for _, _, _, side in sides)]
         if not there and chosen:  # "the left one" of two in the middle
-            there = [min(chosen, key=lambda f: sum(sign * middles[id(f)][axis] for _, axis, sign, _ in sides))]
+            there = [min(chosen, key=lambda f: sum(sign * f.centroid_yx[axis] for _, axis, sign, _ in sides))]
         chosen = there
     elif _MIDDLE.search(words):
-        chosen = [f for f in chosen if places[id(f)] == "center"]
+        chosen = [f for f in chosen if f.place == ("center",)]
     for pattern, sign in _SIZES:
         if pattern.search(words) and chosen:
-            chosen = [min(chosen, key=lambda f: sign * sum(region.area_px for region in f))]
-    return {region.index for finding in chosen for region in finding}
+            chosen = [min(chosen, key=lambda f: sign * f.area_px)]
+    return {index for finding in chosen for index in finding.indices}
 
 
-def _findings(prediction: Prediction) -> list[Finding]:
-    found: dict[int, Finding] = {}
+def _findings(prediction: Prediction) -> list[_Finding]:
+    parts: dict[int, list[Region]] = {}
     for region in prediction.regions:
-        found.setdefault(region.finding, []).append(region)
-    return list(found.values())
+        parts.setdefault(region.finding, []).append(region)
+    return [_finding(regions, prediction.size_hw) for regions in parts.values()]
 
 
-def _middle(finding: Finding) -> tuple[float, float]:
-    """Return the mean row and column of a finding, px."""
-    area = sum(region.area_px for region in finding)
-    y, x = (sum(region.area_px * region.centroid_yx[axis] for region in finding) / area for axis in (0, 1))
-    return y, x
-
-
-def _words_of(place: str) -> list[str]:
-    return [_SAME_SIDE.get(word, word) for word in place.split()]
+def _finding(regions: list[Region], size_hw: tuple[int, int]) -> _Finding:
+    area = sum(r.area_px for r in regions)
+    y, x = (sum(r.area_px * r.centroid_yx[axis] for r in regions) / area for axis in (0, 1))
+    place = tuple(_SAME_SIDE.get(word, word) for word in place_of(y, x, *size_hw).split())
+    return _Finding(frozenset(r.index for r in regions), regions[0].kind, area, (y, x), place)
 
 
 def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:

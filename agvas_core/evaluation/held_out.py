@@ -14,7 +14,7 @@ from agvas_core.engines.base import Engine
 from agvas_core.evaluation.language import JUDGED, LanguageScore, parse_reply, score_reply
 from agvas_core.evaluation.metrics import MetricsMeter, SetMetrics
 from agvas_core.processing import open_image
-from agvas_core.regions import group_labels, place_of, region_labels
+from agvas_core.regions import group_labels, place_of
 from agvas_core.structures import InspectionImage, Mode, Prediction, Request
 from agvas_core.synthesis.facts import SceneFacts, SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
@@ -116,8 +116,7 @@ def score_agreement(reply: str, prediction: Prediction, judged: Collection[str])
         "place": place_of(y, x, *prediction.size_hw) in facts.places,
         "count": facts.count == int(findings.max()),
     }
-    largest = int(region_labels(prediction.pred_mask)[findings == 1].min())
-    kind = prediction.regions[largest - 1].kind
+    kind = next(region.kind for region in prediction.regions if region.finding == 1)
     if kind:
         right["kind"] = kind in facts.kinds
     return {name: value for name, value in right.items() if name in judged}

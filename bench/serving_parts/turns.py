@@ -63,7 +63,8 @@ class Bench:
         self.folder = Path(tempfile.mkdtemp(prefix="agvas-bench-"))
         encoder = self.model.pixel_encoder
         same = next(encoder.parameters()).dtype == naive_dtype
-        if same and not getattr(encoder, "serves_half", False):
+        self.serves_half = getattr(encoder, "serves_half", False)  # the bundled one, on a processor that has bfloat16
+        if same and not self.serves_half:
             self.naive_encoder = encoder
         else:  # training, and back: the copy for serving in bfloat16 is let go
             self.naive_encoder = copy.deepcopy(encoder).to(naive_dtype).train().eval()
