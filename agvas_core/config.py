@@ -82,6 +82,7 @@ class DecoderConfig:
         use_relative: the relative anchors' branch exists (Table 3, "w/o [NOR][ANO]").
         use_spam: f_align is fed to the LLM (Table 3, "w/o SPAM").
         use_region_tokens: Paper differs: after a mask is known, the LLM reads one token per region, pooled from f_p.
+        region_lens: that token is also made of a finer close-up of its region.
         measured_kinds: what the LLM reads about a mask says each region's kind, as the region reader sees it.
         region_kinds: the names of defects that the region reader tells apart ("" names come from training).
     """
@@ -95,6 +96,7 @@ class DecoderConfig:
     use_relative: bool = True
     use_spam: bool = True
     use_region_tokens: bool = False
+    region_lens: bool = False
     measured_kinds: bool = False
     region_kinds: tuple[str, ...] = ()
 
@@ -276,7 +278,9 @@ _NANO = AGVASConfig(
         attention_convs=True,
         heads=8,
     ),
-    decoder=DecoderConfig(width=256, heads=8, mlp_width=512, use_region_tokens=True, measured_kinds=True),
+    decoder=DecoderConfig(
+        width=256, heads=8, mlp_width=512, use_region_tokens=True, region_lens=True, measured_kinds=True
+    ),
 )
 
 # what a GPU can teach in half an hour and two CPU cores still serve within a second

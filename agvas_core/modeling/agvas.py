@@ -92,6 +92,7 @@ class AGVAS(nn.Module):
                 high_res_widths=pix.widths_high_res,
                 width=dec.width,
                 kinds=len(dec.region_kinds),
+                lens=dec.region_lens,
             )
             self.region_proj = nn.Linear(dec.width, d)
 

@@ -4,7 +4,7 @@ Paper differs: the paper's LLM sees a mask only through its anchors. A small lan
 surely when it reads one token of the region itself, as region-level LMMs do.
 """
 
-# R regions, C width, K kinds, H x W canvas px, S side of the close-up in cells
+# R regions, C width, K kinds, H x W canvas px, S side of a close-up in cells
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ from agvas_core.modeling.pixel_encoder import PixelFeatures, ResidualBlock
 CLOSE_UP_CELLS = 14
 CLOSE_UP_MARGIN = 1.5  # the close-up shows so many times the region's longer side
 CLOSE_UP_MIN = 0.1  # and at least this share of the canvas
+LENS_CELLS = 32  # fine enough to tell the jags of a crack from a scratch; 14 cells step over them
+LENS_MARGIN = 2.0  # more around it, for the mask in use is seldom the true one
 GEOMETRY = 4  # log height, log width, log area, share of its box that it fills
 
 
 class RegionReader(nn.Module):
-    """Give each region a token and, if kinds are known, logits over them."""
+    """Give each region a token and, if kinds are known, logits over them.
 
-    def __init__(self, *, pixel_width: int, high_res_widths: tuple[int, int], width: int, kinds: int) -> None:
+    lens: a second, finer close-up is looked at; it starts as if it were not there.
+    """
+
+    def __init__(
+        self, *, pixel_width: int, high_res_widths: tuple[int, int], width: int, kinds: int, lens: bool = False
+    ) -> None:
         super().__init__()
         fine = [c for c in high_res_widths if c] or [pixel_width]
         pooled = pixel_width + (sum(fine) if high_res_widths[0] else 0)
@@ -38,6 +45,7 @@ class RegionReader(nn.Module):
             nn.Linear(width, width),
         )
         self.kind_head = nn.Linear(width, kinds) if kinds else None
+        self.lens = Lens(fine[0], width) if lens else None
 
     def forward(self, features: PixelFeatures, masks: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return tokens (R, C) and kind logits (R, K) from masks (R, H, W) in [0, 1] and features.
@@ -46,10 +54,15 @@ class RegionReader(nn.Module):
         """
         masks = masks.to(features.embedding.dtype)
         parts = [part for f in (features.embedding, *features.high_res) for part in self._pool(f, masks)]
-        center, side, geometry = _geometry(masks)
-        seen = self.close_up(self._zoom(features.high_res or (features.embedding,), masks, center, side))
+        center, extent, geometry = _geometry(masks)
+        fine = features.high_res or (features.embedding,)
+        seen = self.close_up(_zoom(fine, masks, center, _side(extent, CLOSE_UP_MARGIN), CLOSE_UP_CELLS))
         parts += [seen.mean((2, 3)), seen.amax((2, 3)), geometry]
-        tokens = self.mlp(torch.cat([p.float() for p in parts], dim=1))
+        norm, enter, act, leave = self.mlp
+        hidden = enter(norm(torch.cat([p.float() for p in parts], dim=1)))  # (R, C)
+        if self.lens is not None:
+            hidden = hidden + self.lens(_zoom(fine[:1], masks, center, _side(extent, LENS_MARGIN), LENS_CELLS))
+        tokens = leave(act(hidden))
         return tokens, self.kind_head(tokens) if self.kind_head is not None else None
 
     @staticmethod
@@ -60,16 +73,41 @@ class RegionReader(nn.Module):
         means = [_sums(feature, w) / w.sum((2, 3)).clamp_min(1e-4) for w in (inside, ring)]
         return means[0], means[1], feature.mean((2, 3)).expand(len(masks), -1)
 
-    @staticmethod
-    def _zoom(fine: tuple[Tensor, ...], masks: Tensor, center: Tensor, side: Tensor) -> Tensor:
-        """Return the close-up (R, c + 1, S, S) of the fine features and of the mask, around center with that side."""
-        theta = torch.zeros(len(masks), 2, 3, device=masks.device)
-        theta[:, 0, 0] = theta[:, 1, 1] = side
-        theta[:, :, 2] = 2 * center - 1
-        grid = affine_grid(theta, [len(masks), 1, CLOSE_UP_CELLS, CLOSE_UP_CELLS], align_corners=False)
-        each = [f.float().expand(len(masks), -1, -1, -1) for f in fine]
-        maps = [grid_sample(f, grid, padding_mode="border", align_corners=False) for f in each]
-        return torch.cat([*maps, grid_sample(masks[:, None].float(), grid, align_corners=False)], dim=1)
+
+class Lens(nn.Module):
+    """Look at a fine close-up of the finest features and of the mask: the shape of an edge, the course of a line."""
+
+    def __init__(self, channels: int, width: int) -> None:
+        super().__init__()
+        first, second = width // 5 // 16 * 16 or 8, width // 3 // 16 * 16 or 8
+        self.look = nn.Sequential(
+            nn.Conv2d(channels + 1, first, 1), ResidualBlock(first), nn.MaxPool2d(2), ResidualBlock(first),
+            nn.Conv2d(first, second, 1), nn.MaxPool2d(2), ResidualBlock(second),
+        )  # fmt: skip
+        self.out = nn.Linear(2 * second, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, close_up: Tensor) -> Tensor:
+        """(R, c + 1, S, S) -> (R, C)."""
+        seen = self.look(close_up)
+        return self.out(torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], dim=1).float())
+
+
+def _zoom(fine: tuple[Tensor, ...], masks: Tensor, center: Tensor, side: Tensor, cells: int) -> Tensor:
+    """Return the close-up (R, c + 1, S, S) of the fine features and of the mask, around center with that side."""
+    theta = torch.zeros(len(masks), 2, 3, device=masks.device)
+    theta[:, 0, 0] = theta[:, 1, 1] = side
+    theta[:, :, 2] = 2 * center - 1
+    grid = affine_grid(theta, [len(masks), 1, cells, cells], align_corners=False)
+    each = [f.float().expand(len(masks), -1, -1, -1) for f in fine]
+    maps = [grid_sample(f, grid, padding_mode="border", align_corners=False) for f in each]
+    return torch.cat([*maps, grid_sample(masks[:, None].float(), grid, align_corners=False)], dim=1)
+
+
+def _side(extent: Tensor, margin: float) -> Tensor:
+    """Return a close-up's side (R,) as a share of the canvas from the regions' extent (R, 2)."""
+    return (margin * extent.amax(1)).clamp(CLOSE_UP_MIN, 1.0)
 
 
 def _sums(feature: Tensor, weights: Tensor) -> Tensor:
@@ -80,7 +118,7 @@ def _sums(feature: Tensor, weights: Tensor) -> Tensor:
 
 
 def _geometry(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return centers (R, 2) as (x, y) in [0, 1], the close-ups' sides (R,) as shares of the canvas, geometry (R, 4)."""
+    """Return centers (R, 2) and extents (R, 2) as (x, y) in shares of the canvas, and the geometry (R, 4)."""
     inside = masks > 0.5
     # a mask thinner than half a pixel has its highest one
     inside = inside | (masks >= masks.amax((1, 2), keepdim=True))
@@ -93,6 +131,5 @@ def _geometry(masks: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     begin, end = torch.stack(low, 1), torch.stack(high, 1)  # (R, 2) as (x, y)
     extent = (end - begin).clamp_min(1e-3)
     area = inside.float().mean((1, 2)).clamp_min(1e-6)
-    side = (CLOSE_UP_MARGIN * extent.amax(1)).clamp(CLOSE_UP_MIN, 1.0)
     geometry = torch.cat([extent.flip(1).log(), area.log()[:, None], (area / extent.prod(1))[:, None]], dim=1)
-    return (begin + end) / 2, side, geometry
+    return (begin + end) / 2, extent, geometry

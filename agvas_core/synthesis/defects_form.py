@@ -32,14 +32,34 @@ def hole(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tenso
 
 
 def pit(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
-    """One small dark cavity or a cluster of pores."""
+    """One small dark cavity or a cluster of pores, round or drawn out along a side of the picture, as by rolling."""
     b = len(images)
+    if coin(rng, 0.2):
+        return _drawn_out(images, allowed, rng)
     site = make_site(allowed, rng, (0.0004, 0.012))
     n = 1 if coin(rng, 0.35) else 14
     alpha = specks(site, rng, n, (2.2, 4.5) if n == 1 else (0.9, 3.2), 1.3) * allowed
     out = images * (1 - alpha * each(rng, b, 0.35, 0.95))[:, None]
     lower = (alpha.roll(max(1, round(unit(images))), 1) - alpha).clamp(0, 1) * allowed * chance(rng, b, 0.5)
     return blend(out, 1 - (1 - out) * 0.65, lower), alpha
+
+
+def _drawn_out(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
+    """Return a few long, pointed, dark spots side by side, all in one direction."""
+    b = len(images)
+    angle = torch.where(chance(rng, b, 0.5), 0.0, math.pi / 2) + each(rng, b, -0.05, 0.05)
+    long, thin = (each(rng, b, low, high, log=True) * unit(images) for low, high in ((6, 40), (1.0, 4.0)))
+    alpha = torch.zeros_like(allowed, dtype=images.dtype)
+    first = make_site(allowed, rng, (0.001, 0.01), angle=angle)
+    for i in range(5):
+        aside, ahead = (0.0, 0.0) if i == 0 else (each(rng, b, -7, 7) * thin, each(rng, b, -3, 3) * long)
+        size = each(rng, b, 0.4, 1.0)
+        u, v = (first.u - ahead) / (long * size), (first.v - aside) / (thin * size)
+        spot = soft_step((u.square() + v.square() + 0.1 * field(first, rng)).clamp(min=0).sqrt() - 1, 1.0)
+        there = 1.0 if i == 0 else chance(rng, b, 0.6)
+        alpha = torch.maximum(alpha, spot * there)
+    alpha = alpha * allowed
+    return images * (1 - alpha * each(rng, b, 0.25, 0.8))[:, None], alpha
 
 
 def _raised(images: Tensor, allowed: Tensor, rng: Generator, sign: float) -> tuple[Tensor, Tensor]:

@@ -57,7 +57,8 @@ def _stroke(
 def _stripes(images: Tensor, allowed: Tensor, rng: Generator) -> Tensor:
     """Return the coverage (b, H, W) of one to three almost straight stripes through much of the picture.
 
-    Guides and rolls leave them, as a rule along a side of the picture, narrow or broad, often from border to border.
+    Guides and rolls leave them, as a rule along a side of the picture, narrow or broad, often from border to border;
+    a broad one may be a band of fine scores.
     """
     b, u = len(images), unit(images)
     upright = torch.where(chance(rng, b, 0.5), 0.0, math.pi / 2) + each(rng, b, -0.05, 0.05)
@@ -75,7 +76,18 @@ def _stripes(images: Tensor, allowed: Tensor, rng: Generator) -> Tensor:
         d + each(rng, b, 0, 0.35) * half * rough, site.u.abs() - each(rng, b, 0.15, 1.5) * images.shape[-1]
     )
     faint = 1 - each(rng, b, 0, 0.4) * (0.5 + 0.5 * rough).clamp(0, 1)
+    if coin(rng, 0.4):
+        faint = faint * _scores(across / u, rng)
     return soft_step(d, 1.5 * u) * faint * allowed
+
+
+def _scores(across: Tensor, rng: Generator) -> Tensor:
+    """Return how strong a band of fine parallel lines is, in [0.55, 1], at `across` (b, H, W) px at 256 px."""
+    b, cells = len(across), 64
+    lines = torch.randn(b, 1, 1, cells, generator=rng, device=across.device)
+    at = torch.stack([across / each(rng, b, 16, 48), torch.zeros_like(across)], -1)
+    strength = F.grid_sample(lines, at, padding_mode="reflection", align_corners=False)[:, 0]
+    return (0.8 + 0.35 * strength).clamp(0.55, 1)
 
 
 def scratch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:

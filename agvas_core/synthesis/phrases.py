@@ -144,9 +144,9 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "(any|is there any|do you see any) damage (here|on it|)?",
     ),
     "ok": (
-        "is (this|the) (part|surface|piece|product|item) (ok|okay|normal|good|fine|free of defects)?",
-        "is (everything|all|it) (ok|okay|fine|good|normal) (here|with it|with this part|)?",
-        "does (this|it) (look|seem) (normal|ok|good) (to you|)?",
+        "is (this|the) (part|surface|piece|product|item) (ok|OK|okay|normal|good|fine|free of defects)?",
+        "is (everything|all|it) (ok|OK|okay|fine|good|normal) (here|with it|with this part|)?",
+        "does (this|it) (look|seem) (normal|ok|OK|good) (to you|)?",
         "(would|does|will) (this|it|this part) pass (the inspection|quality control|)?",
     ),
     "what": (
@@ -238,7 +238,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "how (does it look|is it|is the surface) {place}?",
     ),
     "nuisance": (
-        "is the {nuisance} (a defect|normal|a problem|an anomaly|ok)?",
+        "is the {nuisance} (a defect|normal|a problem|an anomaly|ok|OK)?",
         "what about the {nuisance}?",
     ),
     "define": (
@@ -256,7 +256,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "(that is too big|the mask is too small|this is just dirt|it is only a shadow|i think there are more|no it is not)(.|)",
     ),
     "thanks": (
-        "(thanks|thank you|thanks a lot|thank you very much|ok thanks|great, thanks|perfect, thank you|cool|great|ok|nice work|good|thx)(!|.|)",
+        "(thanks|thank you|thanks a lot|thank you very much|ok thanks|great, thanks|perfect, thank you|cool|great|ok|OK|nice work|good|thx)(!|.|)",
         "(thanks, bye|bye|goodbye|that is all, thanks)(!|.|)",
     ),
     "hello": (

@@ -14,15 +14,15 @@ from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_l
 from agvas_core.modeling.agmd import MaskLogits
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.pixel_encoder import PixelFeatures
-from agvas_core.regions import PLACES
+from agvas_core.regions import PLACES, group_labels
 from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
-from agvas_core.synthesis.generator import nearby
 from agvas_core.training.losses import SegLossWeights, dice_loss, seg_losses
 
 QUERY_ALL = 0
 QUERIES: tuple[str, ...] = ("all", *DEFECT_KINDS, *PLACES)
 FOUND_SHARE = 0.6  # of the defects that the model marks: their kind is learned under its own mask of them
-FOUND_LEAST = 0.2  # of a true mask's pixels, for the model's to count as marking it
+FOUND_LEAST, FOUND_MOST = 0.2, 6.0  # so much of the true mask has to be in the model's, which may be so much larger
+FOUND_IMAGES = 24  # looked through for it at each step, for findings are told apart on the host
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,19 +90,29 @@ def _queries(scene: SceneFacts, draw: random.Random) -> list[tuple[str, list[int
 
 @torch.no_grad()
 def as_found(batch: DenseBatch, logits: MaskLogits) -> Tensor:
-    """Return the defects' masks, bool (R, H, W): true ones, and a share of the model's own at and around them.
+    """Return the defects' masks, bool (R, H, W): true ones, and a share of the model's own findings that mark them.
 
-    In use the kind is read under the model's own mask, which is never the true one.
+    In use the kind is read under a finding of the model's own mask, which is never the true one. Where a finding marks
+    several defects, it is the one's of which it holds the most.
     """
     masks = batch.labels[batch.defect_image] == batch.defect_number[:, None, None]
     p_seg, _, p_ano = logits.probabilities()
     whole = (batch.query == QUERY_ALL).nonzero()[:, 0]  # of each image one, in their order
-    fused = 0.5 * (p_seg + p_ano)[whole][batch.defect_image]  # (R, h, w)
+    fused = 0.5 * (p_seg + p_ano)[whole].float()  # (B, h, w)
     marked = interpolate(fused[:, None], (masks.shape[1], masks.shape[2]), mode="bilinear")[:, 0] > 0.5
-    found = marked & nearby(masks, 4)
-    enough = (found & masks).sum((1, 2)) >= FOUND_LEAST * masks.sum((1, 2))
-    taken = enough & (torch.rand(len(masks), device=masks.device) < FOUND_SHARE)
-    return torch.where(taken[:, None, None], found, masks)
+    tried = torch.rand(len(masks)) < FOUND_SHARE
+    for b in batch.defect_image.unique().tolist()[:FOUND_IMAGES]:
+        findings = torch.from_numpy(group_labels(marked[b].cpu().numpy())).to(masks.device)  # (H, W)
+        for r in (batch.defect_image == b).nonzero()[:, 0].tolist():
+            own, area = int(batch.defect_number[r]), int(masks[r].sum())
+            marks = torch.bincount(findings[masks[r]], minlength=2)[1:]  # by finding
+            if not tried[r] or marks.max() < max(1, FOUND_LEAST * area):
+                continue
+            finding = findings == int(marks.argmax()) + 1
+            shared = torch.bincount(batch.labels[b][finding])[1:]  # by defect
+            if int(shared.argmax()) + 1 == own and finding.sum() <= FOUND_MOST * area:
+                masks[r] = finding
+    return masks
 
 
 class AnchorBank(nn.Module):

@@ -123,20 +123,22 @@ def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
 
 
 def grown(model: AGVAS, preset: str) -> AGVAS:
-    """Return a model whose pixel encoder has the preset's depth over the stride-16 cells; it answers as the given one.
+    """Return a model with the preset's depth over the pixel encoder's stride-16 cells and the region reader's lens.
 
-    Added layers start as the identity. Raises ValueError when more than that depth differs.
+    It answers as the given one: added layers start as the identity. Raises ValueError when more than that differs.
     """
     pixel, wanted = model.config.pixel, get_preset(preset).pixel
-    if pixel == wanted:
+    lens = model.config.decoder.region_lens or get_preset(preset).decoder.region_lens
+    decoder = replace(model.config.decoder, region_lens=lens)
+    if pixel == wanted and decoder == model.config.decoder:
         return model
     deeper = replace(pixel, attention_layers=wanted.attention_layers, attention_convs=wanted.attention_convs)
     lost = pixel.attention_layers > wanted.attention_layers or pixel.attention_convs > wanted.attention_convs
     if deeper != wanted or lost:
         raise ValueError(f"The weights' pixel encoder ({pixel}) cannot grow to that of {preset!r} ({wanted}).")
-    larger = build_agvas(replace(model.config, pixel=wanted), model.token_ids)
+    larger = build_agvas(replace(model.config, pixel=wanted, decoder=decoder), model.token_ids)
     added = larger.load_state_dict(model.state_dict(), strict=False)
-    own = ("pixel_encoder.attention.", "pixel_encoder.neighbours.")
+    own = ("pixel_encoder.attention.", "pixel_encoder.neighbours.", "region_reader.lens.")
     assert not added.unexpected_keys and all(key.startswith(own) for key in added.missing_keys)
     return larger
 
@@ -213,7 +215,10 @@ def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorB
 
 
 def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
-    """Make the joint stage's task: options.start_from or random weights, then what the run's earlier stages learned."""
+    """Make the joint stage's task: options.start_from or random weights, then what the run's earlier stages learned.
+
+    With freeze_pixel the region reader stays, too, as the dense stage left it, which teaches it under the masks in use.
+    """
     model, tokenizer, bank = _begin(options)
     pixels = {
         "pixel_encoder": model.pixel_encoder,
@@ -226,6 +231,8 @@ def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, P
     _take(options.run_dir / WORDS / STATE_FILE, words)
     facts = fact_token_ids(tokenizer)
     task = JointTask(model, bank, options.losses, freeze_pixel=freeze_pixel, fact_ids=facts)
+    if freeze_pixel and model.region_reader is not None:
+        model.region_reader.requires_grad_(False)
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
     return task, tokenizer
 
@@ -262,7 +269,7 @@ def joint_evaluation(maker: JointMaker, count: int) -> Callable[[nn.Module], dic
 
 
 def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 64) -> Trainer:
-    """Run (or resume) the joint stage; freeze_pixel keeps the pixel encoder as the dense stage left it."""
+    """Run (or resume) the joint stage; freeze_pixel as in joint_task."""
     task, tokenizer = joint_task(options, freeze_pixel=freeze_pixel)
     prepare = JointMaker(tokenizer, task.model.config, task.model.token_ids)
     maker = BatchMaker(ImageSource(options.source, seed=options.seed + 1), options.batch, prepare)

@@ -73,6 +73,26 @@ def test_it_works_without_fine_features():
     assert bool(torch.isfinite(tokens).all())
 
 
+def test_the_lens_starts_as_if_it_were_not_there_and_tells_the_course_of_lines():
+    torch.manual_seed(0)
+    model = RegionReader(pixel_width=32, high_res_widths=(16, 16), width=24, kinds=4, lens=True).eval()
+    straight, jagged = torch.zeros(1, 64, 64), torch.zeros(1, 64, 64)
+    straight[0, 32, 8:56] = 1
+    for x in range(8, 56):
+        jagged[0, 32 + (x // 3) % 2, x] = 1
+    seen, where = features(1), torch.cat([straight, jagged])
+    before = model(seen, where)[0]
+    plain = reader()
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("lens.")})
+    torch.testing.assert_close(before, plain(seen, where)[0])
+    tokens = before.sum()
+    tokens.backward()
+    assert float(model.lens.out.weight.grad.abs().sum()) > 0  # it can wake up
+    torch.nn.init.normal_(model.lens.out.weight)
+    told = (model(seen, where)[0] - before).detach()  # by the lens alone
+    assert float((told[0] - told[1]).norm()) > 0.05 * float(told.norm())
+
+
 def test_gradients_reach_the_features():
     seen = features()
     seen.embedding.requires_grad_()

@@ -6,7 +6,16 @@ from agvas_core.modeling.agmd import MaskLogits
 from agvas_core.regions import PLACES
 from agvas_core.synthesis.facts import DEFECT_KINDS
 from agvas_core.synthesis.generator import SceneGenerator
-from agvas_core.training.dense import QUERIES, QUERY_ALL, AnchorBank, DenseTask, as_found, make_dense_batch
+from agvas_core.training.dense import (
+    FOUND_MOST,
+    QUERIES,
+    QUERY_ALL,
+    AnchorBank,
+    DenseBatch,
+    DenseTask,
+    as_found,
+    make_dense_batch,
+)
 from agvas_core.training.losses import SegLossWeights
 
 
@@ -33,11 +42,40 @@ def test_kinds_are_learned_under_the_models_own_masks_where_it_marks_the_defect(
     true = dense.labels[dense.defect_image] == dense.defect_number[:, None, None]
     nothing = torch.full((len(dense.query), 32, 32), -9.0)
     assert torch.equal(as_found(dense, MaskLogits(nothing, -nothing, nothing)), true)  # it marks nothing
-    all_of_it = as_found(dense, MaskLogits(-nothing, nothing, -nothing))
-    own = (all_of_it != true).flatten(1).any(1)
-    assert 0.3 < own.float().mean() < 0.9  # a share, FOUND_SHARE of them about
-    assert (all_of_it & true).sum() == true.sum()
-    assert all_of_it[own].float().mean() < 0.6  # not the whole picture: what lies around the defect
+    everything = as_found(dense, MaskLogits(-nothing, nothing, -nothing))
+    own = (everything != true).flatten(1).any(1)  # a finding many times as large as the defect teaches nothing
+    assert bool((everything[own].flatten(1).sum(1) <= FOUND_MOST * true[own].flatten(1).sum(1)).all())
+    assert not bool(own.all())
+
+
+def test_a_finding_teaches_the_kind_of_the_defect_that_it_holds_most_of():
+    labels = torch.zeros(1, 64, 64, dtype=torch.uint8)
+    labels[0, 8:20, 8:40], labels[0, 20:24, 8:20] = 1, 2  # two that touch
+    labels[0, 48:60, 48:60] = 3
+    one = torch.zeros(1, dtype=torch.int64)
+    dense = DenseBatch(
+        images=torch.zeros(1, 3, 64, 64, dtype=torch.uint8),
+        labels=labels,
+        query=one,
+        query_image=one,
+        query_mask=labels > 0,
+        defect_image=torch.zeros(3, dtype=torch.int64),
+        defect_number=torch.tensor([1, 2, 3]),
+        defect_kind=torch.tensor([0, 1, 2]),
+    )
+    marked = torch.full((1, 32, 32), -9.0)
+    marked[0, 3:12, 4:18] = 9.0  # around the first and all of the second; the third is missed
+    true = labels == torch.tensor([1, 2, 3])[:, None, None]
+    seen_own = False
+    for seed in range(8):
+        torch.manual_seed(seed)
+        masks = as_found(dense, MaskLogits(marked, -marked, marked))
+        assert torch.equal(masks[1:], true[1:])  # it holds more of the first, and nothing of the third
+        if not torch.equal(masks[0], true[0]):
+            seen_own = True
+            assert bool((masks[0] & true[1]).any())
+            assert masks[0].sum() > true[0].sum()
+    assert seen_own
 
 
 def test_every_defect_is_listed_with_its_kind():

@@ -128,6 +128,15 @@ def test_weights_grow_deeper_and_see_as_before(monkeypatch):
     torch.testing.assert_close(after.embedding, before.embedding, rtol=0, atol=0)
     assert float(before.embedding.std()) > 0.1
     assert grown(larger, "tiny-test") is larger
+    lens = replace(small.decoder, region_lens=True)
+    monkeypatch.setitem(PRESETS, "tiny-test", replace(small, pixel=deeper, decoder=lens))
+    sharper = grown(larger, "tiny-test").eval()
+    assert sharper.config.decoder.region_lens
+    masks = torch.zeros(2, 64, 96)
+    masks[:, 8:20, 8:50] = 1
+    with torch.inference_mode():
+        read = [m.region_tokens(m.pixel_encoder(image), masks)[0] for m in (larger, sharper)]
+    torch.testing.assert_close(*read)
     with pytest.raises(ValueError, match="cannot grow"):  # a shallower one
         monkeypatch.setitem(PRESETS, "tiny-test", small)
         grown(larger, "tiny-test")
