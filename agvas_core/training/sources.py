@@ -18,6 +18,7 @@ from agvas_core.synthesis.real import RealDefects
 from agvas_core.synthesis.textures import TextureBank
 
 SEED_STRIDE = 1_000_003  # keeps the streams of different run seeds apart
+OTHER_WAY_UP = {"dent": "bump", "bump": "dent"}  # told apart by their shading alone: light comes from above
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,12 @@ class ImageSource:
 
 
 def turned(batch: SyntheticBatch, draw: random.Random) -> SyntheticBatch:
-    """Return the batch turned by quarter turns and mirrored, all its images alike, with the facts of the new places."""
-    quarters, mirror = draw.randrange(4), draw.random() < 0.5
+    """Return the batch turned by quarter turns and mirrored, all its images alike, with the facts of what is then seen.
+
+    Upside down a dent is a bump; where one is shown, there are no turns to the side, whence no light comes.
+    """
+    shaded = any(d.kind in OTHER_WAY_UP for f in batch.facts for d in f.defects)
+    quarters, mirror = draw.randrange(0, 4, 2 if shaded else 1), draw.random() < 0.5
     images, labels = batch.images.rot90(quarters, (2, 3)), batch.labels.rot90(quarters, (1, 2))
     if mirror:
         images, labels = images.flip(3), labels.flip(2)
@@ -111,4 +116,5 @@ def _turn(defect: DefectFacts, size_hw: tuple[int, int], quarters: int, mirror: 
     if mirror:
         x, left, right = side - 1 - x, side - right, side - left
     place = place_of(y, x, *size_hw)
-    return replace(defect, centroid_yx=(y, x), box_xyxy=(left, top, right, bottom), place=place)
+    kind = OTHER_WAY_UP.get(defect.kind, defect.kind) if quarters == 2 else defect.kind
+    return replace(defect, kind=kind, centroid_yx=(y, x), box_xyxy=(left, top, right, bottom), place=place)

@@ -1,10 +1,12 @@
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from agvas_core.regions import place_of
+from agvas_core.synthesis.facts import SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
 from agvas_core.training.sources import ImageSource, SourceOptions, turned
 
@@ -68,11 +70,33 @@ def test_turning_keeps_facts_and_labels_consistent(seed):
             assert defect.centroid_yx == pytest.approx((ys.mean(), xs.mean()), abs=0.01)
             assert defect.place == place_of(*defect.centroid_yx, 64, 64)
             before = batch.facts[b].defects[n]
-            assert (defect.kind, defect.color, defect.shape) == (before.kind, before.color, before.shape)
+            assert (defect.color, defect.shape) == (before.color, before.shape)
+            assert defect.kind == before.kind or {defect.kind, before.kind} == {"dent", "bump"}
+
+
+def of_kinds(*kinds: str) -> SyntheticBatch:
+    """A batch of one image whose defects are of these kinds."""
+    batch = SceneGenerator(size=64, normal_share=0.0).batch(1, 3)
+    first = batch.facts[0].defects[0]
+    facts = replace(batch.facts[0], defects=tuple(replace(first, kind=kind) for kind in kinds))
+    return replace(batch, facts=[facts])
+
+
+def test_upside_down_a_dent_is_a_bump_and_neither_is_lit_from_the_side():
+    batch, seen = of_kinds("dent", "bump", "hole"), set()
+    for seed in range(40):
+        after = turned(batch, random.Random(seed))
+        kinds = tuple(d.kind for d in after.facts[0].defects)
+        upright = any(torch.equal(after.images, way) for way in (batch.images, batch.images.flip(3)))
+        half = batch.images.rot90(2, (2, 3))
+        assert upright or any(torch.equal(after.images, way) for way in (half, half.flip(3)))
+        assert kinds == (("dent", "bump", "hole") if upright else ("bump", "dent", "hole"))
+        seen.add(upright)
+    assert seen == {True, False}
 
 
 def test_images_and_labels_turn_together():
-    batch = SceneGenerator(size=64, normal_share=0.0).batch(2, 3)
+    batch = of_kinds("hole")
     marked = type(batch)(batch.labels[:, None].expand(-1, 3, -1, -1).contiguous(), batch.labels, batch.facts)
     seen = set()
     for seed in range(60):
