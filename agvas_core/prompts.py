@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
+from agvas_core.kinds import ENGLISH, asked_pattern
 from agvas_core.structures import Mode
 
 END_OF_TEXT, IM_START, IM_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
@@ -292,12 +293,9 @@ _DEFECT = re.compile(
 _REFER = re.compile(
     r"\b(?:only|regions? \d|just the|just that|except|but not|other than|largest|biggest|smallest"
     r"|left|right|upper|lower|top|bottom|cent(?:er|re)|middle"
-    r"|scratch(?:es)?|cracks?|holes?|pits?|dents?|bumps?|stains?|discolou?rations?|contaminations?"
-    r"|fib(?:er|re)s?|missing parts?|chip\w*"
-    r"|deformations?|misprints?|weave faults?|corrosion|rust|burns?|blur\w*|foreign patch\w*"
     r"|(?:dark|bright|black|white|gray|grey|brown|red|reddish|yellow\w*|blue|bluish|green\w*|purpl\w*|pink|orange)"
     r" (?:one|ones|defect|spot|area))\b"
-    r"|只|仅|最大|最小|左|右|上方|下方|中间|中央|划痕|裂纹|裂缝|污渍|凹坑|孔"
+    r"|只|仅|最大|最小|左|右|上方|下方|中间|中央|" + "|".join(asked_pattern(kind) for kind in ENGLISH)
 )
 _SCENE = re.compile(
     r"\b(?:surface|image|picture|photo|material|object|part|texture|background|scene|normal|should|report)\b|表面|图像|图片|材料|报告"

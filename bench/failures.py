@@ -1,8 +1,7 @@
 """Pictures of where the model fails: of each category, the worst false alarm and the worst miss.
 
-`python bench/failures.py --data ROOT --out DIR` writes DIR/failures.png, of photographs, not to be published where
-their licence forbids it; `--no-data --synthesis 300 --each 4 --out assets` makes one of held-out
-synthesis, which may be.
+`python bench/failures.py --synthesis 300 --each 4 --out assets` writes assets/failures.png, of held-out synthesis;
+with `--data ROOT` of photographs, too: not to be published where their licence forbids it.
 """
 
 from __future__ import annotations
@@ -22,6 +21,7 @@ from agvas_core.evaluation.items import LabelledImage, folder_items, synthetic_i
 def main(arguments: list[str] | None = None) -> Path:
     """Find, draw and print."""
     parser = parser_of(__doc__, limit=20, synthesis=0)
+    parser.set_defaults(data=None)  # a picture that may be committed, unless photographs are asked for
     parser.add_argument("--out", type=Path, default=RESULTS, help="folder of failures.png")
     parser.add_argument("--each", type=int, default=1, help="failures of each kind and category")
     parser.add_argument("--threshold", type=float, default=0.5)

@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 _VALUES = {"structures", "config"}
-_LANGUAGE = _VALUES | {"anchors", "prompts", "regions"}
+_LANGUAGE = _VALUES | {"anchors", "kinds", "prompts", "regions"}
 _PICTURES = _LANGUAGE | {"processing", "tokenizer"}
 _MODEL = _PICTURES | {"modeling", "checkpoint", "checkpoint_expert"}
 # room: the rooms that it may import, besides itself
@@ -19,6 +19,7 @@ ARROWS: dict[str, set[str]] = {
     "structures": set(),
     "config": set(),
     "anchors": _VALUES,
+    "kinds": set(),
     "regions": _VALUES,
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agvas_core.engines.names import RULES
+from agvas_core.kinds import ENGLISH, asked_pattern
 from agvas_core.prompts import sanitize, singles_out
 from agvas_core.regions import keep_regions, place_of
 from agvas_core.structures import Prediction, Region
@@ -35,13 +36,6 @@ _SIDES = (
 )
 _MIDDLE = re.compile(r"\b(?:cent(?:er|re)|middle)\b|中间|中央")
 _EXCEPT = re.compile(r"\b(?:except(?: for)?|but not|other than|without|ignor(?:e|ing))\b|除了|忽略")
-_KINDS = {
-    "scratch": r"scratch|划痕", "crack": r"crack|fissure|裂", "hole": r"\bholes?\b|孔", "pit": r"\bpits?\b|\bpores?\b",
-    "dent": r"\bdents?\b|凹", "bump": r"\bbumps?\b", "stain": r"stain|污", "discoloration": r"discolou?r",
-    "contamination": r"contaminat|异物|杂质", "fiber": r"fib(?:er|re)|\bhairs?\b", "missing part": r"missing",
-    "chipped edge": r"\bchip", "deformation": r"deform", "misprint": r"misprint", "weave fault": r"weav",
-    "corrosion": r"corro|\brust|锈", "burn": r"\bburn", "blur": r"\bblur", "foreign patch": r"\bpatch",
-}  # fmt: skip
 _SAME_SIDE = {"top": "upper", "bottom": "lower"}  # as regions.PLACES names the middle column
 
 
@@ -90,7 +84,7 @@ def _meant(words: str, prediction: Prediction) -> set[int]:
     numbers = {int(number) for match in _NUMBERED.findall(words) for number in match if number}
     if numbers:
         return {region.index for region in prediction.regions} & numbers
-    kinds = {kind for kind, pattern in _KINDS.items() if re.search(pattern, words)}
+    kinds = {kind for kind in ENGLISH if re.search(asked_pattern(kind), words)}
     chosen = [f for f in _findings(prediction) if not kinds or f.kind in kinds]
     sides = [side for side in _SIDES if side[0].search(words)]
     if sides:

@@ -6,31 +6,11 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
+from agvas_core.kinds import ENGLISH
 from agvas_core.regions import PLACES
-from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts
+from agvas_core.synthesis.facts import SceneFacts
 
-# Extra spellings of a kind; its own name, with a plural, is always read.
-_SYNONYMS: dict[str, str] = {
-    "scratch": r"scratch(?:es)?|scuffs?|abrasions?",
-    "crack": r"cracks?|fractures?|fissures?",
-    "hole": r"holes?|perforations?|punctures?",
-    "pit": r"pits?|pores?|pitting",
-    "stain": r"stains?|spills?|smudges?",
-    "discoloration": r"discolou?rations?|discolou?red (?:areas?|spots?|patch(?:es)?)",
-    "contamination": r"contaminations?|foreign (?:particles?|material|matter|objects?)|debris",
-    "fiber": r"fib(?:er|re)s?|hairs?|lint",
-    "missing part": r"missing (?:parts?|pieces?|components?)",
-    "chipped edge": r"chipped edges?|chipping|chips?",
-    "deformation": r"deformations?|distortions?",
-    "misprint": r"misprints?|printing (?:errors?|faults?)",
-    "weave fault": r"weave (?:faults?|errors?)|weaving (?:faults?|errors?)|broken threads?",
-    "corrosion": r"corrosion(?: spots?)?|rust(?: spots?)?",
-    "burn": r"burns?(?: marks?)?|scorch(?: marks?|es)?",
-    "blur": r"blur(?:s|red (?:patch(?:es)?|areas?))?|smears?",
-    "foreign patch": r"foreign patch(?:es)?",
-}
-_KIND_PATTERNS = {kind: _SYNONYMS.get(kind, rf"{re.escape(kind)}s?") for kind in DEFECT_KINDS}
-_ANY_KIND = "|".join(f"(?:{p})" for p in sorted(_KIND_PATTERNS.values(), key=len, reverse=True))
+_ANY_KIND = "|".join(f"(?:{p})" for p in sorted(ENGLISH.values(), key=len, reverse=True))
 _DEFECT = r"(?:defects?|anomal(?:y|ies)|flaws?|faults?|abnormal (?:areas?|regions?|parts?))"
 
 _NUMBERS = {w: n for n, w in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), 1)}
@@ -71,7 +51,7 @@ class ReplyFacts:
     """What a reply claims.
 
     Attributes:
-        kinds: members of DEFECT_KINDS that it says are there.
+        kinds: names in kinds.ENGLISH that it says are there.
         places: members of regions.PLACES that it names.
         count: how many defects it speaks of, 0 for a normal verdict, None when it does not say.
         says_normal: it says that nothing is wrong.
@@ -91,7 +71,7 @@ def parse_reply(text: str) -> ReplyFacts:
     # the surface's own normal look is not a claim about defects
     claimed = re.sub(r"(?:^|[.:] ?)(?:an? (?:normal|good) |normally )[^.]*\.", ". ", claimed)
     claimed = re.sub(r"(?<=normal), with [^.]*", "", claimed)
-    kinds = frozenset(kind for kind, pattern in _KIND_PATTERNS.items() if re.search(rf"\b(?:{pattern})\b", claimed))
+    kinds = frozenset(kind for kind, pattern in ENGLISH.items() if re.search(rf"\b(?:{pattern})\b", claimed))
     normal = not kinds and bool(_NORMAL.search(text)) and not re.search(r"\bnot (?:look |be )?normal\b", text)
     return ReplyFacts(kinds, _places(claimed), _count(claimed, normal), normal)
 
