@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-STAGES = ("dense", "words", "joint", "kinds", "export", "adapt")
+STAGES = ("dense", "words", "joint", "export", "adapt")
 
 
 def train(
@@ -15,7 +15,7 @@ def train(
     stage: Annotated[
         str,
         typer.Option(
-            help="dense, words, joint, kinds, export (write the checkpoint); adapt: an adapter on a base (its default)."
+            help="dense, words, joint, export (write the checkpoint); adapt: an adapter on a base (its default)."
         ),
     ] = "",
     data: Annotated[Path | None, typer.Option(help="Adapt: labelled images of your own, in MVTec layout.")] = None,
@@ -124,7 +124,7 @@ def train(
         if trainer.accelerator.is_main_process:
             typer.echo(f"Adapter after {trainer.step} of {steps} steps: {folder}")
         return
-    from agvas_core.training.run import RunOptions, export, train_dense, train_joint, train_kinds, train_words
+    from agvas_core.training.run import RunOptions, export, train_dense, train_joint, train_words
     from agvas_core.training.sources import SourceOptions
 
     asked = RunOptions(
@@ -148,8 +148,6 @@ def train(
         train_dense(asked, eval_images)
     elif stage == "words":
         train_words(asked)
-    elif stage == "kinds":
-        train_kinds(asked, eval_images)
     elif stage == "joint":
         train_joint(asked, freeze_pixel=freeze_pixel, eval_images=eval_images)
     else:

@@ -145,30 +145,21 @@ class DenseTask(nn.Module):
         self.pixel_encoder, self.agmd, self.region_reader = model.pixel_encoder, model.agmd, model.region_reader
         self.bank = AnchorBank(model.config.decoder.width)
         self.weights, self.kind_weight = weights, kind_weight
-        self.kinds_alone = False
-
-    def learn_kinds_alone(self) -> None:
-        """From now on only the region reader learns; the masks stay as they are."""
-        self.kinds_alone = True
-        self.requires_grad_(False)
-        if self.region_reader is None:
-            raise ValueError("A model without a region reader learns no kinds.")
-        self.region_reader.requires_grad_(True)
 
     def forward(self, batch: DenseBatch) -> dict[str, Tensor]:
         """Return the named losses of a batch."""
         pixels = (batch.images.float() / 255).contiguous(memory_format=torch.channels_last)
         features = self.pixel_encoder(pixels)
         logits = self.agmd(self.bank(batch.query), features.select(batch.query_image))
-        losses = {} if self.kinds_alone else seg_losses(logits, batch.query_mask, self.weights)
-        if self.side_weight and not self.kinds_alone:
+        losses = seg_losses(logits, batch.query_mask, self.weights)
+        if self.side_weight:
             losses["side"] = self.side_weight * self._side_loss(features, batch.labels > 0)
         if self.region_reader is not None and len(batch.defect_image):
             masks = as_found(batch, logits)
             _, kind_logits = self.region_reader(features.select(batch.defect_image), masks)
             if kind_logits is not None:
                 losses["kind"] = self.kind_weight * cross_entropy(kind_logits, batch.defect_kind)
-        return losses or {"kind": features.embedding.new_zeros(()).requires_grad_()}  # kinds alone, and no defect
+        return losses
 
     def _side_loss(self, features: PixelFeatures, gt_mask: Tensor) -> Tensor:
         """Return BCE + Dice of the side heads against gt_mask (B, H, W), at each stage's own resolution."""

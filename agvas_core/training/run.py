@@ -30,7 +30,7 @@ from agvas_core.training.sources import ImageSource, Source, SourceOptions
 from agvas_core.training.trainer import STATE_FILE, Trainer, TrainOptions, move
 from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids, part_facts
 
-DENSE, WORDS, JOINT, KINDS = "dense", "words", "joint", "kinds"
+DENSE, WORDS, JOINT = "dense", "words", "joint"
 BANK_FILE = "anchor_bank.safetensors"
 CALIBRATION_STEP, CALIBRATION_BATCHES = 900_000, 32  # far beyond the longest run's last step
 
@@ -175,19 +175,6 @@ def train_dense(options: RunOptions, eval_images: int = 192) -> Trainer:
     return trainer
 
 
-def train_kinds(options: RunOptions, eval_images: int = 192) -> Trainer:
-    """Run (or resume) the kinds stage: the region reader alone, behind the run's dense stage; no mask changes."""
-    task = dense_task(options)
-    parts = ("pixel_encoder", "agmd", "region_reader", "bank")
-    _take(options.run_dir / DENSE / STATE_FILE, {name: getattr(task, name) for name in parts})
-    task.learn_kinds_alone()
-    source = replace(options.source, normal_share=0.0)  # a picture without a defect teaches nothing here
-    maker = BatchMaker(ImageSource(source, seed=options.seed + 2), options.batch, make_dense_batch)
-    trainer = Trainer(task, maker, options.train, options.run_dir / KINDS, dense_evaluation(eval_images))
-    trainer.run()
-    return trainer
-
-
 def train_words(options: RunOptions, eval_talks: int = 64) -> Trainer:
     """Run (or resume) the words stage: the language model on talks, without images."""
     model, tokenizer, _ = _begin(options)
@@ -320,8 +307,6 @@ def images_of(training: Mapping[str, Any]) -> int:
 def export(options: RunOptions, folder: Path, card: str) -> None:
     """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of their training.
 
-    The region reader is the kinds stage's, where that has run.
-
     options.source says what the runs were given (textures, real); an empty card leaves the folder's own as it is.
     """
     if not card and (folder / CARD_FILE).is_file():
@@ -329,10 +314,9 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
     task, tokenizer = joint_task(options, freeze_pixel=True)
     state = torch.load(options.run_dir / JOINT / STATE_FILE, map_location="cpu", weights_only=True)
     task.load_state_dict(state["average"])
-    _take(options.run_dir / KINDS / STATE_FILE, {"region_reader": task.model.region_reader})
     shift = _calibrate(task, tokenizer, options)
     stages = {}
-    for stage in (DENSE, WORDS, JOINT, KINDS):
+    for stage in (DENSE, WORDS, JOINT):
         path = options.run_dir / stage / STATE_FILE
         if path.is_file():
             s = torch.load(path, map_location="cpu", weights_only=True)

@@ -17,8 +17,6 @@ from agvas_core.training.run import RunOptions, grown, score_maps, training_conf
 from agvas_core.training.sources import SourceOptions
 from agvas_core.training.trainer import TrainOptions
 
-STAGES = ("dense", "joint", "kinds")
-
 
 @pytest.fixture(scope="module")
 def trained(tokenizer, tmp_path_factory):
@@ -34,30 +32,20 @@ def trained(tokenizer, tmp_path_factory):
         patch.setattr(run, "build_tokenizer", lambda: tokenizer)
         train(stage="dense", steps=2, **small)
         train(stage="joint", steps=2, **small)
-        train(stage="kinds", steps=2, **small)
         train(stage="export", **small)
     return folder
 
 
 def test_every_stage_hands_on_to_the_next(trained):
-    dense, joint, kinds = (torch.load(trained / "run" / s / "state.pt", weights_only=True) for s in STAGES)
+    dense, joint = (torch.load(trained / "run" / s / "state.pt", weights_only=True) for s in ("dense", "joint"))
     assert dense["step"] == joint["step"] == 2
     assert dense["images_seen"] == 32  # one image of 256 px has the pixels of 16 of 64 px
     model, _, training = load_checkpoint(trained / "out")
     assert model.config.decoder.region_kinds == DEFECT_KINDS
     queries = joint["average"]["model.agmd.queries"]
     torch.testing.assert_close(model.agmd.queries, queries.half().float(), rtol=0, atol=0)
-    assert training["summary"] == "trained on 96 inspection images: synthetic defects"
-    assert set(training["stages"]) == set(STAGES)
-    assert kinds["images_seen"] == 32
-    for name, value in kinds["average"].items():  # the region reader alone has learned, and is the one that is taken
-        if name.startswith("region_reader."):
-            own = model.state_dict()[name]
-            torch.testing.assert_close(own, value.half().float(), rtol=0, atol=0)
-        elif not name.startswith("side_heads."):
-            assert torch.equal(value, dense["average"][name]), name
-    learned = [n for n, v in kinds["average"].items() if not torch.equal(v, dense["average"][n])]
-    assert {n.partition(".")[0] for n in learned} - {"side_heads"} == {"region_reader"}  # those are made anew, unused
+    assert training["summary"] == "trained on 64 inspection images: synthetic defects"
+    assert set(training["stages"]) == {"dense", "joint"}
 
 
 def test_every_stage_is_evaluated_and_logged(trained):
