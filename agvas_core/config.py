@@ -83,6 +83,7 @@ class DecoderConfig:
         use_spam: f_align is fed to the LLM (Table 3, "w/o SPAM").
         use_region_tokens: Paper differs: after a mask is known, the LLM reads one token per region, pooled from f_p.
         region_lens: that token is also made of a finer close-up of its region.
+        region_loupe: and of the region's own pixels ("conv" pixel encoders only).
         measured_kinds: what the LLM reads about a mask says each region's kind, as the region reader sees it.
         region_kinds: the names of defects that the region reader tells apart ("" names come from training).
     """
@@ -97,6 +98,7 @@ class DecoderConfig:
     use_spam: bool = True
     use_region_tokens: bool = False
     region_lens: bool = False
+    region_loupe: bool = False
     measured_kinds: bool = False
     region_kinds: tuple[str, ...] = ()
 
@@ -279,7 +281,13 @@ _NANO = AGVASConfig(
         heads=8,
     ),
     decoder=DecoderConfig(
-        width=256, heads=8, mlp_width=512, use_region_tokens=True, region_lens=True, measured_kinds=True
+        width=256,
+        heads=8,
+        mlp_width=512,
+        use_region_tokens=True,
+        region_lens=True,
+        region_loupe=True,
+        measured_kinds=True,
     ),
 )
 

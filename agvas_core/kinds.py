@@ -30,10 +30,11 @@ CHINESE: dict[str, str] = {
 }  # fmt: skip
 # What people also point with ("only the chipped one"); in a description it need not name a defect.
 _POINTING: dict[str, str] = {
-    "crack": "cracked", "dent": "dented", "stain": "stained", "discoloration": "discolou?red",
-    "contamination": "contaminated", "missing part": "missing", "chipped edge": "chipped",
-    "deformation": "deformed|bent", "weave fault": "weaving", "corrosion": "corroded|rusty", "burn": "burnt|burned",
-    "blur": "blurred|blurry", "foreign patch": "patch(?:es)?",
+    "scratch": "scratched", "crack": "cracked|cracking", "pit": "pitted", "dent": "dented", "bump": "bumpy",
+    "stain": "stained", "discoloration": "discolou?red", "contamination": "contaminated", "missing part": "missing",
+    "chipped edge": "chipped", "deformation": "deformed|bent", "misprint": "misprinted", "weave fault": "weave|weaving",
+    "corrosion": "corroded|rusty|rusted", "burn": "burnt|burned|burning", "blur": "blurred|blurry",
+    "foreign patch": "patch(?:es)?",
 }  # fmt: skip
 
 

@@ -25,7 +25,8 @@ def test_the_words_that_the_model_says_are_read_as_that_kind_alone(kind):
     ("words", "kind"),
     [
         ("the chipped one", "chipped edge"), ("where it is rusty", "corrosion"), ("the bent wire", "deformation"),
-        ("what is missing", "missing part"), ("划痕", "scratch"), ("裂纹", "crack"),
+        ("what is missing", "missing part"), ("the scratched area", "scratch"), ("the rusted side", "corrosion"),
+        ("划痕", "scratch"), ("裂纹", "crack"),
     ],
 )  # fmt: skip
 def test_people_point_with_other_words_too(words, kind):

@@ -40,6 +40,10 @@ def train(
         str | None, typer.Option(help="Sizes of the images in px, with commas (192,256,320; adapt: one, 512).")
     ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate (6e-4; adapt: 3e-4, the paper's).")] = None,
+    decay: Annotated[
+        float | None,
+        typer.Option(help="Share of the steps in which the rate falls to zero (0.25; adapt: 1).", min=0, max=1),
+    ] = None,
     bce: Annotated[float, typer.Option(help="Weight of the BCE (0.5 in the paper).")] = 0.5,
     dice: Annotated[float, typer.Option(help="Weight of the Dice loss (2.0 in the paper).")] = 2.0,
     hard_bce: Annotated[
@@ -86,7 +90,7 @@ def train(
     options = TrainOptions(
         steps=steps,
         lr=lr or (3e-4 if adapts else 6e-4),
-        decay_share=1.0 if adapts else TrainOptions.decay_share,
+        decay_share=decay if decay is not None else 1.0 if adapts else TrainOptions.decay_share,
         weight_decay=0.0 if adapts else TrainOptions.weight_decay,
         minutes=minutes,
         accumulate=accumulate,

@@ -93,6 +93,7 @@ class AGVAS(nn.Module):
                 width=dec.width,
                 kinds=len(dec.region_kinds),
                 lens=dec.region_lens,
+                loupe=dec.region_loupe,
             )
             self.region_proj = nn.Linear(dec.width, d)
 

@@ -140,7 +140,7 @@ class ConvPixelEncoder(nn.Module):
         """
         if self._half and pixel_values.device.type == "cpu" and not torch.is_grad_enabled():
             half = self._half[0](pixel_values)
-            return PixelFeatures(half.embedding.float(), tuple(f.float() for f in half.high_res))
+            return PixelFeatures(half.embedding.float(), tuple(f.float() for f in half.high_res), pixel_values)
         centered = (2 * pixel_values - 1).to(next(self.parameters()).dtype)
         f4 = self.stage4(self.stem(centered))  # (B, C4, H/4, W/4)
         f8 = self.stage8(self.down8(f4))  # (B, C8, H/8, W/8)
@@ -153,7 +153,7 @@ class ConvPixelEncoder(nn.Module):
                 near = self.neighbours[i](cells.transpose(1, 2).unflatten(2, (h, w)))
                 cells = near.flatten(2).transpose(1, 2)
         cells = self.out_norm(cells)
-        return PixelFeatures(cells.transpose(1, 2).unflatten(2, (h, w)), (f4, f8))
+        return PixelFeatures(cells.transpose(1, 2).unflatten(2, (h, w)), (f4, f8), pixel_values)
 
 
 def build_pixel_encoder(config: PixelConfig) -> nn.Module:

@@ -19,18 +19,23 @@ CLOSE_UP_MARGIN = 1.5  # the close-up shows so many times the region's longer si
 CLOSE_UP_MIN = 0.1  # and at least this share of the canvas
 LENS_CELLS = 32  # fine enough to tell the jags of a crack from a scratch; 14 cells step over them
 LENS_MARGIN = 2.0  # more around it, for the mask in use is seldom the true one
+LOUPE_PX = 64  # side of the picture of a whole region, with as much around it as the lens shows
+SPOT_PX = 32  # side of the pictures at full resolution
+SPOTS = (1 / 6, 1 / 2, 5 / 6)  # of the region's pixels, row by row, lie before the middle of each of them
 GEOMETRY = 4  # log height, log width, log area, share of its box that it fills
 
 
 class RegionReader(nn.Module):
     """Give each region a token and, if kinds are known, logits over them.
 
-    lens: a second, finer close-up is looked at; it starts as if it were not there.
+    lens: a second, finer close-up of the features is looked at; loupe: the region's own pixels are, too. Each starts
+    as if it were not there.
     """
 
     def __init__(
-        self, *, pixel_width: int, high_res_widths: tuple[int, int], width: int, kinds: int, lens: bool = False
-    ) -> None:
+        self, *, pixel_width: int, high_res_widths: tuple[int, int], width: int, kinds: int, lens: bool = False,
+        loupe: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__()
         fine = [c for c in high_res_widths if c] or [pixel_width]
         pooled = pixel_width + (sum(fine) if high_res_widths[0] else 0)
@@ -46,6 +51,7 @@ class RegionReader(nn.Module):
         )
         self.kind_head = nn.Linear(width, kinds) if kinds else None
         self.lens = Lens(fine[0], width) if lens else None
+        self.loupe = Loupe(width) if loupe else None
 
     def forward(self, features: PixelFeatures, masks: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return tokens (R, C) and kind logits (R, K) from masks (R, H, W) in [0, 1] and features.
@@ -62,6 +68,8 @@ class RegionReader(nn.Module):
         hidden = enter(norm(torch.cat([p.float() for p in parts], dim=1)))  # (R, C)
         if self.lens is not None:
             hidden = hidden + self.lens(_zoom(fine[:1], masks, center, _side(extent, LENS_MARGIN), LENS_CELLS))
+        if self.loupe is not None:
+            hidden = hidden + self.loupe(*_pictures(features, masks, center, extent))
         tokens = leave(act(hidden))
         return tokens, self.kind_head(tokens) if self.kind_head is not None else None
 
@@ -92,6 +100,61 @@ class Lens(nn.Module):
         """(R, c + 1, S, S) -> (R, C)."""
         seen = self.look(close_up)
         return self.out(torch.cat([seen.mean((2, 3)), seen.amax((2, 3))], dim=1).float())
+
+
+class Loupe(nn.Module):
+    """Look at a region's own pixels: all of it, and at full resolution around some of its points.
+
+    What the features have smoothed away is there: the jags of a crack, the fray of a fiber, the grain inside a patch.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = 5  # red, green, blue, light against the picture's own, mask
+        a, b, c = (max(8, share * width // 8 // 16 * 16) for share in (1, 2, 3))
+        self.whole = nn.Sequential(
+            nn.Conv2d(channels, a, 3, stride=2, padding=1), ResidualBlock(a), nn.Conv2d(a, b, 2, stride=2),
+            ResidualBlock(b), nn.Conv2d(b, c, 2, stride=2), ResidualBlock(c),
+        )  # fmt: skip
+        self.spot = nn.Sequential(
+            nn.Conv2d(channels, a, 3, padding=1), nn.ReLU(), nn.Conv2d(a, a, 2, stride=2), ResidualBlock(a),
+            nn.Conv2d(a, b, 2, stride=2), ResidualBlock(b),
+        )  # fmt: skip
+        self.out = nn.Linear(2 * c + 2 * b, width)
+        nn.init.zeros_(self.out.weight)
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, whole: Tensor, spots: Tensor) -> Tensor:
+        """(R, 4, S, S) of the whole regions, (R * spots, 4, S', S') of the points, each RGB and mask -> (R, C)."""
+        seen = self.whole(_with_contrast(whole))  # (R, c, s, s)
+        near = self.spot(_with_contrast(spots)).unflatten(0, (len(whole), -1))  # (R, spots, b, s', s')
+        parts = [seen.mean((2, 3)), seen.amax((2, 3)), near.mean((1, 3, 4)), near.amax((1, 3, 4))]
+        return self.out(torch.cat(parts, dim=1).float())
+
+
+def _with_contrast(pictures: Tensor) -> Tensor:
+    """Insert the light of each picture (N, 4, S, S) against its own mean, in its own deviations: (N, 5, S, S)."""
+    rgb, mask = pictures[:, :3], pictures[:, 3:]
+    light = rgb.mean(1, keepdim=True)
+    deviation = light.std((2, 3), keepdim=True, correction=0)
+    against = (light - light.mean((2, 3), keepdim=True)) / (deviation + 0.02)
+    return torch.cat([2 * rgb - 1, 0.5 * against, mask], dim=1)
+
+
+def _pictures(features: PixelFeatures, masks: Tensor, center: Tensor, extent: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the regions' pixels and mask, of all of each and around its SPOTS, for the loupe."""
+    assert features.image is not None, "a loupe needs the image itself"
+    image = (features.image,)
+    whole = _zoom(image, masks, center, _side(extent, LENS_MARGIN), LOUPE_PX)
+    r, h, w = masks.shape
+    inside = masks.flatten(1).float() + 1e-6  # an empty mask is everywhere
+    before = inside.cumsum(1) / inside.sum(1, keepdim=True)  # (R, H * W), rising
+    at = torch.stack([(before >= share).float().argmax(1) for share in SPOTS], dim=1)  # (R, spots)
+    middle = torch.stack([at % w / w, at // w / h], dim=-1).flatten(0, 1)  # (R * spots, 2) as (x, y)
+    side = torch.full((len(middle),), SPOT_PX / max(h, w), device=masks.device)
+    again = torch.arange(r, device=masks.device).repeat_interleave(len(SPOTS))
+    image = image if len(features.image) == 1 else (features.image[again],)
+    return whole, _zoom(image, masks[again], middle, side, SPOT_PX)
 
 
 def _zoom(fine: tuple[Tensor, ...], masks: Tensor, center: Tensor, side: Tensor, cells: int) -> Tensor:

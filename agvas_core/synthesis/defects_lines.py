@@ -24,6 +24,7 @@ from agvas_core.synthesis.defect_fills import (
 )
 from agvas_core.synthesis.defect_shapes import branches, field, make_site, paint, pick_pixels, soft_step, walk
 from agvas_core.synthesis.defects_form import element, ground
+from agvas_core.synthesis.lighting import grain_angle
 from agvas_core.synthesis.noise import chance, each, uniform
 
 LINE_GAIN = 2.2  # a line's label includes its faint middle and its edge, where the opacity exceeds 0.5 / 2.2
@@ -31,14 +32,18 @@ LINE_GAIN = 2.2  # a line's label includes its faint middle and its edge, where 
 
 def _stroke(
     images: Tensor, allowed: Tensor, rng: Generator, length: tuple[float, float], width: tuple[float, float],
-    bend: float, jag: tuple[float, float], fade: float, forks: int = 0,
+    bend: float, jag: tuple[float, float], fade: float, forks: int = 0, angle: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:  # fmt: skip
-    """Return the coverage (b, H, W) of one walk per image and its points; lengths as shares of the image."""
+    """Return the coverage (b, H, W) of one walk per image and its points; lengths as shares of the image.
+
+    angle: where each walk heads (b,), radians; any way where it is None.
+    """
     b, _, h, w = images.shape
     start = pick_pixels(allowed, rng)[:, 0]
     reach = uniform(rng, (b,), math.log(length[0]), math.log(length[1])).exp() * h
     n = int(1.2 * h * length[1])
-    angle = uniform(rng, (b,), 0, 2 * math.pi)
+    if angle is None:
+        angle = uniform(rng, (b,), 0, 2 * math.pi)
     points = walk(start, angle, reach, uniform(rng, (b,), -bend, bend), uniform(rng, (b,), *jag), n, rng)
     half = uniform(rng, (b, 1), math.log(width[0]), math.log(width[1])).exp() * unit(images) / 2
     waver = torch.randn(b, 1, max(4, n // 12), generator=rng, device=images.device)
@@ -95,7 +100,10 @@ def scratch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Te
     if coin(rng, 0.3):
         alpha = _stripes(images, allowed, rng)
         return tone(images, alpha, rng, 0.12, 0.75, dark=0.4), (1.6 * alpha).clamp(0, 1)
-    alpha, points = _stroke(images, allowed, rng, (0.06, 0.8), (0.9, 3.6), 0.5, (0.0, 0.03), 0.5)
+    along = None  # what rubs on a part as it moves, rubs along its grain, and again and again
+    if coin(rng, 0.4):
+        along = (grain_angle(images, rng) + each(rng, len(images), -0.25, 0.25)).flatten()
+    alpha, points = _stroke(images, allowed, rng, (0.06, 1.2), (0.9, 3.6), 0.5, (0.0, 0.03), 0.5, angle=along)
     if coin(rng, 0.25):
         gap = uniform(rng, (len(images), 1, 2), -9, 9) * unit(images)
         n = points.shape[1]

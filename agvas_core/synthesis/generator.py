@@ -35,6 +35,10 @@ DEFECT_COUNT_WEIGHTS = (0.6, 0.2, 0.1, 0.06, 0.04)
 CROWDED_WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
 MIN_CHANGE = 0.04  # mean change inside a mask below which nobody sees the defect
 MIN_EXTENT = 6 / 256  # longer side of the smallest box, share of the image
+MIN_SEEN = 0.015  # mean change inside a mask in the picture as it is taken, below which a label teaches nothing
+MIN_SEEN_GRAIN = 0.9  # and in shares of the grain around it (grain of 0.01 is there always)
+REGULAR_TEXTURE = 0.5  # of a pattern's contrast hides a defect: where it goes on is known
+ALIKE_SHARE = 0.35  # how often a further defect is of the kind before it: what goes wrong, goes wrong again
 EXTRA_ROUNDS = 3  # further attempts for images whose defect came out invisible
 
 
@@ -105,7 +109,13 @@ class SceneGenerator:
         clean = images
         wanted = [self._count(dice) for _ in range(n)]
         images, labels, kinds = self._plant(images, allowed, wanted, surfaces, rng, dice)
+        taken = rng.get_state()
         shot, camera_names = apply_camera(images, rng)
+        rng.set_state(taken)  # the same camera looks at the scene without its defects
+        without_defects, _ = apply_camera(clean, rng)
+        labels = still_seen(
+            shot.clamp(0, 1), without_defects.clamp(0, 1), labels, self._hiding(surfaces, labels.device)
+        )
 
         shot = (shot.clamp(0, 1) * 255 + 0.5).to(torch.uint8)
         facts: list[SceneFacts] = []
@@ -162,7 +172,8 @@ class SceneGenerator:
             groups: dict[str, list[int]] = {}
             for i, count in enumerate(wanted):
                 if len(kinds[i]) < count:
-                    groups.setdefault(self._kind(surfaces[i], dice), []).append(i)
+                    again = kinds[i] and dice.random() < ALIKE_SHARE
+                    groups.setdefault(kinds[i][-1] if again else self._kind(surfaces[i], dice), []).append(i)
             if not groups:
                 break
             for kind, rows in groups.items():
@@ -170,7 +181,8 @@ class SceneGenerator:
                 before = images[index]
                 after, soft = DEFECTS[kind](before, allowed[index], rng)
                 after = after.clamp(0, 1)
-                mask, good = visible(before, after, soft, labels[index] > 0)
+                hiding = self._hiding([surfaces[i] for i in rows], images.device)
+                mask, good = visible(before, after, soft, labels[index] > 0, hiding)
                 if kind in TEXTURAL:
                     regular = [_is_regular(surfaces[i]) for i in rows]
                     if kind == "deformation":  # a bent outline is seen on any material
@@ -183,6 +195,11 @@ class SceneGenerator:
                         images[i] = after[row]
                         labels[i][mask[row]] = len(kinds[i])
         return images, labels, kinds
+
+    @staticmethod
+    def _hiding(surfaces: list[str], device: torch.device) -> Tensor:
+        """Return how much of each surface's own contrast (b,) hides a defect on it."""
+        return torch.tensor([REGULAR_TEXTURE if _is_regular(s) else 1.0 for s in surfaces], device=device)
 
     def _kind(self, surface: str, dice: random.Random) -> str:
         """Draw a kind of defect that suits the surface."""
@@ -222,11 +239,14 @@ def nearby(where: Tensor, cell: int) -> Tensor:
     return F.interpolate(coarse, scale_factor=cell, mode="nearest")[:, 0, : where.shape[1], : where.shape[2]] > 0
 
 
-def visible(before: Tensor, after: Tensor, soft: Tensor, taken: Tensor) -> tuple[Tensor, Tensor]:
+def visible(
+    before: Tensor, after: Tensor, soft: Tensor, taken: Tensor, hiding: Tensor | float = 1.0
+) -> tuple[Tensor, Tensor]:
     """Return the tight mask of what can be seen (b, H, W) and whether the defect may stay (b,).
 
     The mask is the soft mask above one half, where the picture really changed nearby. A defect stays when its mean
-    change clears a floor and the local texture, when it is large enough, and when it does not cover an older one.
+    change clears a floor and the local texture, of which a share `hiding` (b,) counts, when it is large enough, and
+    when it does not cover an older one.
     """
     b, h, w = soft.shape
     region = soft > 0.5
@@ -240,9 +260,34 @@ def visible(before: Tensor, after: Tensor, soft: Tensor, taken: Tensor) -> tuple
     area = mask.flatten(1).sum(1)
     mean = (change * mask).flatten(1).sum(1) / area.clamp(min=1)
     rough = (before - smooth(before, max(2, h // 32))).abs().mean(1)
-    texture = (rough * mask).flatten(1).sum(1) / area.clamp(min=1)
+    texture = hiding * (rough * mask).flatten(1).sum(1) / area.clamp(min=1)
     clear = mean > torch.maximum(torch.full_like(mean, MIN_CHANGE), texture / (1 + area.sqrt() / (h / 10)))
     extent = torch.maximum(mask.any(1).sum(1), mask.any(2).sum(1))
     large = (area >= 8) & (extent >= max(4, round(MIN_EXTENT * h)))
     fresh = (region & taken).flatten(1).sum(1) < 0.2 * size
     return mask, clear & large & fresh
+
+
+def still_seen(shot: Tensor, clean: Tensor, labels: Tensor, hiding: Tensor) -> Tensor:
+    """Return the labels (b, H, W) without those of defects that the camera has hidden.
+
+    Args:
+        shot: the pictures as they are taken (b, 3, H, W).
+        clean: the same without the defects, by the same camera with the same noise.
+        labels: uint8 (b, H, W), the defects' numbers.
+        hiding: share of the grain that hides a defect (b,).
+    """
+
+    def even(x: Tensor, px: int) -> Tensor:
+        return F.avg_pool2d(x, px, 1, px // 2, count_include_pad=False)
+
+    wide = max(3, shot.shape[-1] // 32 * 2 + 1)
+    change = even(shot - clean, 3).abs().amax(1)  # (b, H, W)
+    small = even(clean, 3)
+    grain = even((small - even(clean, wide)).abs().mean(1, keepdim=True), wide)[:, 0]
+    needed = (MIN_SEEN_GRAIN * hiding.view(-1, 1, 1) * (grain + 0.01)).clamp(min=MIN_SEEN)
+    clear = (change / needed).flatten(1)
+    each = labels.flatten(1).long()  # (b, H * W)
+    total = torch.zeros(len(labels), int(each.max()) + 1, device=labels.device)
+    mean = total.scatter_add(1, each, clear) / total.scatter_add(1, each, torch.ones_like(clear)).clamp(min=1)
+    return torch.where(mean.gather(1, each).view(labels.shape) < 1, 0, labels)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from itertools import groupby, islice
 
 import torch
 from torch import Tensor, nn
@@ -100,13 +101,14 @@ def as_found(batch: DenseBatch, logits: MaskLogits) -> Tensor:
     whole = (batch.query == QUERY_ALL).nonzero()[:, 0]  # of each image one, in their order
     fused = 0.5 * (p_seg + p_ano)[whole].float()  # (B, h, w)
     marked = interpolate(fused[:, None], (masks.shape[1], masks.shape[2]), mode="bilinear")[:, 0] > 0.5
-    tried = torch.rand(len(masks)) < FOUND_SHARE
-    for b in batch.defect_image.unique().tolist()[:FOUND_IMAGES]:
+    tried = (torch.rand(len(masks)) < FOUND_SHARE).nonzero()[:, 0].tolist()
+    image_of = batch.defect_image.tolist()  # in the images' order, so are the defects
+    for b, rows in islice(groupby(tried, key=image_of.__getitem__), FOUND_IMAGES):
         findings = torch.from_numpy(group_labels(marked[b].cpu().numpy())).to(masks.device)  # (H, W)
-        for r in (batch.defect_image == b).nonzero()[:, 0].tolist():
+        for r in rows:
             own, area = int(batch.defect_number[r]), int(masks[r].sum())
             marks = torch.bincount(findings[masks[r]], minlength=2)[1:]  # by finding
-            if not tried[r] or marks.max() < max(1, FOUND_LEAST * area):
+            if marks.max() < max(1, FOUND_LEAST * area):
                 continue
             finding = findings == int(marks.argmax()) + 1
             shared = torch.bincount(batch.labels[b][finding])[1:]  # by defect

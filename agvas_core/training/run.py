@@ -123,14 +123,15 @@ def dense_evaluation(count: int) -> Callable[[nn.Module], dict[str, float]]:
 
 
 def grown(model: AGVAS, preset: str) -> AGVAS:
-    """Return a model with the preset's depth over the pixel encoder's stride-16 cells and the region reader's lens.
+    """Return a model with the preset's depth over the pixel encoder's stride-16 cells and the region reader's looks.
 
     It answers as the given one: added layers start as the identity. Raises ValueError when more than that differs.
     """
     pixel, wanted = model.config.pixel, get_preset(preset).pixel
-    lens = model.config.decoder.region_lens or get_preset(preset).decoder.region_lens
-    decoder = replace(model.config.decoder, region_lens=lens)
-    if pixel == wanted and decoder == model.config.decoder:
+    own, looks = model.config.decoder, get_preset(preset).decoder
+    lens, loupe = own.region_lens or looks.region_lens, own.region_loupe or looks.region_loupe
+    decoder = replace(own, region_lens=lens, region_loupe=loupe)
+    if pixel == wanted and decoder == own:
         return model
     deeper = replace(pixel, attention_layers=wanted.attention_layers, attention_convs=wanted.attention_convs)
     lost = pixel.attention_layers > wanted.attention_layers or pixel.attention_convs > wanted.attention_convs
@@ -138,8 +139,8 @@ def grown(model: AGVAS, preset: str) -> AGVAS:
         raise ValueError(f"The weights' pixel encoder ({pixel}) cannot grow to that of {preset!r} ({wanted}).")
     larger = build_agvas(replace(model.config, pixel=wanted, decoder=decoder), model.token_ids)
     added = larger.load_state_dict(model.state_dict(), strict=False)
-    own = ("pixel_encoder.attention.", "pixel_encoder.neighbours.", "region_reader.lens.")
-    assert not added.unexpected_keys and all(key.startswith(own) for key in added.missing_keys)
+    new = ("pixel_encoder.attention.", "pixel_encoder.neighbours.", "region_reader.lens.", "region_reader.loupe.")
+    assert not added.unexpected_keys and all(key.startswith(new) for key in added.missing_keys)
     return larger
 
 

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from agvas_core.modeling import region_reader
 from agvas_core.modeling.pixel_encoder import PixelFeatures
 from agvas_core.modeling.region_reader import RegionReader
 
@@ -99,3 +102,59 @@ def test_gradients_reach_the_features():
     tokens, kinds = reader()(seen, masks(*BOXES))
     (tokens.sum() + kinds.sum()).backward()
     assert float(seen.embedding.grad.abs().sum()) > 0
+
+
+def with_loupe():
+    torch.manual_seed(0)
+    return RegionReader(pixel_width=32, high_res_widths=(16, 16), width=24, kinds=4, loupe=True).eval()
+
+
+def test_the_loupe_starts_as_if_it_were_not_there_and_tells_pixels_that_the_features_do_not():
+    model, where = with_loupe(), masks(*BOXES[:2])
+    plain = reader()
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if not k.startswith("loupe.")})
+    seen = features(2)
+    smooth, striped = torch.full((2, 3, 64, 64), 0.5), torch.full((2, 3, 64, 64), 0.5)
+    striped[..., ::2] = 0.7
+    before = model(replace(seen, image=smooth), where)[0]
+    torch.testing.assert_close(before, plain(seen, where)[0])
+    before.sum().backward()
+    assert float(model.loupe.out.weight.grad.abs().sum()) > 0  # it can wake up
+    torch.nn.init.normal_(model.loupe.out.weight)
+    with torch.no_grad():
+        one, other = (model(replace(seen, image=image), where)[0] for image in (smooth, striped))
+    assert float((one - other).norm()) > 0.05 * float((one - before.detach()).norm())
+
+
+def test_the_loupe_reads_each_region_in_its_own_image():
+    model, where = with_loupe(), masks(*BOXES)
+    torch.nn.init.normal_(model.loupe.out.weight)
+    torch.manual_seed(3)
+    seen = replace(features(), image=torch.rand(3, 3, 64, 64))
+    together, _ = model(seen, where)
+    for i in range(3):
+        alone, _ = model(seen.select(torch.tensor([i])), where[i : i + 1])
+        torch.testing.assert_close(together[i : i + 1], alone, atol=1e-4, rtol=1e-4)
+    first = seen.select(torch.tensor([0]))
+    shared, copied = model(first, where)[0], model(first.select(torch.tensor([0, 0, 0])), where)[0]
+    torch.testing.assert_close(shared, copied, atol=1e-4, rtol=1e-4)
+
+
+def test_the_loupe_looks_at_points_of_the_region_itself():
+    ring = torch.zeros(1, 64, 64)
+    ring[0, 8:56, 8:56] = 1
+    ring[0, 12:52, 12:52] = 0  # its middle is not on it
+    image = torch.zeros(1, 3, 64, 64)
+    center, extent, _ = region_reader._geometry(ring)
+    whole, spots = region_reader._pictures(replace(features(1), image=image), ring, center, extent)
+    middle = spots.shape[-1] // 2
+    assert whole.shape[:2] == (1, 4) and len(spots) == len(region_reader.SPOTS)
+    near = spots[:, 3, middle - 1 : middle + 1, middle - 1 : middle + 1].amax((1, 2))
+    assert bool((near > 0.4).all())
+
+
+@pytest.mark.parametrize("box", [(10, 10, 1, 1), (0, 0, 64, 64), (0, 0, 0, 0)])
+def test_a_loupe_on_a_single_pixel_the_whole_image_and_nothing_is_finite(box):
+    seen = replace(features(1), image=torch.rand(1, 3, 64, 64))
+    tokens, _ = with_loupe()(seen, masks(box))
+    assert bool(torch.isfinite(tokens).all())

@@ -9,9 +9,10 @@ from PIL import Image
 from torch import Generator
 
 from agvas_core.regions import place_of
+from agvas_core.synthesis import defects_lines, generator
 from agvas_core.synthesis.defects import DEFECTS
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
-from agvas_core.synthesis.generator import SceneGenerator, visible
+from agvas_core.synthesis.generator import SceneGenerator, still_seen, visible
 from agvas_core.synthesis.measure import COLOR_WORDS, SHAPE_WORDS, shape_word
 from agvas_core.synthesis.real import RealDefects, kind_of
 from agvas_core.synthesis.surfaces import SURFACES
@@ -100,6 +101,52 @@ def test_an_invisible_change_is_refused() -> None:
     assert not visible(images, images + 0.01 * soft[:, None], soft, nothing)[1]
     mask, good = visible(images, images + 0.2 * soft[:, None], soft, nothing)
     assert good and torch.equal(mask, soft > 0.5)
+
+
+def test_what_the_camera_hides_is_no_defect_any_more() -> None:
+    clean = torch.full((1, 3, SIZE, SIZE), 0.5)
+    labels = torch.zeros(1, SIZE, SIZE, dtype=torch.uint8)
+    labels[:, 10:30, 10:30], labels[:, 60:90, 60:90] = 1, 2
+    shot = clean + 0.1 * (labels == 2)[:, None] + 0.005 * (labels == 1)[:, None]
+    kept = still_seen(shot, clean, labels, torch.ones(1))
+    assert kept.dtype == labels.dtype and torch.equal(kept, labels * (labels == 2))
+    rough = clean + 0.3 * torch.randn(clean.shape, generator=Generator().manual_seed(1))
+    faint = rough + 0.5 * (shot - clean)
+    assert not still_seen(faint, rough, labels, torch.ones(1)).any()
+    assert still_seen(faint, rough, labels, torch.full((1,), 0.1)).any()
+
+
+def test_a_camera_that_sees_nothing_leaves_no_label(monkeypatch) -> None:
+    made = SceneGenerator(64, normal_share=0.0)
+    assert all(scene.defects for scene in made.batch(4, 2).facts)
+    monkeypatch.setattr(generator, "apply_camera", lambda images, rng: (0 * images, [()] * len(images)))
+    dark = made.batch(4, 2)
+    assert not dark.labels.any() and not any(scene.defects for scene in dark.facts)
+
+
+def test_defects_of_one_image_are_often_alike(monkeypatch) -> None:
+    def repeated(share: float) -> float:
+        monkeypatch.setattr(generator, "ALIKE_SHARE", share)
+        facts = SceneGenerator(64, normal_share=0.0, crowded=True).batch(40, 5).facts
+        kinds = [[d.kind for d in scene.defects] for scene in facts if len(scene.defects) > 1]
+        return sum(len(set(k)) < len(k) for k in kinds) / len(kinds)
+
+    assert repeated(0.9) > repeated(0.0) + 0.3
+
+
+def test_scratches_can_follow_the_grain(monkeypatch) -> None:
+    y = torch.arange(SIZE).view(1, 1, SIZE, 1)
+    images = (0.5 + 0.1 * torch.sin(y / 2)).expand(8, 3, SIZE, SIZE)  # grain from left to right
+    everywhere = torch.ones(8, SIZE, SIZE, dtype=torch.bool)
+
+    def upright(along: bool) -> float:
+        draws = iter([False, along] + [False] * 9)  # no stripes; along the grain or not
+        monkeypatch.setattr(defects_lines, "coin", lambda rng, p: next(draws))
+        soft = defects_lines.scratch(images, everywhere, Generator().manual_seed(4))[1] > 0.5
+        tall, wide = soft.any(2).sum(1), soft.any(1).sum(1)
+        return float((tall > wide).float().mean())
+
+    assert upright(True) == 0.0 < upright(False)
 
 
 def test_shape_words_of_plain_shapes() -> None:

@@ -128,10 +128,10 @@ def test_weights_grow_deeper_and_see_as_before(monkeypatch):
     torch.testing.assert_close(after.embedding, before.embedding, rtol=0, atol=0)
     assert float(before.embedding.std()) > 0.1
     assert grown(larger, "tiny-test") is larger
-    lens = replace(small.decoder, region_lens=True)
-    monkeypatch.setitem(PRESETS, "tiny-test", replace(small, pixel=deeper, decoder=lens))
+    looks = replace(small.decoder, region_lens=True, region_loupe=True)
+    monkeypatch.setitem(PRESETS, "tiny-test", replace(small, pixel=deeper, decoder=looks))
     sharper = grown(larger, "tiny-test").eval()
-    assert sharper.config.decoder.region_lens
+    assert sharper.config.decoder.region_lens and sharper.config.decoder.region_loupe
     masks = torch.zeros(2, 64, 96)
     masks[:, 8:20, 8:50] = 1
     with torch.inference_mode():
