@@ -300,6 +300,15 @@ _REFER = re.compile(
 _SCENE = re.compile(
     r"\b(?:surface|image|picture|photo|material|object|part|texture|background|scene|normal|should|report)\b|表面|图像|图片|材料|报告"
 )
+_JUDGES = re.compile(
+    r"\b(?:good|ok|okay|ng|nok|fine|normal|pass|fail|accept\w*|reject\w*|scrap|ship|clean|perfect|verdict"
+    r"|where|how (?:many|much|big|large|bad|severe|serious))\b|合格|正常|哪里|哪儿|几个|多少|多大|严重"
+)
+_IDEAL = re.compile(r"\bshould\b.*\blook\b|\b(?:good|normal) (?:one|part|piece|surface) looks? like\b|应该是什么样")
+_SURE = re.compile(
+    r"\b(?:how|so|quite|really|you) (?:sure|certain|confident)\b|\bconfidence\b|\bprobability\b|\bhow likely\b"
+    r"|\b(?:what is the|whats the|the anomaly) score\b|多大把握|确定吗|置信度"
+)
 _FOLLOW_UP = re.compile(r"\bwhy\b|\bexplain(?: (?:it|this|that|them|please))*\W*$|为什么|为何")
 _KEYWORDS = (
     "segment", "segmentation", "highlight", "outline", "localize", "localise", "circle", "detect", "describe",
@@ -313,10 +322,25 @@ def singles_out(instruction: str) -> bool:
     return bool(_REFER.search(sanitize(instruction).casefold()))
 
 
+def asks_about_defects(instruction: str) -> bool:
+    """Return whether a question is about what is wrong in the image, so that a mask belongs to its answer."""
+    text = _folded(instruction)
+    return bool(_DEFECT.search(text) or _JUDGES.search(text)) and not _IDEAL.search(text)
+
+
+def asks_how_sure(instruction: str) -> bool:
+    """Return whether a question is about how sure the answer is."""
+    return bool(_SURE.search(_folded(instruction)))
+
+
+def _folded(instruction: str) -> str:
+    """Return a user's words as the patterns here read them."""
+    return sanitize(instruction).casefold().replace("’", "").replace("'", "")
+
+
 def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = False) -> Mode:
     """Return how to answer in "auto": by the words, in English or Chinese; never returns "auto" itself."""
-    text = sanitize(instruction).casefold().replace("’", "").replace("'", "")
-    text = re.sub(r"[a-z]{6,}", lambda word: _spelled(word[0]), text)
+    text = re.sub(r"[a-z]{6,}", lambda word: _spelled(word[0]), _folded(instruction))
     if not has_image:
         return "chat"
     if not text:

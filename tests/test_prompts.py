@@ -9,6 +9,8 @@ from agvas_core.prompts import (
     MAX_INSTRUCTION_CHARS,
     ChatTurn,
     Exchange,
+    asks_about_defects,
+    asks_how_sure,
     build_instruction,
     chat_pieces,
     choose_mode,
@@ -176,3 +178,27 @@ def test_an_exchange_has_anchors_exactly_when_it_shows_a_mask():
         Exchange("segment", DIRECT_ANSWER, "direct", None)
     with pytest.raises(AssertionError):
         Exchange("segment", "Sure.", "direct", ())
+
+
+@pytest.mark.parametrize(
+    ("words", "about"),
+    [
+        ("Is this part good, and where not?", True), ("what is wrong with it?", True), ("How many are there?", True),
+        ("OK or NG?", True), ("这个合格吗？", True), ("what should it look like?", False),
+        ("what does a good one look like", False), ("hello", False), ("tell me a joke", False), ("thank you", False),
+    ],
+)  # fmt: skip
+def test_questions_about_what_is_wrong_are_told_from_others(words, about):
+    assert asks_about_defects(words) == about
+
+
+@pytest.mark.parametrize(
+    ("words", "sure"),
+    [
+        ("How sure are you?", True), ("are you certain?", True), ("what's the score?", True),
+        ("with what confidence", True),
+        ("make sure it is clean", False), ("a certain scratch", False), ("how big is it?", False),
+    ],
+)  # fmt: skip
+def test_questions_about_certainty_are_told_from_others(words, sure):
+    assert asks_how_sure(words) == sure

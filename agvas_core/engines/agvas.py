@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.checkpoint import CARD_FILE, checkpoint_hash
 from agvas_core.encoded import EncodedImage, Prefix
-from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
+from agvas_core.engines.dialogue import mask_shown, mode_of, recent_exchanges, too_many_characters
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.shared_weights import shared_checkpoint
@@ -29,6 +29,8 @@ from agvas_core.prompts import (
     DIRECT_ANSWER,
     MEASURED_SLOT,
     ChatTurn,
+    asks_about_defects,
+    asks_how_sure,
     build_instruction,
 )
 from agvas_core.regions import group_labels, make_prediction, speck_px, with_kinds
@@ -206,6 +208,13 @@ class _Reply:
         self.mode, self.stop, self.clock = mode, stop, clock
         self.question = build_instruction(mode, request.instruction, request.normal_description)
         self.history = recent_exchanges(conversation.turns, image.image_id, HISTORY_EXCHANGES)
+        # a first question about what is wrong is answered with the mask that its answer speaks of
+        self.shows_glance = (
+            (mode, request.mode) == ("chat", "auto")
+            and card.trained
+            and asks_about_defects(request.instruction)
+            and not mask_shown(conversation, image.image_id)
+        )
         self.tokens = 0
 
     def events(self) -> Iterator[Event]:
@@ -260,7 +269,13 @@ class _Reply:
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
         yield Stage("looking", 0.4)
-        findings = measure(self._adjust(self.predictor.glance(self.image, close=self.request.close)))
+        glance = self._adjust(self.predictor.glance(self.image, close=self.request.close))
+        if self.shows_glance:
+            yield from _shown(self._named(glance), None)
+        if self.mode == "chat" and self.card.trained and asks_how_sure(self.request.instruction):
+            yield TextDelta(_how_sure(self._named(glance)))
+            return
+        findings = measure(glance)
         line = findings.line(self._kinds_to_read(findings))
         self.clock.lap("glance")
         assert MEASURED_SLOT[self.mode] == "user", self.mode
@@ -397,6 +412,19 @@ def _direct_words(prediction: Prediction) -> str:
         return "No anomaly found."
     count = len(prediction.regions)
     return f"Sure, it is marked: {count} {'region' if count == 1 else 'regions'}."
+
+
+def _how_sure(prediction: Prediction) -> str:
+    """Return what the map itself says of how sure a reply is: the language model has never read its values."""
+    text = f"The strongest sign in this image scores {prediction.pred_score:.2f} of 1"
+    if prediction.verdict == "normal":
+        text += f", and nothing is marked: the threshold is {prediction.threshold:.2f}."
+    else:
+        text += f"; what is above the threshold {prediction.threshold:.2f} is marked."
+        largest = prediction.regions[0]
+        if largest.kind:
+            text += f" The likeliest kind of the largest region is {largest.kind} ({100 * largest.kind_score:.0f} %)."
+    return f"{text} I learned from synthetic defects, so please check it."
 
 
 def _delta(text: str) -> Iterator[Event]:

@@ -12,8 +12,14 @@ def mode_of(conversation: Conversation, request: Request) -> Mode:
     """Return the mode to answer in, never "auto": the one that was picked, or by the words."""
     if request.mode != "auto":
         return request.mode
-    shown = any(t.prediction is not None and t.image_id == request.image_id for t in conversation.turns)
-    return choose_mode(request.instruction, request.image_id in conversation.images, shown)
+    return choose_mode(
+        request.instruction, request.image_id in conversation.images, mask_shown(conversation, request.image_id)
+    )
+
+
+def mask_shown(conversation: Conversation, image_id: str | None) -> bool:
+    """Return whether an earlier reply has shown a mask of an image."""
+    return any(t.prediction is not None and t.image_id == image_id for t in conversation.turns)
 
 
 def recent_exchanges(turns: Sequence[Turn], image_id: str, count: int) -> list[ChatTurn]:

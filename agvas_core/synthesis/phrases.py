@@ -149,6 +149,13 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         "does (this|it) (look|seem) (normal|ok|OK|good) (to you|)?",
         "(would|does|will) (this|it|this part) pass (the inspection|quality control|)?",
     ),
+    "verdict": (
+        "is (this|the|it a) (part|surface|piece|product|item) (good|ok|OK|okay|fine), and (where|if not, where|where is it) not?",
+        "is (it|this|this part|the part) (good|ok|OK|fine|normal|defective), and (where|if not, where|where not|what is wrong|what is not)?",
+        "(good or bad|pass or fail|accept or reject|ok or not|OK or NG|ok or nok|go or no go|good or defective)(?|, and why?|, and where?)",
+        "(would you|do you|should we|can we) (accept|reject|pass) (it|this part|this piece), and (why|where is it wrong)?",
+        "(what is your verdict|your verdict|give me a verdict|give me your decision|what is the verdict)(?|.| and the place.)",
+    ),
     "what": (
         f"what (kind|type|sort) of {_A1} is (it|this|that|there)?",
         f"what {_A} (do you see|are there|can you see|did you find) {_IMG}?",
@@ -170,6 +177,16 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         f"what is the number of {_A}?",
         "how many (are there|are they|did you find|do you see)?",
         "(is there|are there|do you see) more than one?",
+    ),
+    "count_size": (
+        f"how many {_A} (are there|do you see|did you find|) {_IMG} and how (big|large) (are they|is the largest|is the biggest|is the largest one)?",
+        "how many and how (big|large)(| are they)?",
+        "(count|count them|count the defects) and (give|tell) me the (size|size of the largest)(.|)",
+    ),
+    "scale": (
+        f"(is it|are they|is the {_A1}) (bigger|larger|smaller|longer|wider) than (one|two|five|1|2|3|5|10) (mm|millimeters|cm|centimeters|inches)?",
+        "how (big|long|wide|large) is (it|that|the defect|the largest one) in (mm|millimeters|cm|centimeters|inches)?",
+        "(what is the|give me the) (length|width|size) in (mm|millimeters|cm)(?|.)",
     ),
     "size": (
         f"how (big|large|small) is (it|the {_A1}|that)?",
@@ -201,6 +218,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
         f"(is it|is this|is that|is the {_A1}) (severe|serious|bad|critical|dangerous|a problem)?",
         f"how (severe|serious|bad|critical) is (it|this|the {_A1})?",
         "(can i still use it|can i use this part|should i reject it|should i reject this part|should we scrap it|is it acceptable)?",
+        "(is it safe to ship|can we ship it|can i ship this part|is it safe to use|may it be used|can it be delivered|is it good enough)?",
     ),
     "surface": (
         "describe the (surface|image|picture|material|texture|object)(.|)",

@@ -231,6 +231,11 @@ def _ok(scene: SceneFacts, focus: int, rng: random.Random) -> str:
     return expand("(No, it is not normal: I see|Not quite: I see) {text}.", rng, text=text)
 
 
+def _verdict(scene: SceneFacts, focus: int, rng: random.Random) -> str:
+    text = listed(scene, range(len(scene.defects)))
+    return expand("(No, it is not good|It is not good|I would reject it): I see {text}.", rng, text=text)
+
+
 def _what(scene: SceneFacts, focus: int, rng: random.Random) -> str:
     if len(scene.defects) == 1:
         return expand(
@@ -264,6 +269,22 @@ def _count(scene: SceneFacts, focus: int, rng: random.Random) -> str:
         noun=noun,
         kinds=counted(scene.defects),
     )
+
+
+def _count_size(scene: SceneFacts, focus: int, rng: random.Random) -> str:
+    d, n = scene.defects[0], len(scene.defects)
+    names = {"one": kind_words(d.kind).one, "at": at(d.place), "shown": format_percent(area_percent(d, scene))}
+    if n == 1:
+        return expand("There is one defect: the {one} {at} covers about {shown} % of the image.", rng, **names)
+    text = "(There are|I count) {n} defects. The largest, the {one} {at}, covers about {shown} % of the image."
+    return expand(text, rng, n=NUMBERS[n], **names)
+
+
+def _scale(scene: SceneFacts, focus: int, rng: random.Random) -> str:
+    d = scene.defects[focus]
+    names = {"one": kind_words(d.kind).one, "at": at(d.place), "shown": format_percent(area_percent(d, scene))}
+    unknown = "(I cannot say it in|The image has no scale for) millimeters."
+    return expand(f"The {{one}} {{at}} covers about {{shown}} % of the image. {unknown}", rng, **names)
 
 
 def _size(scene: SceneFacts, focus: int, rng: random.Random) -> str:
@@ -345,8 +366,8 @@ def _largest(scene: SceneFacts, focus: int, rng: random.Random) -> str:
 
 
 ABOUT_DEFECTS: dict[str, Callable[[SceneFacts, int, random.Random], str]] = {
-    "any": _any, "ok": _ok, "what": _what, "where": _where, "count": _count, "size": _size,
-    "color": _color, "cause": _cause,
+    "any": _any, "ok": _ok, "verdict": _verdict, "what": _what, "where": _where, "count": _count,
+    "count_size": _count_size, "size": _size, "scale": _scale, "color": _color, "cause": _cause,
     "severe": _severe, "why": _why, "other": _other, "largest": _largest,
 }  # fmt: skip
 

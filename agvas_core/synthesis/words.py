@@ -158,8 +158,9 @@ def _visible_nuisances(scene: SceneFacts) -> list[str]:
 # Weights of the exchanges; segmentation has about 45 in 100.
 _SEGMENT_WEIGHTS = {"direct": 14.0, "describe": 11.0, "describe_plus": 5.0, "explain": 14.0, "refer": 12.0}
 _CHAT_WEIGHTS = {
-    "any": 5.0, "ok": 2.5, "what": 6.0, "where": 6.0, "count": 5.0, "size": 3.5, "color": 2.5, "cause": 2.5,
-    "severe": 2.5, "why": 3.0, "other": 2.0, "largest": 2.0, "expect": 2.5, "surface": 3.0, "report": 2.0,
+    "any": 5.0, "ok": 2.5, "verdict": 4.0, "what": 6.0, "where": 6.0, "count": 5.0, "count_size": 2.5, "size": 3.5,
+    "scale": 1.5, "color": 2.5, "cause": 2.5, "severe": 3.0,
+    "why": 3.0, "other": 2.0, "largest": 2.0, "expect": 2.5, "surface": 3.0, "report": 2.0,
     "kind_there": 3.0, "place_there": 3.0,
     "nuisance": 0.7, "define": 1.2, "advice": 1.0, "doubt": 1.2, "thanks": 1.5, "hello": 2.5, "self": 1.0,
     "offtopic": 4.5,
@@ -253,6 +254,8 @@ def talk_turns(scene: SceneFacts, exchanges: Sequence[Exchange]) -> list[ChatTur
 
 # --- made-up scenes --------------------------------------------------------------------------------------------------
 
+ALIKE_SHARE = 0.5  # of the further defects are of the kind of one before
+
 _SURFACES = (
     "stone", "brushed metal", "cast metal", "rolled steel", "machined metal", "wood", "marble", "terrazzo", "concrete",
     "asphalt", "leather", "paper", "cardboard", "tissue", "plastic", "rubber", "painted metal", "glass", "carpet",
@@ -283,14 +286,16 @@ _SHAPES = ("thin", "curved", "round", "irregular", "elongated", "branching", "sc
 
 def random_scene(rng: random.Random, normal_share: float = 0.4, size_px: int = 256) -> SceneFacts:
     """Return made-up facts without an image: masks of photographs show more findings than synthesis plants."""
-    defects = []
-    count = rng.choices(range(1, 11), (46, 22, 12, 6, 4, 3, 2, 2, 2, 1))[0]
+    defects: list[DefectFacts] = []
+    count = rng.choices(range(1, 11), (36, 22, 13, 8, 6, 5, 4, 3, 2, 1))[0]
     for _ in range(0 if rng.random() < normal_share else count):
         side = max(3, int(size_px * 10 ** rng.uniform(-1.6, -0.45)))
         top, left = rng.randrange(size_px - side), rng.randrange(size_px - side)
         y, x = top + side / 2, left + side / 2
         area_px = max(6, int(side * side * rng.uniform(0.1, 0.9)))
-        kind, color, shape = rng.choice(DEFECT_KINDS), rng.choice(_COLORS), rng.choice(_SHAPES)
+        alike = defects and rng.random() < ALIKE_SHARE  # so that "two burns and three cracks" is learned, too
+        kind = rng.choice(defects).kind if alike else rng.choice(DEFECT_KINDS)
+        color, shape = rng.choice(_COLORS), rng.choice(_SHAPES)
         box = (left, top, left + side, top + side)
         defects.append(
             DefectFacts(

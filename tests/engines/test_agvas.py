@@ -142,6 +142,34 @@ def test_chat_needs_no_mask(engine, picture, monkeypatch):
     assert text_of(events) == "It is a metal plate."
 
 
+def test_a_first_question_about_what_is_wrong_comes_with_the_mask_that_its_answer_speaks_of(
+    engine, picture, monkeypatch
+):
+    image, question = picture(), {"instruction": "Is this part good, and where not?", "mode": "auto", "threshold": 0.0}
+    say(monkeypatch, engine, "It is not good.")
+    events = reply(engine, image, **question)
+    assert events[-1].mode == "chat" and first(events, MaskReady) < first(events, TextDelta)
+    assert np.array_equal(mask_of(events).anomaly_map, engine.predictor.glance(image).anomaly_map)
+    assert mask_of(events).threshold == 0.0
+    shown = (Turn("user", "x", image.image_id), Turn("assistant", "y", image.image_id, prediction=mask_of(events)))
+    say(monkeypatch, engine, "It is not good.")
+    assert not any(isinstance(e, MaskReady) for e in reply(engine, image, turns=shown, **question))
+    for other in ({"mode": "chat"}, {"instruction": "Tell me a joke."}, {"instruction": "What should it look like?"}):
+        say(monkeypatch, engine, "No mask is due.")
+        assert not any(isinstance(e, MaskReady) for e in reply(engine, image, **(question | other))), other
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_how_sure_it_is_is_answered_with_the_maps_own_values(engine, picture, monkeypatch, threshold):
+    say(monkeypatch, engine, "Very sure.")
+    image = picture()
+    events = reply(engine, image, mode="auto", instruction="How sure are you?", threshold=threshold)
+    score = engine.predictor.glance(image).pred_score
+    assert f"scores {score:.2f} of 1" in text_of(events)
+    assert ("nothing is marked" in text_of(events)) == (threshold == 1.0)
+    assert "Very sure" not in text_of(events) and events[-1].tokens == 0
+
+
 def test_anchors_in_a_chat_are_decoded_too(engine, picture, monkeypatch):
     say(monkeypatch, engine, SENTENCE)
     events = reply(engine, picture(), mode="chat", instruction="What is it?")
