@@ -35,6 +35,7 @@ from agvas_core.modeling.anomaly_ov import (
     stitch_crops,
     suspicion_phrase,
 )
+from agvas_core.modeling.lmm import CACHE_NAME
 from agvas_core.prompts import IMAGE_TOKEN, ChatTurn, Piece, chat_pieces
 from agvas_core.structures import MODES, EngineCard, InspectionImage, Prediction
 from agvas_core.tokenizer import encode_pieces
@@ -150,7 +151,7 @@ class HubSeer:
                 if stop.is_set():
                     break
                 whole = False
-                out = self.model.model.language_model(inputs_embeds=new[None], past_key_values=cache, use_cache=True)
+                out = self.model.model.language_model(inputs_embeds=new[None], use_cache=True, **{CACHE_NAME: cache})
                 whole = True
                 logits = self.model.lm_head(out.last_hidden_state[0, -1]).float()
                 token = int(logits.index_fill(0, self._never_said, float("-inf")).argmax())

@@ -17,7 +17,7 @@ from agvas_core.config import AGVASConfig
 from agvas_core.modeling.agmd import AGMD, MaskLogits
 from agvas_core.modeling.anyres import TiledImages, encode_tiles
 from agvas_core.modeling.beside import Beside
-from agvas_core.modeling.lmm import LMM, build_lmm, encode_semantic, normalise_semantic
+from agvas_core.modeling.lmm import CACHE_NAME, LMM, build_lmm, encode_semantic, normalise_semantic
 from agvas_core.modeling.pixel_encoder import build_pixel_encoder
 from agvas_core.modeling.pixel_features import PixelFeatures
 from agvas_core.modeling.region_reader import RegionReader
@@ -193,8 +193,8 @@ class AGVAS(nn.Module):
             inputs_embeds=embeds,
             attention_mask=attention_mask,
             position_ids=positions,
-            past_key_values=cache,
             use_cache=cache is not None,
+            **{CACHE_NAME: cache},
         )
         return out.last_hidden_state
 

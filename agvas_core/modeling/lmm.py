@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TypeAlias
 
 import torch
@@ -16,6 +17,7 @@ from transformers import (
     LlavaOnevisionConfig,
     LlavaOnevisionForConditionalGeneration,
     Qwen2Config,
+    Qwen2Model,
     SiglipVisionConfig,
 )
 
@@ -26,6 +28,8 @@ LMM_CLASSES: dict[str, type] = {
     "onevision": LlavaOnevisionForConditionalGeneration,
     "llava": LlavaForConditionalGeneration,
 }
+# what transformers calls the keys and values that a language model reads and extends: renamed within its fifth version
+CACHE_NAME = "cache" if "cache" in inspect.signature(Qwen2Model.forward).parameters else "past_key_values"
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
 
