@@ -148,6 +148,8 @@ class AnomalyPredictor:
             return known
         serving_px = self.model.config.serving_px
         parts = tiles(image.size_hw, serving_px)
+        if not parts:  # it is seen at its own resolution already
+            return self.set_image(image)
         close = tuple(self._glimpse(image, view, serving_px) for view in parts)
         encoded = replace(self.set_image(image), tiles=close, whole_share=WHOLE_SHARE)
         keep(self._close_looks, image.image_id, encoded, CLOSE_LOOKS_KEPT)

@@ -287,9 +287,10 @@ _INSPECT = re.compile(
     r"(?:inspect|check|analy[sz]e|examine|look (?:at|for)|search|watch for|scan)\b|检查|检测(?!报告)|分析"
 )
 _DEFECT = re.compile(
-    r"anomal|defect|flaw|fault|damage|abnormal|problem|issue|unusual|wrong|\b(?:it|them)\b|异常|缺陷|瑕疵|问题"
+    r"anomal|defect|flaw|fault|damage|abnormal|problem|issue|unusual|wrong|broken|异常|缺陷|瑕疵|问题"
     r"|scratch|crack|hole|pit|dent|bump|stain|discolo|contaminat|fib(?:er|re)|missing|chip|deform|misprint|corros|rust|burn|blur|foreign"
 )
+_THAT = re.compile(r"\b(?:it|them)\b")
 _REFER = re.compile(
     r"\b(?:only|regions? \d|just the|just that|except|but not|other than|largest|biggest|smallest"
     r"|left|right|upper|lower|top|bottom|cent(?:er|re)|middle"
@@ -297,12 +298,16 @@ _REFER = re.compile(
     r" (?:one|ones|defect|spot|area))\b"
     r"|只|仅|最大|最小|左|右|上方|下方|中间|中央|" + "|".join(asked_pattern(kind) for kind in ENGLISH)
 )
+_ASIDE = re.compile(
+    r"\ball right\b|\balright\b|\bright (?:now|away|here)\b|\bat (?:the )?(?:least|most)\b|\beven the \w+|\bleft over\b"
+)
 _SCENE = re.compile(
     r"\b(?:surface|image|picture|photo|material|object|part|texture|background|scene|normal|should|report)\b|表面|图像|图片|材料|报告"
 )
 _JUDGES = re.compile(
     r"\b(?:good|ok|okay|ng|nok|fine|normal|pass|fail|accept\w*|reject\w*|scrap|ship|clean|perfect|verdict"
-    r"|where|how (?:many|much|big|large|bad|severe|serious))\b|合格|正常|哪里|哪儿|几个|多少|多大|严重"
+    r"|where|what (?:do|can|did) you (?:see|find)|how (?:many|much|big|large|bad|severe|serious))\b"
+    r"|合格|正常|哪里|哪儿|几个|多少|多大|严重"
 )
 _IDEAL = re.compile(r"\bshould\b.*\blook\b|\b(?:good|normal) (?:one|part|piece|surface) looks? like\b|应该是什么样")
 _SURE = re.compile(
@@ -317,9 +322,14 @@ _KEYWORDS = (
 _CLAUSES = re.compile(r"[.?!,;:\n。？！，；、]+|\b(?:and|then)\b")
 
 
+def pointing_words(instruction: str) -> str:
+    """Return a user's words in lower case, without those that only look as if they pointed ("all right")."""
+    return _ASIDE.sub(" ", sanitize(instruction).casefold())
+
+
 def singles_out(instruction: str) -> bool:
     """Return whether the words ask for one of several: "only the scratch", "the one on the left"."""
-    return bool(_REFER.search(sanitize(instruction).casefold()))
+    return bool(_REFER.search(pointing_words(instruction)))
 
 
 def asks_about_defects(instruction: str) -> bool:
@@ -331,6 +341,11 @@ def asks_about_defects(instruction: str) -> bool:
 def asks_how_sure(instruction: str) -> bool:
     """Return whether a question is about how sure the answer is."""
     return bool(_SURE.search(_folded(instruction)))
+
+
+def _names_flaw(text: str) -> bool:
+    """Return whether words speak of what is wrong, be it as "it"."""
+    return bool(_DEFECT.search(text) or _THAT.search(text))
 
 
 def _folded(instruction: str) -> str:
@@ -355,11 +370,11 @@ def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = Fal
         # the words after the mask can say that nothing matched, so a request for one of several is answered with words
         return "explain" if _REFER.search(text) else "direct"
     if _DESCRIBE.search(text) and not _ASKS.match(text):
-        return "describe" if _DEFECT.search(text) or not _SCENE.search(text) else "chat"
+        return "describe" if _names_flaw(text) or not _SCENE.search(text) else "chat"
     if has_previous_mask and re.match(r"^(?:please |now |and |then )*(?:only|just) (?:the|that)\b|^只", text):
         return "explain"
     if _EXPLAIN.search(text):
-        return "chat" if (has_previous_mask and _FOLLOW_UP.search(text)) or not _DEFECT.search(text) else "explain"
+        return "chat" if (has_previous_mask and _FOLLOW_UP.search(text)) or not _names_flaw(text) else "explain"
     if any(_INSPECT.search(c) for c in orders):
         return "explain"
     return "chat"

@@ -32,6 +32,7 @@ from agvas_core.prompts import (
     asks_about_defects,
     asks_how_sure,
     build_instruction,
+    singles_out,
 )
 from agvas_core.regions import group_labels, make_prediction, speck_px, with_kinds
 from agvas_core.structures import (
@@ -275,6 +276,8 @@ class _Reply:
         if self.mode == "chat" and self.card.trained and asks_how_sure(self.request.instruction):
             yield TextDelta(_how_sure(self._named(glance)))
             return
+        if self.mode != "chat" and singles_out(self.request.instruction):
+            glance, _ = self._meant(self._named(glance))  # the words are to speak of what the mask will show
         findings = measure(glance)
         line = findings.line(self._kinds_to_read(findings))
         self.clock.lap("glance")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from agvas_core.engines.names import RULES
 from agvas_core.kinds import ENGLISH, asked_pattern
-from agvas_core.prompts import sanitize, singles_out
+from agvas_core.prompts import pointing_words, singles_out
 from agvas_core.regions import keep_regions, place_of
 from agvas_core.structures import Prediction, Region
 
@@ -75,12 +75,14 @@ def singled_out(
 
 def choose(instruction: str, prediction: Prediction) -> set[int]:
     """Return the indices of the regions that the words mean: by number, or findings by kind, place and size."""
-    wanted, *unwanted = _EXCEPT.split(sanitize(instruction).casefold())
-    left_out = _meant(" ".join(unwanted), prediction) if unwanted else set()
-    return _meant(wanted, prediction) - left_out
+    wanted, *unwanted = _EXCEPT.split(pointing_words(instruction))
+    chosen, left_out = _meant(wanted, prediction), _meant(" ".join(unwanted), prediction)
+    everything = {region.index for region in prediction.regions}
+    return (everything if chosen is None else chosen) - (left_out or set())
 
 
-def _meant(words: str, prediction: Prediction) -> set[int]:
+def _meant(words: str, prediction: Prediction) -> set[int] | None:
+    """Return the indices of the regions that the words name, None where they name none ("everything else")."""
     numbers = {int(number) for match in _NUMBERED.findall(words) for number in match if number}
     if numbers:
         return {region.index for region in prediction.regions} & numbers
@@ -94,9 +96,11 @@ def _meant(words: str, prediction: Prediction) -> set[int]:
         chosen = there
     elif _MIDDLE.search(words):
         chosen = [f for f in chosen if f.place == ("center",)]
-    for pattern, sign in _SIZES:
-        if pattern.search(words) and chosen:
-            chosen = [min(chosen, key=lambda f: sign * f.area_px)]
+    sizes = [sign for pattern, sign in _SIZES if pattern.search(words)]
+    for sign in sizes if chosen else ():
+        chosen = [min(chosen, key=lambda f: sign * f.area_px)]
+    if not (kinds or sides or sizes or _MIDDLE.search(words)):
+        return None
     return {index for finding in chosen for index in finding.indices}
 
 

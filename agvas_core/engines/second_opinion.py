@@ -1,6 +1,6 @@
 """A second opinion: Anomaly-OV's image score beside another engine's mask, a warning where they disagree.
 
-By name: "agvas-nano:second-opinion" only warns; "agvas-nano:second-opinion=0.3" withdraws masks below that score, too.
+By name: "agvas-nano:second-opinion" only warns; "agvas-nano:second-opinion=0.3" weakens masks below that score, too.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class SecondOpinion:
         floor = f"={self.veto_floor:g}" if self.veto_floor else ""
         does = "warns where its score for the whole image and the mask disagree"
         if floor:
-            does += f", and in direct mode withdraws what is marked where the score is below {self.veto_floor:g}"
+            does += f", and in direct mode weakens the map, and with it the mask, below {self.veto_floor:g}"
         return replace(
             card,
             name=f"{card.name} + second opinion",

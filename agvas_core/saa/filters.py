@@ -7,6 +7,7 @@ import re
 import numpy as np
 from scipy import ndimage
 
+from agvas_core.kinds import ENGLISH, asked_pattern
 from agvas_core.regions import place_of
 from agvas_core.saa.candidates import Candidate, ObjectRegion
 from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts
@@ -15,16 +16,17 @@ from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts
 def names_object(candidate: Candidate, language: LanguagePrompts) -> str:
     """Drop what answers to the object's own name: the detector found the part, not a flaw."""
     name = language.object_name.strip().lower()
-    if name and name in candidate.phrase.lower():
+    if name and re.search(rf"\b{re.escape(name)}\b", candidate.phrase.lower()):
         return f"it answers to the object's own name, {name!r}"
     return ""
 
 
 def is_excluded(candidate: Candidate, language: LanguagePrompts) -> str:
-    """Drop what the user does not want to see."""
+    """Drop what the user does not want to see, by his word for it or by the kind of defect that the word means."""
     phrase = candidate.phrase.lower()
     for word in language.excluded:
-        if re.search(rf"\b{re.escape(word.lower())}", phrase):
+        same_kind = phrase in ENGLISH and re.search(asked_pattern(phrase), word.lower())
+        if same_kind or re.search(rf"\b{re.escape(word.lower())}", phrase):
             return f"{word!r} was to be ignored"
     return ""
 

@@ -48,6 +48,8 @@ def shown(words, prediction=None):
         ("segment everything except the stain", [5, 160]),
         ("segment everything except region 2", [5, 160]),
         ("segment all but not the largest", [5, 80]),
+        ("segment only the scratch, ignore everything else", [160]),
+        ("segment at least the scratches", [160]),
         ("segment region 2", [80]),
         ("only the left stain", [80]),  # not in the left third, but the only stain
         ("\N{CJK UNIFIED IDEOGRAPH-53EA}\N{CJK UNIFIED IDEOGRAPH-6807}\N{CJK UNIFIED IDEOGRAPH-51FA}"
@@ -109,3 +111,14 @@ def test_the_engine_says_it_once_and_rules_speak_for_themselves(checkpoint, pict
     assert ask(engine, image, whole).notices == ()
     ruled = ask(RuledEngine(engine), image, Request("segment only the dark one", mode="direct")).notices
     assert len(ruled) == 1 and ruled[0].startswith("Rules: ")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "Is this part all right?", "mark it right now", "mark everything, even the smallest defect", "at least mark it",
+        "mark them all, nothing else",
+    ],
+)  # fmt: skip
+def test_words_that_only_look_as_if_they_pointed_leave_the_mask_whole(words):
+    assert shown(words) == ([5, 80, 160], None)

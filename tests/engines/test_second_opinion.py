@@ -82,7 +82,7 @@ def test_without_a_floor_it_adds_a_sentence_and_changes_nothing(picture, mode):
     image, own = picture(), FakeEngine(pause_s=0)
     both = SecondOpinion(own, expert(0.1))
     assert isinstance(both, Engine)
-    assert "Second looks a second time" in both.card.description and "withdraws" not in both.card.description
+    assert "Second looks a second time" in both.card.description and "weakens" not in both.card.description
     assert (both.card.name, both.card.engine_id) == ("Fake engine + second opinion", "fake:second-opinion")
     assert both.card.weights.startswith(CARD.weights) and "Second: " in both.card.weights
     plain, checked = events(own, image, mode), events(both, image, mode)
@@ -127,7 +127,7 @@ def test_the_veto_is_part_of_the_name():
         "agvas-nano:second-opinion,saa+:second-opinion=0.3"
     )
     card = SecondOpinion(FakeEngine(pause_s=0), expert(0.5), veto_floor=0.3).card
-    assert card.engine_id == "fake:second-opinion=0.3" and "withdraws what is marked" in card.description
+    assert card.engine_id == "fake:second-opinion=0.3" and "weakens the map" in card.description
 
 
 def test_questions_without_an_image_pass_through():
