@@ -301,6 +301,18 @@ _REFER = re.compile(
 _ASIDE = re.compile(
     r"\ball right\b|\balright\b|\bright (?:now|away|here)\b|\bat (?:the )?(?:least|most)\b|\beven the \w+|\bleft over\b"
 )
+_SENTENCES = re.compile(r"[.;!?。；！？\n]+(?:\s|$)|[。；！？]")
+_POINTS = re.compile(
+    r"segment|\b(?:mark|outline|highlight|circle|show|find|only|just|except|but not|other than|exclud\w+|leave out"
+    r"|ignor\w+)\b"
+    r"|分割|标|圈|只|仅|除了|忽略"
+)
+_SIDE_OF_THING = re.compile(
+    r"\b(?:left|right|upper|lower|top|bottom|middle|cent(?:er|re))\s+"
+    r"(?!(?:and|or|of|in|on|at|to|from|with|but|then|only|please|ones?|left|right|hand|side|corner|edge|half|part|quarter"
+    r"|third|area|region|defects?|anomal\w+|flaws?|faults?|problems?|spots?|marks?|damage\w*"
+    rf"|{'|'.join(ENGLISH.values())})\b)[a-z]{{3,}}"
+)
 _SCENE = re.compile(
     r"\b(?:surface|image|picture|photo|material|object|part|texture|background|scene|normal|should|report)\b|表面|图像|图片|材料|报告"
 )
@@ -323,8 +335,15 @@ _CLAUSES = re.compile(r"[.?!,;:\n。？！，；、]+|\b(?:and|then)\b")
 
 
 def pointing_words(instruction: str) -> str:
-    """Return a user's words in lower case, without those that only look as if they pointed ("all right")."""
-    return _ASIDE.sub(" ", sanitize(instruction).casefold())
+    """Return a user's words in lower case, without those that only look as if they pointed.
+
+    "all right" does not; nor does a side of a thing that is no defect ("the top cover"), nor a sentence beside the one
+    that asks ("The holes are normal.").
+    """
+    text = sanitize(instruction).casefold()
+    sentences = [s for s in _SENTENCES.split(text) if s.strip()]
+    asking = [s for s in sentences if _POINTS.search(s)]
+    return _SIDE_OF_THING.sub(" ", _ASIDE.sub(" ", ". ".join(asking or sentences)))
 
 
 def singles_out(instruction: str) -> bool:
@@ -341,6 +360,11 @@ def asks_about_defects(instruction: str) -> bool:
 def asks_how_sure(instruction: str) -> bool:
     """Return whether a question is about how sure the answer is."""
     return bool(_SURE.search(_folded(instruction)))
+
+
+def follows_up(instruction: str) -> bool:
+    """Return whether a question is about the mask before it: "why is that not normal?"."""
+    return bool(_FOLLOW_UP.search(_folded(instruction)))
 
 
 def _names_flaw(text: str) -> bool:
@@ -373,6 +397,8 @@ def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = Fal
         return "describe" if _names_flaw(text) or not _SCENE.search(text) else "chat"
     if has_previous_mask and re.match(r"^(?:please |now |and |then )*(?:only|just) (?:the|that)\b|^只", text):
         return "explain"
+    if re.match(r"^(?:please |now |and |but |then )*(?:ignore|exclude|leave out|without|except)\b|^忽略", text):
+        return "explain" if _DEFECT.search(text) or _REFER.search(text) else "chat"
     if _EXPLAIN.search(text):
         return "chat" if (has_previous_mask and _FOLLOW_UP.search(text)) or not _names_flaw(text) else "explain"
     if any(_INSPECT.search(c) for c in orders):

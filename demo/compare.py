@@ -9,6 +9,8 @@ from demo.i18n import percent, regions_said, say
 from demo.replies import Reply
 from demo.session import Session
 
+EQUAL_SHARE = 0.05  # of the larger area: smaller differences are none
+
 
 def name_of(session: Session, reply: Reply, lang: str) -> str:
     """Return "Image 2", by its place in the conversation."""
@@ -49,15 +51,21 @@ def _verdict(name: str, facts: dict[str, Any], lang: str) -> str:
     )  # fmt: skip
 
 
+def points_said(points: float) -> str:
+    """Return a difference in percentage points with as many digits as it needs."""
+    return f"{points:.1f}" if points >= 0.95 else f"{points:.2g}"
+
+
 def _difference(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any], lang: str) -> str:
     count = len(a["regions"]) - len(b["regions"])
     points = a["area_percent"] - b["area_percent"]
-    if not count and abs(points) < 0.05:
+    equal = abs(points) <= EQUAL_SHARE * max(a["area_percent"], b["area_percent"])
+    if not count and equal:
         return say("compare_same", lang)
     regions = say("compare_as_many", lang)
     if count:
         regions = say("compare_more" if count > 0 else "compare_fewer", lang, regions=regions_said(abs(count), lang))
-    area = say("compare_larger" if points >= 0 else "compare_smaller", lang, p=f"{abs(points):.1f}")
-    if abs(points) < 0.05:
+    area = say("compare_larger" if points >= 0 else "compare_smaller", lang, p=points_said(abs(points)))
+    if equal:
         area = say("compare_equal_area", lang)
     return say("compare_both", lang, a=names[0], b=names[1], regions=regions, area=area)

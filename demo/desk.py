@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -79,12 +80,14 @@ class EngineDesk:
         def encode() -> None:
             try:
                 engine = self.get(engine_id)
-                with self._running:
-                    self.preparing = True
-                    try:
-                        engine.prepare(image)
-                    finally:
-                        self.preparing = False
+                while self._waiting or not self._running.acquire(timeout=POLL_S):
+                    time.sleep(POLL_S)  # questions go first
+                self.preparing = True
+                try:
+                    engine.prepare(image)
+                finally:
+                    self.preparing = False
+                    self._running.release()
             except Exception:  # the reply itself will tell the user
                 log.exception("encoding ahead failed")
 

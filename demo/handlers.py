@@ -54,8 +54,12 @@ class Settings:
 # --- images ---
 
 
-def read_upload(session: Session, path: str) -> InspectionImage:
-    """Open an uploaded file once and remember it; raises ValueError with a sentence for the user."""
+def read_upload(session: Session, path: str, *, ahead: bool = False) -> InspectionImage:
+    """Open an uploaded file once and remember it; raises ValueError with a sentence for the user.
+
+    ahead: nothing has been asked with it yet, and it may be taken out of the box again, so it gets no number and the
+        current image stays.
+    """
     known = session.images.get(session.uploads.get(path, ""))
     if known is None:
         known = agvas_core.open_image(path)
@@ -63,7 +67,7 @@ def read_upload(session: Session, path: str) -> InspectionImage:
             known = replace(known, name=Path(path).name)
         session.uploads[path] = known.image_id
     known = session.images.get(known.image_id, known)
-    session.add_image(known)
+    session.add_image(known, ahead=ahead)
     if known.image_id not in session.photo_urls:
         stem = known.image_id[:16]
         for urls, size_px in ((session.photo_urls, SHOWN_PX), (session.thumb_urls, render.THUMB_PX)):
@@ -79,7 +83,7 @@ def encode_ahead(session: Session, desk: EngineDesk, engine_id: str | None, path
         if path in session.uploads:
             continue
         try:
-            image = read_upload(session, path)
+            image = read_upload(session, path, ahead=True)
         except (ValueError, OSError):
             continue
         desk.prepare(engine_id, image)
@@ -114,9 +118,16 @@ def ask_again(
     side panel may have been another question's.
     """
     with _answering(session):
-        dropped = session.truncate(index)
-        if not dropped:
+        if not 0 <= index < len(session.exchanges):
             return
+        lost = _gone(session, session.exchanges[index].reply.request.image_id)
+        if lost:  # the old answer is all that is left of it
+            reply = session.exchanges[index].reply
+            if lost not in reply.notices:
+                reply.notices.append(lost)
+            yield reply
+            return
+        dropped = session.truncate(index)
         old = dropped[0]
         image_id = old.reply.request.image_id
         if image_id in session.seen:
@@ -128,7 +139,8 @@ def ask_again(
             if not old.reply.unanswered:
                 settings = replace(settings, engine_id=old.reply.engine_id)
         words = old.question if question is None else question.strip()
-        yield from _answer(session, desk, words, old.shown_image_ids, settings, [])
+        unread = list(old.unread) if question is None else []
+        yield from _answer(session, desk, words, old.shown_image_ids, settings, unread)
 
 
 def ask_other(session: Session, desk: EngineDesk, engine_id: str) -> Iterator[Reply | None]:
@@ -226,16 +238,17 @@ def _answer(
     question: str,
     shown: tuple[str, ...],
     settings: Settings,
-    errors: list[str],
+    unread: list[str],
 ) -> Iterator[Reply | None]:
-    lang = session.lang
+    """unread: sentences about the files that came along and could not be read."""
+    lang, errors = session.lang, unread
     yield None
-    pair = None
+    pair = named = None
     try:
         pair = compared_images(session, question)
+        named = pair[0] if pair else image_in_words(session, question)
     except ValueError as error:
         errors = [*errors, str(error)]
-    named = pair[0] if pair else image_in_words(session, question)
     if named is not None:
         session.current_image_id = named
     for image_id in pair or (session.current_image_id,):
@@ -256,6 +269,7 @@ def _answer(
     engine_id = settings.engine_id if settings.engine_id in desk.engine_ids else desk.default
     conversation = session.conversation()
     reply = session.start(question, shown, _card(desk, engine_id), request, engine_id)
+    session.exchanges[-1].unread = tuple(unread)
     engine = yield from _loaded(session, desk, reply)
     if engine is None:
         return
@@ -264,6 +278,9 @@ def _answer(
     elif named is not None:
         n = list(session.seen).index(named) + 1
         reply.notices.append(say("about_image", lang, n=n, name=session.seen[named]))
+    elif len(shown) > 1 and request.image_id in session.seen:
+        n = list(session.seen).index(request.image_id) + 1
+        reply.notices.append(say("about_last", lang, n=n, name=session.seen[request.image_id], count=len(shown)))
     reply.errors += errors
     if request.image_id is None and settings.mode != "chat" and not errors:
         reply.errors.append(say("no_image", lang))

@@ -164,6 +164,11 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "busy": ("A reply is still running; stop it first.", "回复仍在进行；请先停止。"),
     "about_image": ("About image {n}, {name}.", "关于图像 {n}：{name}。"),
+    "about_last": (
+        "{count} photos came at once; this is about the last one, image {n} ({name}). Ask about each of the others by "
+        "its number.",
+        "一次添加了 {count} 张照片；此回答只针对最后一张，即图像 {n}（{name}）。请按编号逐张提问。",
+    ),
     "words_before": ("The words are about the mask before the sliders were moved.", "文字说明的是移动滑块之前的掩码。"),
     "compare": ("Comparison", "对比"),
     "compare_measured": ("Measured on the two masks, not the model’s words", "由两张掩码测得，非模型文字"),
@@ -222,7 +227,9 @@ def regions_said(n: int, lang: str) -> str:
 
 def percent(share: float) -> str:
     """Return a percentage with as many digits as it needs."""
-    return "<0.1 %" if 0 < share < 0.095 else f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
+    if 0 < share < 0.095:
+        return "<0.01 %" if share < 0.0095 else f"{share:.2f} %"
+    return f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
 
 
 def mode_name(mode: str, lang: str = "en") -> str:

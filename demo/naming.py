@@ -17,7 +17,7 @@ _REFERENCE = (
     r"|(?:the )?(?:image|picture|photo)\s*#?\s*\d{1,2}\b"
 )
 _NAMED = re.compile(
-    rf"\b(?P<word>{'|'.join(_ORDINALS)}|last|latest|previous)\s+(?:image|picture|photo)\b"
+    rf"\b(?P<word>{'|'.join(_ORDINALS)}|last|latest|previous|other)\s+(?:image|picture|photo)\b"
     r"|\b(?:image|picture|photo)\s*#?\s*(?P<number>\d{1,2})\b"
     r"|第\s*(?P<chinese>[一二三四五]|\d{1,2})\s*[张幅个]|(?:图像|图片)\s*(?P<plain>\d{1,2})"
     r"|(?P<before>[上前]一[张幅个])",
@@ -39,6 +39,7 @@ _COMPARES = re.compile(
     r"(?!(?:图|图像|图片|照片)?\s*[里中上])",
     re.I,
 )
+_IMAGE = re.compile(r"\b(?:image|picture|photo)s?\b|[张幅图]", re.I)
 _OTHER = re.compile(
     r"\b(?:other|both|two)\s+(?:image|picture|photo|part)s?\b|\bother one\b"
     r"|\b(?:both|them|the two|these two|each other)\s*[.?!]?\s*$|另[一外]*[张幅个]|[两这二]+[张幅个]",
@@ -47,12 +48,22 @@ _OTHER = re.compile(
 
 
 def image_in_words(session: Session, words: str) -> str | None:
-    """Return the id of the image that the words name ("the first image"), or None; a comparison names none."""
-    if len(session.seen) < 2 or _COMPARES.search(words):
+    """Return the id of the image that the words name ("the first image"), or None; a comparison names none.
+
+    Raises:
+        ValueError: when the words name an image that is not there; a sentence for the user.
+    """
+    ids, numbers = list(session.seen), _numbers(session, words)
+    if not ids or not numbers or _COMPARES.search(words):
         return None
-    ids = list(session.seen)
-    numbers = _numbers(session, words)
-    return ids[numbers[0] - 1] if numbers and 1 <= numbers[0] <= len(ids) else None
+    return ids[_checked(session, numbers[0]) - 1] if len(ids) > 1 or numbers[0] > 1 else None
+
+
+def _checked(session: Session, number: int) -> int:
+    """Return the number of an image that is there; ValueError with a sentence for the user otherwise."""
+    if not 1 <= number <= len(session.seen):
+        raise ValueError(say("no_such_image", session.lang, n=number, count=len(session.seen)))
+    return number
 
 
 def compared_images(session: Session, words: str) -> tuple[str, str] | None:
@@ -64,11 +75,10 @@ def compared_images(session: Session, words: str) -> tuple[str, str] | None:
     ids, current = list(session.seen), session.current_image_id
     if current not in ids or not _COMPARES.search(words):
         return None
-    numbers = _numbers(session, re.sub(r"\bone\b", "image", words))  # "than the first one"
-    for n in numbers:
-        if not 1 <= n <= len(ids):
-            raise ValueError(say("no_such_image", session.lang, n=n, count=len(ids)))
-    named = list(dict.fromkeys(ids[n - 1] for n in numbers))
+    if len(ids) == 1 and not _IMAGE.search(words):
+        return None  # "is the second region larger than the first one?"
+    numbers = _numbers(session, re.sub(r"\b(?:one|part)\b", "image", words))  # "than the first one"
+    named = list(dict.fromkeys(ids[_checked(session, n) - 1] for n in numbers))
     if len(named) >= 2:
         return named[0], named[1]
     others = [i for i in named if i != current] or [i for i in ids if i != current][-1:]
@@ -84,7 +94,10 @@ def _numbers(session: Session, words: str) -> list[int]:
     found = []
     for match in _NAMED.finditer(words):
         word = (match["word"] or "").lower()
-        if match["before"] or word == "previous":
+        if word == "other":
+            rest = [n for n in range(len(ids), 0, -1) if n != here]
+            found += rest[:1]
+        elif match["before"] or word == "previous":
             found.append(max(1, here - 1))
         elif word:
             found.append(_ORDINALS.get(word, len(ids)))

@@ -111,11 +111,15 @@
     for (const button of document.querySelectorAll("[data-agv-panel][aria-expanded=true]"))
       if (button !== except) openPanel(button, false);
   };
+  let openedFrom = null; // what had the focus before a panel
   const openPanel = (button, on) => {
     button.setAttribute("aria-expanded", String(on));
     const panel = document.getElementById(button.dataset.agvPanel);
     panel.classList.toggle("agv-open", on);
-    if (on) panel.focus();
+    if (!on) return;
+    openedFrom = document.activeElement;
+    Object.assign(panel, { tabIndex: -1, role: "dialog", ariaLabel: button.title });
+    panel.focus();
   };
 
   document.addEventListener("click", (event) => {
@@ -185,7 +189,8 @@
     const open = document.querySelector(".agv-help[open] summary, [data-agv-panel][aria-expanded=true]");
     if (event.key === "Escape" && open) {
       closePopovers();
-      return open.focus();
+      const back = open.matches("[data-agv-panel]") && openedFrom?.isConnected ? openedFrom : open;
+      return back.focus();
     }
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target.matches?.("#agv-box textarea")) send();
     if (event.key === "Escape" && !event.defaultPrevented) window.agvSend?.("halt", {});

@@ -219,6 +219,8 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         # --- the selected reply ---
 
         def on_knob(current: Session, *values: float) -> list[Any]:
+            if current.busy.locked():  # the sliders show the reply before: its values are not meant for the one to come
+                return [gr.skip()] * 3
             current.move_knobs(Knobs(float(values[0]), float(values[1]), int(values[2])))
             if adjust(current, *values) is None:
                 return [gr.skip()] * 3

@@ -94,12 +94,14 @@ class Exchange:
         shown_image_ids: the photos that came along with them.
         reply: the answer that the conversation goes on from.
         others: what other engines answered to the same question, shown beside it.
+        unread: sentences about the files that came along and could not be read.
     """
 
     question: str
     shown_image_ids: tuple[str, ...]
     reply: Reply
     others: list[Reply] = field(default_factory=list)
+    unread: tuple[str, ...] = ()
 
     @property
     def replies(self) -> tuple[Reply, ...]:

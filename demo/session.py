@@ -125,12 +125,16 @@ class Session:
 
     # --- images ---
 
-    def add_image(self, image: InspectionImage) -> None:
-        """Remember an image and make it the current one; the oldest ones that nothing shows are forgotten."""
+    def add_image(self, image: InspectionImage, *, ahead: bool = False) -> None:
+        """Remember an image and make it the current one; the oldest ones that nothing shows are forgotten.
+
+        ahead: only remember it, before anything is asked with it.
+        """
         with self.guard:
             self.images[image.image_id] = image
-            self.seen.setdefault(image.image_id, image.name)
-            self.current_image_id = image.image_id
+            if not ahead:
+                self.seen.setdefault(image.image_id, image.name)
+                self.current_image_id = image.image_id
             self.used_at[image.image_id] = time.monotonic()
         used = {reply.request.image_id for reply in self.replies()} | {image.image_id}
         while len(self.images) > MAX_IMAGES:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from agvas_core.data.mvtec_folder import GOOD, Sample, find_samples, load_sample, train_samples
+from agvas_core.data.real_defects import KIND_OF_FOLDER, jitter, number_parts
 from agvas_core.processing import fit
 from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
 from agvas_core.synthesis.measure import measure
-from agvas_core.synthesis.real import KIND_OF_FOLDER, jitter, number_parts
 
 PLAIN_NAMES = ("anomaly", "anomalous", "abnormal", "bad", "broken", "combined", "defect", "defective", "ng")
 PHOTO_PX = 2304  # the largest grid of LLaVA-OneVision's tiles

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.checkpoint import CARD_FILE, checkpoint_hash
 from agvas_core.encoded import EncodedImage, Prefix
-from agvas_core.engines.dialogue import mask_shown, mode_of, recent_exchanges, too_many_characters
+from agvas_core.engines.dialogue import mode_of, recent_exchanges, shown_before, too_many_characters
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.shared_weights import shared_checkpoint
@@ -32,6 +32,7 @@ from agvas_core.prompts import (
     asks_about_defects,
     asks_how_sure,
     build_instruction,
+    follows_up,
     singles_out,
 )
 from agvas_core.regions import group_labels, make_prediction, speck_px, with_kinds
@@ -209,12 +210,13 @@ class _Reply:
         self.mode, self.stop, self.clock = mode, stop, clock
         self.question = build_instruction(mode, request.instruction, request.normal_description)
         self.history = recent_exchanges(conversation.turns, image.image_id, HISTORY_EXCHANGES)
+        self.shown_before = shown_before(conversation.turns, image.image_id)
         # a first question about what is wrong is answered with the mask that its answer speaks of
         self.shows_glance = (
             (mode, request.mode) == ("chat", "auto")
             and card.trained
             and asks_about_defects(request.instruction)
-            and not mask_shown(conversation, image.image_id)
+            and self.shown_before is None
         )
         self.tokens = 0
 
@@ -273,7 +275,10 @@ class _Reply:
         glance = self._adjust(self.predictor.glance(self.image, close=self.request.close))
         if self.shows_glance:
             yield from _shown(self._named(glance), None)
-        if self.mode == "chat" and self.card.trained and asks_how_sure(self.request.instruction):
+        sure = asks_how_sure(self.request.instruction)
+        if self.mode == "chat" and self.shown_before and (sure or follows_up(self.request.instruction)):
+            glance = self.shown_before  # "why?" is asked of the mask that is seen, which may be a part
+        if self.mode == "chat" and self.card.trained and sure:
             yield TextDelta(_how_sure(self._named(glance)))
             return
         if self.mode != "chat" and singles_out(self.request.instruction):

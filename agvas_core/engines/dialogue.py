@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, choose_mode, sanitize
-from agvas_core.structures import Conversation, Mode, Request, Turn
+from agvas_core.structures import Conversation, Mode, Prediction, Request, Turn
 
 
 def mode_of(conversation: Conversation, request: Request) -> Mode:
     """Return the mode to answer in, never "auto": the one that was picked, or by the words."""
     if request.mode != "auto":
         return request.mode
-    return choose_mode(
-        request.instruction, request.image_id in conversation.images, mask_shown(conversation, request.image_id)
-    )
+    shown = shown_before(conversation.turns, request.image_id) is not None
+    return choose_mode(request.instruction, request.image_id in conversation.images, shown)
 
 
-def mask_shown(conversation: Conversation, image_id: str | None) -> bool:
-    """Return whether an earlier reply has shown a mask of an image."""
-    return any(t.prediction is not None and t.image_id == image_id for t in conversation.turns)
+def shown_before(turns: Sequence[Turn], image_id: str | None) -> Prediction | None:
+    """Return the newest mask of an image that earlier replies have shown, or None."""
+    return next((t.prediction for t in reversed(turns) if t.prediction is not None and t.image_id == image_id), None)
 
 
 def recent_exchanges(turns: Sequence[Turn], image_id: str, count: int) -> list[ChatTurn]:

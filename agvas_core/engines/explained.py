@@ -14,7 +14,7 @@ from PIL import Image
 from agvas_core.drawing import region_crop, shrink
 from agvas_core.engines.agvas import peak_memory_mb
 from agvas_core.engines.base import Engine
-from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
+from agvas_core.engines.dialogue import mode_of, recent_exchanges, shown_before, too_many_characters
 from agvas_core.engines.speaker import Message, Speaker
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, format_percent, singles_out
 from agvas_core.structures import (
@@ -136,7 +136,7 @@ class _Reply:
     def events(self) -> Iterator[Event]:
         """The mask first, shown before or after the words as the mode wants; then who did what."""
         if self.mode == "chat":
-            self.prediction = self._shown_before()
+            self.prediction = shown_before(self.conversation.turns, self.image.image_id)
         if self.prediction is None:
             yield from self._look()
         mask: list[Event] = [] if self.prediction is None or self.mode == "chat" else [MaskReady(self.prediction)]
@@ -150,11 +150,6 @@ class _Reply:
             yield from self._notices()
         peak = max(self.peak_mb, peak_memory_mb(self.speaker.device))
         yield Done(self.mode, self.seconds, self.tokens, peak, self.stop.is_set())
-
-    def _shown_before(self) -> Prediction | None:
-        """Return the newest mask of the conversation that is about the image."""
-        masks = [t.prediction for t in self.conversation.turns if t.image_id == self.image.image_id and t.prediction]
-        return masks[-1] if masks else None
 
     def _look(self) -> Iterator[Event]:
         """Let the eyes segment; what they notice is passed on, what they say is not."""

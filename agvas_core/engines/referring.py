@@ -22,7 +22,7 @@ from agvas_core.structures import Prediction, Region
 ALL_SHOWN = "Your words ask for a part, but the mask shows everything that was found: it could not be singled out."
 SAME_IOU = 0.95  # masks that share so much of their union show the same
 
-_NUMBERED = re.compile(r"\bregions?\s*(\d{1,3})\b|区域\s*(\d{1,3})")
+_NUMBERED = re.compile(r"(?:\bregions?|区域)\s*(\d{1,3}(?:\s*(?:,|and|&|or|和|、)\s*\d{1,3})*)\b")
 _SIZES = (
     (re.compile(r"\b(?:largest|biggest|main|worst)\b|最大"), -1),
     (re.compile(r"\b(?:smallest|tiniest|least)\b|最小"), 1),
@@ -35,7 +35,9 @@ _SIDES = (
     (re.compile(r"\b(?:lower|bottom)(?:most)?\b|下方|下面|下边"), 0, -1, "lower"),
 )
 _MIDDLE = re.compile(r"\b(?:cent(?:er|re)|middle)\b|中间|中央")
-_EXCEPT = re.compile(r"\b(?:except(?: for)?|but not|other than|without|ignor(?:e|ing))\b|除了|忽略")
+_EXCEPT = re.compile(
+    r"\b(?:except(?: for)?|but not|other than|without|ignor(?:e|ing)|exclud(?:e|ing)|leave out|leaving out)\b|除了|忽略"
+)
 _SAME_SIDE = {"top": "upper", "bottom": "lower"}  # as regions.PLACES names the middle column
 
 
@@ -83,7 +85,7 @@ def choose(instruction: str, prediction: Prediction) -> set[int]:
 
 def _meant(words: str, prediction: Prediction) -> set[int] | None:
     """Return the indices of the regions that the words name, None where they name none ("everything else")."""
-    numbers = {int(number) for match in _NUMBERED.findall(words) for number in match if number}
+    numbers = {int(number) for listed in _NUMBERED.findall(words) for number in re.findall(r"\d+", listed)}
     if numbers:
         return {region.index for region in prediction.regions} & numbers
     kinds = {kind for kind in ENGLISH if re.search(asked_pattern(kind), words)}

@@ -14,7 +14,7 @@ from agvas_core.saa import report
 from agvas_core.saa.pipeline import SaliencyOf
 from agvas_core.saa.prompts import HybridPrompts, prompts_for
 from agvas_core.saa.rules import apply_rules
-from agvas_core.saa.sentence import read_sentence
+from agvas_core.saa.sentence import is_question, read_sentence
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -25,9 +25,11 @@ from agvas_core.structures import (
     MaskReady,
     Notice,
     Request,
+    TextDelta,
     Turn,
 )
 
+WORDS_BEFORE = "The words are about the mask before the rules."
 MOST_TOLD = 5  # dropped regions whose reason is told
 
 
@@ -63,7 +65,8 @@ class RuledEngine:
         image = conversation.images.get(request.image_id or "")
         if request.mode == "auto" and mode_of(conversation, request) == "chat" and sets_rules(conversation, request):
             request = replace(request, mode="explain")
-        said = ""
+        mode = mode_of(conversation, request)
+        said, dropped = "", False
         for event in self.inner.respond(conversation, request, stop=stop):
             if isinstance(event, Notice) and event.text.startswith(ALL_SHOWN):
                 continue  # said of the mask before the rules; what they kept is told below
@@ -72,9 +75,12 @@ class RuledEngine:
                 marks = report.marks(judgements, image.size_hw)
                 counted = report.count_sentence(judgements)
                 said = f"Rules: {counted}{_reasons(marks)} In force: {'; '.join(report.limits(prompts))}."
+                dropped = len(prediction.regions) != len(event.prediction.regions)
                 event = MaskReady(replace(prediction, candidates=marks))
+            elif dropped and isinstance(event, TextDelta) and mode == "direct":
+                continue  # it counts what was marked before the rules; they say what is left
             elif isinstance(event, Done) and said:
-                yield Notice(said)
+                yield Notice(f"{said} {WORDS_BEFORE}" if dropped and mode != "direct" else said)
             yield event
 
 
@@ -83,13 +89,14 @@ def rules_of(turns: Sequence[Turn], image_id: str | None, *newest: str) -> Hybri
     prompts = prompts_for()
     said = [turn.text for turn in turns if turn.role == "user" and turn.image_id == image_id]
     for sentence in (*said, *newest):
-        prompts = read_sentence(sentence, prompts)
+        if not is_question(sentence):
+            prompts = read_sentence(sentence, prompts)
     return prompts
 
 
 def sets_rules(conversation: Conversation, request: Request) -> bool:
     """Return whether a sentence that is no question sets size, number or place, or words to ignore."""
-    if request.instruction.rstrip().endswith(("?", "\N{FULLWIDTH QUESTION MARK}")):
+    if is_question(request.instruction):
         return False
     before = rules_of(conversation.turns, request.image_id)
     after = read_sentence(request.instruction, before)

@@ -118,6 +118,13 @@ _CHINESE_DIGITS = {
 }
 
 
+def is_question(sentence: str) -> bool:
+    """Return whether a sentence only asks: "is there anything on the left?" sets no rule for what comes later."""
+    said = sentence.strip().casefold()
+    asks = said.endswith(("?", "\N{FULLWIDTH QUESTION MARK}"))
+    return asks and not re.match(r"(?:please|can you|could you|would you|will you)\b", said)
+
+
 def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     """Return the prompts with what a sentence sets; what it does not speak of stays as it was.
 

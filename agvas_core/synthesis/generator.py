@@ -15,7 +15,6 @@ from agvas_core.synthesis.facts import DefectFacts, SceneFacts, SyntheticBatch
 from agvas_core.synthesis.lighting import apply_camera, apply_scene
 from agvas_core.synthesis.measure import measure
 from agvas_core.synthesis.objects import make_object_scene
-from agvas_core.synthesis.real import RealDefects
 from agvas_core.synthesis.surfaces import make_surface
 from agvas_core.synthesis.textures import TextureBank
 
@@ -53,8 +52,6 @@ class SceneGenerator:
         max_defects: most defects in one image, at most 5.
         family_size: images that share a surface or object family (each with its own parameters).
         regular_boost: prefer faults of single elements on regular patterns.
-        real: photographs of real defects to mix in, or None.
-        real_share: share of the images that are such photographs, used only with `real`.
         crowded: more defects an image, all counts alike often: more to learn from every pixel that is computed.
     """
 
@@ -67,8 +64,6 @@ class SceneGenerator:
         max_defects: int = 5,
         family_size: int = 4,
         regular_boost: bool = True,
-        real: RealDefects | None = None,
-        real_share: float = 0.1,
         crowded: bool = False,
     ) -> None:
         if not 1 <= max_defects <= len(DEFECT_COUNT_WEIGHTS):
@@ -81,8 +76,6 @@ class SceneGenerator:
         self.count_weights = (CROWDED_WEIGHTS if crowded else DEFECT_COUNT_WEIGHTS)[:max_defects]
         self.family_size = family_size
         self.regular_boost = regular_boost
-        self.real = real
-        self.real_share = real_share if real is not None else 0.0
 
     @torch.no_grad()
     def batch(self, n: int, seed: int | Generator, device: str | torch.device = "cpu") -> SyntheticBatch:
@@ -90,12 +83,8 @@ class SceneGenerator:
         rng = seed if isinstance(seed, Generator) else Generator(device).manual_seed(seed)
         dice = random.Random(int(torch.randint(2**31, (), generator=rng, device=rng.device)))
         # A processor is fastest with what fits its cache, a GPU with everything at once.
-        photos = sum(dice.random() < self.real_share for _ in range(n))
-        made = n - photos
-        chunk = max(1, made) if rng.device.type == "cuda" else self.family_size
-        parts = [self._make(min(chunk, made - start), rng, dice) for start in range(0, made, chunk)]
-        if self.real is not None and photos:
-            parts.append(self.real.batch(photos, self.size, rng, rng.device))
+        chunk = max(1, n) if rng.device.type == "cuda" else self.family_size
+        parts = [self._make(min(chunk, n - start), rng, dice) for start in range(0, n, chunk)]
         order = list(range(n))
         dice.shuffle(order)
         images, labels = torch.cat([p.images for p in parts]), torch.cat([p.labels for p in parts])

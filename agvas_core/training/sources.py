@@ -11,10 +11,10 @@ from typing import Protocol
 
 import torch
 
+from agvas_core.data.real_defects import RealDefects
 from agvas_core.regions import place_of
 from agvas_core.synthesis.facts import DefectFacts, SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator
-from agvas_core.synthesis.real import RealDefects
 from agvas_core.synthesis.textures import TextureBank
 
 SEED_STRIDE = 1_000_003  # keeps the streams of different run seeds apart

@@ -270,9 +270,93 @@ def test_words_name_an_earlier_image(session, desk, photo, clean):
     assert image_in_words(session, "compare with the first image") is None
     assert image_in_words(session, "segment the first one") is None  # a region, perhaps
     assert image_in_words(session, "segment the first scratch") is None
-    assert image_in_words(session, "image 7") is None
+    assert image_in_words(session, "is the other image normal?") == first
+    with pytest.raises(ValueError, match="no image 7"):
+        image_in_words(session, "image 7")
     finish(ask(session, desk, "segment the first image", [], Settings(mode="direct")))
     assert last(session).request.image_id == first == session.current_image_id
+
+
+def test_an_image_that_is_not_there_is_refused_in_a_sentence_and_nothing_else_is_answered(session, desk, engine, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    finish(ask(session, desk, "describe the second image", [], Settings(mode="describe")))
+    assert "There is no image 2" in last(session).errors[0] and len(engine.seen) == 1
+    for words in (
+        "Is the second region larger than the first one?",
+        "difference between the first one and the second one?",
+    ):
+        finish(ask(session, desk, words, [], Settings(mode="chat")))
+        assert not last(session).errors, words
+
+
+def test_of_several_photos_at_once_the_reply_says_which_one_it_is_about(session, desk, engine, photo, clean):
+    finish(ask(session, desk, "are these parts good?", [photo, clean], Settings(mode="direct")))
+    reply = last(session)
+    assert reply.request.image_id == list(session.seen)[1]
+    assert "2 photos came at once; this is about the last one, image 2" in reply.notices[0]
+    finish(ask(session, desk, "and the first image?", [], Settings(mode="direct")))
+    assert not any("at once" in notice for notice in last(session).notices)
+
+
+def test_a_photo_that_is_taken_out_of_the_box_again_changes_nothing(session, desk, photo, clean):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    first = session.current_image_id
+    handlers.encode_ahead(session, desk, None, [clean])  # added, then removed
+    finish(ask(session, desk, "how big is it?", [], Settings(mode="chat")))
+    assert last(session).request.image_id == first and list(session.seen) == [first]
+    finish(ask(session, desk, "and this one?", [clean], Settings(mode="direct")))
+    assert last(session).request.image_id == list(session.seen)[1] != first
+
+
+def test_a_retry_refuses_the_same_unreadable_file_again(session, desk, engine, photo, tmp_path):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    bad = tmp_path / "bad.png"
+    bad.write_bytes(b"no image")
+    finish(ask(session, desk, "is it good?", [str(bad)], Settings(mode="direct")))
+    refused = last(session).errors
+    assert refused and len(engine.seen) == 1
+    finish(ask_again(session, desk, 1, Settings(mode="direct")))
+    assert last(session).errors == refused and len(engine.seen) == 1
+    finish(ask_again(session, desk, 1, Settings(mode="direct"), "then look at the one before"))
+    assert not last(session).errors and len(engine.seen) == 2
+
+
+def test_a_retry_about_a_photo_that_is_gone_keeps_the_old_answer(session, desk, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="explain")))
+    said, picture = last(session).text, asset(last(session), "overlay")
+    assert session.let_go(session.current_image_id)
+    finish(ask_again(session, desk, 0, Settings(mode="explain")))
+    assert last(session).text == said and picture.is_file()
+    assert "no longer here" in last(session).notices[-1]
+
+
+def test_questions_go_before_photos_that_are_encoded_ahead(session, photo):
+    began = threading.Event()
+
+    class Slow(FakeEngine):
+        def prepare(self, image):
+            began.set()
+            time.sleep(0.4)
+            super().prepare(image)
+
+    engine = Slow(pause_s=0.0)
+    desk = EngineDesk(["fake"], lambda _: engine)
+    image = handlers.read_upload(session, photo)
+    for _ in range(3):
+        desk.prepare(None, image)
+    assert began.wait(5)
+    for ahead in desk.wait(threading.Event()):
+        if ahead == 0:
+            break
+    prepared = len(engine.prepared)
+    desk.leave()
+    assert prepared == 1  # the other two wait behind the question
+
+
+def test_a_comparison_calls_a_threefold_area_no_equal_one() -> None:
+    a, b = ({"regions": [0], "area_percent": share} for share in (0.06, 0.02))
+    assert "0.04 percentage points larger" in compare._difference(("A", "B"), a, b, "en")
+    assert compare._difference(("A", "B"), a, a, "en") == say("compare_same")
 
 
 ONE_IMAGE = (

@@ -50,6 +50,9 @@ def shown(words, prediction=None):
         ("segment all but not the largest", [5, 80]),
         ("segment only the scratch, ignore everything else", [160]),
         ("segment at least the scratches", [160]),
+        ("only regions 1 and 3", [5, 160]),
+        ("ignore the stain", [5, 160]),
+        ("segment the left scratch, it is clear", [160]),
         ("segment region 2", [80]),
         ("only the left stain", [80]),  # not in the left third, but the only stain
         ("\N{CJK UNIFIED IDEOGRAPH-53EA}\N{CJK UNIFIED IDEOGRAPH-6807}\N{CJK UNIFIED IDEOGRAPH-51FA}"
@@ -117,7 +120,8 @@ def test_the_engine_says_it_once_and_rules_speak_for_themselves(checkpoint, pict
     "words",
     [
         "Is this part all right?", "mark it right now", "mark everything, even the smallest defect", "at least mark it",
-        "mark them all, nothing else",
+        "mark them all, nothing else", "segment the defects on the top cover",
+        "Segment the defects; the stains are normal.",
     ],
 )  # fmt: skip
 def test_words_that_only_look_as_if_they_pointed_leave_the_mask_whole(words):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from torch import Generator
 
 from agvas_core.regions import place_of
@@ -14,7 +13,6 @@ from agvas_core.synthesis.defects import DEFECTS
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
 from agvas_core.synthesis.generator import SceneGenerator, still_seen, visible
 from agvas_core.synthesis.measure import COLOR_WORDS, SHAPE_WORDS, shape_word
-from agvas_core.synthesis.real import RealDefects, kind_of
 from agvas_core.synthesis.surfaces import SURFACES
 
 SIZE = 128
@@ -155,30 +153,6 @@ def test_shape_words_of_plain_shapes() -> None:
     assert shape_word(abs(y - x) < 1.5) == "thin"
     assert shape_word((abs(y - 32) < 6) & (abs(x - 32) < 24)) == "elongated"
     assert shape_word((y % 16 < 3) & (x % 16 < 3)) == "scattered"
-
-
-def test_real_photographs_come_with_the_same_facts(tmp_path) -> None:
-    category = tmp_path / "set" / "plate"
-    for sub in ("test/good", "test/pitting", "ground_truth/pitting"):
-        (category / sub).mkdir(parents=True)
-    rng = np.random.default_rng(0)
-    for i in range(2):
-        pixels = rng.integers(100, 140, (160, 200, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(category / "test/good" / f"{i}.png")
-        mask = np.zeros((160, 200), np.uint8)
-        mask[60:100, 70:120] = 255
-        pixels[mask > 0] = 20
-        Image.fromarray(pixels).save(category / "test/pitting" / f"{i}.png")
-        Image.fromarray(mask).save(category / "ground_truth/pitting" / f"{i}_mask.png")
-    real = RealDefects(tmp_path)
-    batch = real.batch(12, 64, 1)
-    assert batch.images.shape == (12, 3, 64, 64)
-    found = [d for scene in batch.facts for d in scene.defects]
-    assert found and all(d.kind == "pit" and d.area_px >= 12 and d.color in ("dark", "black") for d in found)
-    assert torch.equal(real.batch(12, 64, 1).images, batch.images)
-    assert kind_of("weave_fault") == "weave fault"
-    with pytest.raises(FileNotFoundError):
-        RealDefects(tmp_path / "set" / "plate")
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -13,11 +13,10 @@ from PIL import Image
 from scipy import ndimage
 from torch import Generator
 
+from agvas_core.data.mvtec_folder import GOOD, find_samples, load_mask
 from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
 from agvas_core.synthesis.measure import measure
 
-SUFFIXES = {".jpg", ".jpeg", ".png"}
-GOOD = "good"
 KIND_OF_FOLDER: dict[str, str] = {
     "pitting": "pit", "pore": "pit", "pothole": "hole", "symptom": "stain", "scratches": "scratch", "cracked": "crack",
 }  # fmt: skip
@@ -31,7 +30,7 @@ MAX_TRIES = 20
 
 @dataclass(frozen=True)
 class _Photo:
-    """One file, still compressed, as memory for decoded ones would be gigabytes."""
+    """One file, still compressed, as memory for decoded ones would be gigabytes; its mask is a PNG of 0 and 255."""
 
     image: bytes
     mask: bytes | None
@@ -40,33 +39,26 @@ class _Photo:
 
 
 class RealDefects:
-    """Photographs `<set>/<category>/test/<good|defect>/NAME.*` with `ground_truth/<defect>/NAME_mask.png`.
+    """Photographs in MVTec layout; see data.mvtec_folder.
 
     Args:
-        folder: holds the sets.
+        folder: a category, a set of categories, or a folder of sets.
         good_share: share of the draws that start from a photograph without defect.
 
     Raises:
-        FileNotFoundError: when the folder holds no labelled photograph.
+        FileNotFoundError: when the folder holds no photograph, or one without its mask.
+        ValueError: when a mask cannot be read.
     """
 
     def __init__(self, folder: str | Path, good_share: float = 0.35) -> None:
-        folder = Path(folder)
         self.good_share = good_share
         self.groups: dict[tuple[str, str], list[_Photo]] = {}  # (category, defect) -> photographs
-        for path in sorted(folder.glob("*/*/test/*/*")):
-            if path.suffix.lower() not in SUFFIXES:
-                continue
-            defect, category_dir = path.parent.name, path.parents[2]
-            mask_path = category_dir / "ground_truth" / defect / f"{path.stem}_mask.png"
-            if defect != GOOD and not mask_path.exists():
-                continue
-            mask = None if defect == GOOD else mask_path.read_bytes()
-            kind = None if defect == GOOD else kind_of(defect)
-            key = (category_dir.name, defect)
-            self.groups.setdefault(key, []).append(_Photo(path.read_bytes(), mask, kind, category_dir.name))
-        if not self.groups:
-            raise FileNotFoundError(f"no <set>/<category>/test/<defect>/ photographs with masks under {folder}")
+        for sample in find_samples(folder):
+            mask = None if sample.mask_path is None else _compressed(sample.mask_path)
+            kind = None if sample.mask_path is None else kind_of(sample.defect)
+            category = Path(sample.category).name
+            photo = _Photo(sample.image_path.read_bytes(), mask, kind, category)
+            self.groups.setdefault((category, sample.defect), []).append(photo)
 
     def __len__(self) -> int:
         return sum(map(len, self.groups.values()))
@@ -108,6 +100,15 @@ def kind_of(folder_name: str) -> str:
     """Return the defect kind for a folder's name; an unknown one is a stain, the least specific kind."""
     spoken = folder_name.lower().replace("_", " ")
     return spoken if spoken in DEFECT_KINDS else KIND_OF_FOLDER.get(folder_name.lower(), "stain")
+
+
+def _compressed(mask_path: Path) -> bytes:
+    """Return a mask, whatever its values are, as a PNG of 0 and 255."""
+    with Image.open(mask_path) as drawn:
+        width, height = drawn.size
+    packed = io.BytesIO()
+    Image.fromarray(load_mask(mask_path, (height, width)).astype(np.uint8) * 255).save(packed, "PNG")
+    return packed.getvalue()
 
 
 def _crop(photo: _Photo, size: int, dice: np.random.Generator) -> tuple[NDArray, NDArray]:
