@@ -1,6 +1,6 @@
 # make demo        open the chat page              make test      all tests (Chromium too, where there is one)
 # make check       ruff and mypy                   make eval-dev  numbers on the development images (DATA=...)
-# make train-nano  train the bundled model         make bench     speed and scale (bench-cpu: ratios that must hold)
+# make train-nano  train one like the bundled one  make bench     speed and quality (bench-cpu: ratios that must hold)
 # make space       a Hugging Face Space's folder (KIND=cpu, gpu or zerogpu; OUT=build/space; ARGS="--model onevision-7b")
 # Each of them makes .venv by itself the first time; afterwards .venv/bin/agvas is the command line.
 
@@ -28,7 +28,7 @@ demo: $(STAMP)
 	$(BIN)/agvas demo $(ARGS)
 
 test: $(DEV)
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -rs $(ARGS)
 
 check: $(DEV)
 	$(BIN)/ruff check .
@@ -39,14 +39,18 @@ eval-dev: $(DEV)
 
 train-nano: $(STAMP)
 	$(BIN)/agvas train --preset nano --stage dense --run-dir runs/nano --steps 6000 --batch 8 --lr 1e-3 --sizes 192,256 $(ARGS)
+	$(BIN)/agvas train --preset nano --stage words --run-dir runs/nano --steps 1500 --batch 24 --lr 1e-3
 	$(BIN)/agvas train --preset nano --stage joint --run-dir runs/nano --steps 3000 --batch 8 --lr 8e-4 --sizes 192,256 $(ARGS)
+	$(BIN)/agvas train --preset nano --stage export --run-dir runs/nano --out checkpoints/mine --batch 8 --sizes 192,256 $(ARGS)
 
 # fails on ratios only (cached against uncached, one pass against a token loop), never on seconds
 bench-cpu: $(STAMP)
 	$(BIN)/python bench/serving.py --check --image-px 256 --repeats 5 $(ARGS)
 
+# those that measure; what trains (train_larger, expert_ablations) is started by name
+MEASURES := attention synthesis startup latency serving replicas false_alarms ablations agreement close_look failures
 bench: $(STAMP)
-	@for script in bench/*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for name in $(MEASURES); do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
 
 space: $(STAMP)
 	$(BIN)/agvas space --kind $(KIND) --out $(OUT) $(ARGS)

@@ -404,3 +404,11 @@ def test_a_close_look_adds_tiles_and_is_kept(predictor, picture):
 def test_a_close_look_at_a_small_image_is_the_same(predictor, picture):
     image = picture(7, (50, 60))
     same_maps(predictor.glance(image, close=True), predictor.glance(image))
+
+
+def test_a_close_look_at_a_small_long_image_keeps_the_looks_along_it(model, predictor, picture, monkeypatch):
+    """It once threw them away, as an image without tiles."""
+    monkeypatch.setattr(model, "config", replace(model.config, serving_px=416, serving_also_px=(160,)))
+    image = picture(2, (96, 400))
+    plain = predictor.set_image(image)
+    assert plain.tiles and predictor.set_image(image, close=True) is plain

@@ -192,6 +192,11 @@ def test_questions_about_what_is_wrong_are_told_from_others(words, about):
     assert asks_about_defects(words) == about
 
 
+@pytest.mark.parametrize("words", ["ignore the stain", "Please exclude the holes", "now leave out the left one"])
+def test_what_is_to_be_left_out_asks_for_a_mask(words):
+    assert choose_mode(words, has_image=True) == "explain"
+
+
 @pytest.mark.parametrize(
     ("words", "sure"),
     [

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from agvas_core.training.run import RunOptions
 
 STAGES = ("dense", "words", "joint", "export", "adapt")
 
@@ -70,6 +73,7 @@ def train(
     ] = None,
     card: Annotated[Path | None, typer.Option(help="Export: the model card to put beside the weights.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
+    budget: Annotated[bool, typer.Option("--budget", help="Only print what a dense or joint stage costs.")] = False,
 ) -> None:
     """Train a stage of a preset."""
     import torch
@@ -148,6 +152,8 @@ def train(
         losses=losses,
         train=options,
     )
+    if budget:
+        return _print_budget(asked, stage, freeze_pixel)
     if stage == "dense":
         train_dense(asked, eval_images)
     elif stage == "words":
@@ -157,3 +163,15 @@ def train(
     else:
         folder = out or Path("checkpoints/agvas-nano")
         export(asked, folder, card=card.read_text(encoding="utf-8") if card else "")
+
+
+def _print_budget(asked: RunOptions, stage: str, freeze_pixel: bool) -> None:
+    from agvas_core.training.budget import stage_budget
+
+    try:
+        rows = stage_budget(asked, stage, freeze_pixel=freeze_pixel)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(f"{'part':24}{'parameters':>12}{'GFLOP an image':>16}   at {max(asked.source.sizes_px)} px, both ways")
+    for row in rows:
+        typer.echo(f"{row.part:24}{row.parameters:12,}{row.gflop:16.2f}")

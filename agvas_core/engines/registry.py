@@ -29,7 +29,7 @@ def _load_nano() -> Engine:
     if not folder.is_dir():
         raise FileNotFoundError(
             f"The bundled model is not there: {folder}. It comes with the repository; give another checkpoint's "
-            "folder with --engine, or train one with `make train-nano`."
+            "folder with --engine, or train one into checkpoints/mine with `make train-nano`."
         )
     from agvas_core.engines.agvas import AGVASEngine
 

@@ -159,6 +159,20 @@ def test_a_first_question_about_what_is_wrong_comes_with_the_mask_that_its_answe
         assert not any(isinstance(e, MaskReady) for e in reply(engine, image, **(question | other))), other
 
 
+def test_why_is_asked_of_the_mask_that_is_seen(engine, picture, monkeypatch):
+    """After "only the left one" the words once spoke of all regions again."""
+    image, lines = picture(), []
+    measure = agvas.measure
+    monkeypatch.setattr(agvas, "measure", lambda prediction: lines.append(prediction) or measure(prediction))
+    part = rethreshold(engine.predictor.glance(image), threshold=0.99)
+    shown = (Turn("user", "only that", image.image_id), Turn("assistant", "y", image.image_id, prediction=part))
+    say(monkeypatch, engine, "Because.")
+    reply(engine, image, turns=shown, mode="auto", instruction="Why is that not normal?", threshold=0.0)
+    say(monkeypatch, engine, "All of it.")
+    reply(engine, image, turns=shown, mode="auto", instruction="What do you see?", threshold=0.0)
+    assert lines[0] is part and lines[1].threshold == 0.0
+
+
 @pytest.mark.parametrize("threshold", [0.0, 1.0])
 def test_how_sure_it_is_is_answered_with_the_maps_own_values(engine, picture, monkeypatch, threshold):
     say(monkeypatch, engine, "Very sure.")

@@ -17,7 +17,7 @@ from agvas_core.engines import registry, saa_loading
 from agvas_core.engines.agvas import NO_IMAGE, AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
-from agvas_core.engines.ruled import RuledEngine
+from agvas_core.engines.ruled import WORDS_BEFORE, RuledEngine
 from agvas_core.engines.saa import SAAEngine
 from agvas_core.engines.saa_loading import load_saa, parse_saa_name
 from agvas_core.processing import open_image
@@ -256,6 +256,28 @@ def test_rules_clean_any_engines_mask(spotted):
     assert len(best) == 1
     untouched = ask(engine, spotted, Request("segment"))
     assert [r.box_xyxy for r in untouched.prediction.regions] == [r.box_xyxy for r in plain.prediction.regions]
+
+
+def test_words_beside_a_ruled_mask_do_not_count_what_the_rules_dropped(spotted):
+    engine = RuledEngine(FakeEngine(pause_s=0.0))
+    direct = ask(engine, spotted, Request("at most one", mode="direct"))
+    assert len(direct.prediction.regions) == 1 and direct.text == ""
+    explained = ask(engine, spotted, Request("at most one", mode="explain"))
+    assert explained.text and explained.notices[-1].endswith(WORDS_BEFORE)
+    whole = ask(engine, spotted, Request("segment", mode="explain"))
+    assert not any(WORDS_BEFORE in notice for notice in whole.notices)
+
+
+def test_a_question_sets_no_rule_for_later(spotted):
+    engine = RuledEngine(FakeEngine(pause_s=0.0))
+    asked = Turn("user", "Is there anything at the left?", spotted.image_id)
+    conversation = Conversation((asked, Turn("assistant", "No.", spotted.image_id))).with_image(spotted)
+    events = list(engine.respond(conversation, Request("segment", spotted.image_id, mode="direct")))
+    (mask,) = [e.prediction for e in events if isinstance(e, MaskReady)]
+    assert len(mask.regions) == 2
+    ordered = replace(conversation, turns=(Turn("user", "Could you keep at most one?", spotted.image_id),))
+    events = list(engine.respond(ordered, Request("segment", spotted.image_id, mode="direct")))
+    assert len(next(e.prediction for e in events if isinstance(e, MaskReady)).regions) == 1
 
 
 def test_rules_rank_by_saliency_when_there_is_one(spotted):

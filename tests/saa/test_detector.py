@@ -23,6 +23,8 @@ from transformers import (
     SwinConfig,
 )
 
+from agvas_core.engines import saa_loading
+from agvas_core.engines.ask import ask
 from agvas_core.engines.saa_loading import load_detectors
 from agvas_core.processing import open_image
 from agvas_core.saa import detector as detector_module
@@ -32,6 +34,7 @@ from agvas_core.saa.pipeline import run
 from agvas_core.saa.prompts import HybridPrompts, LanguagePrompts, prompts_for
 from agvas_core.saa.saliency import saliency_map, saliency_on_grid
 from agvas_core.saa.wide_resnet import WideResNet50, load_wide_resnet
+from agvas_core.structures import Request
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", ".", "crack", "hole", "tile", "defect", "anomaly", "the", "on"]
 CANVAS = 64
@@ -248,3 +251,17 @@ def test_wide_resnet_loads_strictly(tmp_path):
         save_file(changed, tmp_path / f"{name}.safetensors")
         with pytest.raises(ValueError, match=r"blocks\.0|layer2\.1"):
             load_wide_resnet(tmp_path / f"{name}.safetensors", base=4)
+
+
+@pytest.mark.parametrize("name", ["saa+:grounding-dino-tiny", "saa:grounding-dino-tiny:sam-vit-base"])
+def test_an_engine_on_hub_weights_is_loaded_by_its_name_and_answers(folders, monkeypatch, name):
+    dino, sam = folders
+    monkeypatch.setattr(saa_loading, "DETECTORS", dict.fromkeys(saa_loading.DETECTORS, str(dino)))
+    monkeypatch.setattr(saa_loading, "SAMS", dict.fromkeys(saa_loading.SAMS, str(sam)))
+    monkeypatch.setattr(saa_loading, "_load_features", lambda device: WideResNet50(base=4).eval())
+    engine = saa_loading.load_saa(name, folders[0], "cpu")
+    assert engine.card.engine_id == name and engine.card.trained and str(dino) in engine.card.weights
+    rgb = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    reply = ask(engine, open_image(rgb), Request("look for cracks", mode="direct"))
+    assert reply.prediction is not None and reply.prediction.anomaly_map.shape == (60, 80)
+    assert reply.text

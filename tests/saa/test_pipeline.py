@@ -104,6 +104,26 @@ def test_place_object_name_and_ignored_words():
     assert fate(replace(c, phrase="sustained"), ObjectRegion(), ignoring) == ""
 
 
+@pytest.mark.parametrize(
+    ("excluded", "kind", "rule"),
+    [
+        ("dust", "contamination", "ignored words"), ("rust", "corrosion", "ignored words"),
+        ("hairs", "fiber", "ignored words"), ("blow holes", "hole", "ignored words"), ("dust", "crack", ""),
+    ],
+)  # fmt: skip
+def test_what_is_to_be_ignored_is_known_by_its_kind(excluded, kind, rule):
+    """The bundled candidates are called by their kinds, and people by what they see: dust, rust, hairs."""
+    ignoring = replace(rules(), language=LanguagePrompts(excluded=(excluded,)))
+    assert fate(candidate(phrase=kind), ObjectRegion(), ignoring) == rule
+
+
+@pytest.mark.parametrize(("name", "kind"), [("chip", "chipped edge"), ("print", "misprint")])
+def test_a_parts_name_inside_another_word_drops_nothing(name, kind):
+    named = replace(rules(), language=LanguagePrompts(name))
+    assert fate(candidate(phrase=kind), ObjectRegion(), named) == ""
+    assert fate(candidate(phrase=f"the {name}"), ObjectRegion(), named) == "object name"
+
+
 def test_boxes_without_an_outline_are_dropped():
     assert fate(candidate(masked=False), ObjectRegion(), rules()) == "outline"
     empty = replace(candidate(), mask=np.zeros(HW, bool))

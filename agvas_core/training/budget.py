@@ -1,0 +1,69 @@
+"""What a stage costs before it is paid: parameters and operations of each part, forward and backward, by image."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from agvas_core.training.dense import make_dense_batch
+from agvas_core.training.joint import JointMaker
+from agvas_core.training.run import DENSE, JOINT, RunOptions, dense_task, joint_task
+from agvas_core.training.sources import ImageSource
+
+IMAGES = 4  # counted together: how many queries and regions an image has varies
+
+
+@dataclass(frozen=True)
+class Cost:
+    """One part of what is trained.
+
+    Attributes:
+        part: its name, "all" for everything.
+        parameters: how many, trained or not.
+        gflop: 1e9 operations to learn from one image, a multiplication and an addition being two.
+    """
+
+    part: str
+    parameters: int
+    gflop: float
+
+
+def stage_budget(options: RunOptions, stage: str, *, freeze_pixel: bool = False) -> list[Cost]:
+    """Return the costs of a stage's parts at the largest of its sizes, dearest first, then of everything.
+
+    Raises:
+        ValueError: for a stage without images.
+    """
+    source = replace(options.source, sizes_px=(max(options.source.sizes_px),), passes=1)
+    batch = ImageSource(source, seed=options.seed).batch(0, IMAGES)
+    if stage == DENSE:
+        task: nn.Module = dense_task(options)
+        return costs(task, make_dense_batch(batch, random.Random(0)), len(batch.images))
+    if stage == JOINT:
+        joint, tokenizer = joint_task(options, freeze_pixel=freeze_pixel)
+        prepare = JointMaker(tokenizer, joint.model.config, joint.model.token_ids)
+        return costs(joint, prepare(batch, random.Random(0)), len(batch.images))
+    raise ValueError(f"--budget counts the {DENSE} and the {JOINT} stage; {stage} sees no images.")
+
+
+def costs(task: nn.Module, batch: Any, images: int) -> list[Cost]:
+    """Return the costs of a task's parts for a batch of so many images, dearest first, then of everything."""
+    with FlopCounterMode(display=False) as counter:
+        sum(task(batch).values()).backward()
+    counted = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    own = type(task).__name__
+    model = getattr(task, "model", None)
+    inside = f"{own}.model" if isinstance(model, nn.Module) else own
+    parts = (model if isinstance(model, nn.Module) else task).named_children()
+    rows = [Cost(name, _parameters([part]), counted.get(f"{inside}.{name}", 0) / 1e9 / images) for name, part in parts]
+    rows.sort(key=lambda row: -row.gflop)
+    return [*rows, Cost("all", _parameters([task]), counter.get_total_flops() / 1e9 / images)]
+
+
+def _parameters(parts: Sequence[nn.Module]) -> int:
+    return sum(p.numel() for part in parts for p in part.parameters())
