@@ -95,7 +95,10 @@ def encode_ahead(session: Session, desk: EngineDesk, engine_id: str | None, path
 def ask(
     session: Session, desk: EngineDesk, question: str, paths: Sequence[str], settings: Settings
 ) -> Iterator[Reply | None]:
-    """Answer a question, with the photos that came along; yield the growing reply."""
+    """Answer a question, with the photos that came along; yield the growing reply.
+
+    Several photos are answered one after the other, unless the words compare or name one.
+    """
     question = question.strip()
     if not question and not paths:
         return
@@ -106,7 +109,22 @@ def ask(
                 shown.append(read_upload(session, path).image_id)
             except (ValueError, OSError) as error:
                 errors.append(say("unreadable", session.lang, name=Path(path).name, e=_sentence(error)))
-        yield from _answer(session, desk, question, tuple(dict.fromkeys(shown)), settings, errors)
+        photos = tuple(dict.fromkeys(shown))
+        each = len(photos) > 1 and not errors and _names_none(session, question)
+        for group in [(photo,) for photo in photos] if each else [photos]:
+            if each:
+                session.current_image_id = group[0]
+            yield from _answer(session, desk, question, group, settings, errors)
+            if session.stop.is_set():
+                break
+
+
+def _names_none(session: Session, question: str) -> bool:
+    """Return whether the words speak of no image in particular."""
+    try:
+        return compared_images(session, question) is None and image_in_words(session, question) is None
+    except ValueError:  # of one that is not there
+        return False
 
 
 def ask_again(
@@ -278,9 +296,6 @@ def _answer(
     elif named is not None:
         n = list(session.seen).index(named) + 1
         reply.notices.append(say("about_image", lang, n=n, name=session.seen[named]))
-    elif len(shown) > 1 and request.image_id in session.seen:
-        n = list(session.seen).index(request.image_id) + 1
-        reply.notices.append(say("about_last", lang, n=n, name=session.seen[request.image_id], count=len(shown)))
     reply.errors += errors
     if request.image_id is None and settings.mode != "chat" and not errors:
         reply.errors.append(say("no_image", lang))

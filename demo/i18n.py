@@ -164,11 +164,6 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "busy": ("A reply is still running; stop it first.", "回复仍在进行；请先停止。"),
     "about_image": ("About image {n}, {name}.", "关于图像 {n}：{name}。"),
-    "about_last": (
-        "{count} photos came at once; this is about the last one, image {n} ({name}). Ask about each of the others by "
-        "its number.",
-        "一次添加了 {count} 张照片；此回答只针对最后一张，即图像 {n}（{name}）。请按编号逐张提问。",
-    ),
     "words_before": ("The words are about the mask before the sliders were moved.", "文字说明的是移动滑块之前的掩码。"),
     "compare": ("Comparison", "对比"),
     "compare_measured": ("Measured on the two masks, not the model’s words", "由两张掩码测得，非模型文字"),

@@ -289,13 +289,28 @@ def test_an_image_that_is_not_there_is_refused_in_a_sentence_and_nothing_else_is
         assert not last(session).errors, words
 
 
-def test_of_several_photos_at_once_the_reply_says_which_one_it_is_about(session, desk, engine, photo, clean):
+def test_several_photos_at_once_are_answered_one_after_the_other(session, desk, engine, photo, clean):
+    """Of five parts only the last one was judged, under all five pictures."""
     finish(ask(session, desk, "are these parts good?", [photo, clean], Settings(mode="direct")))
-    reply = last(session)
-    assert reply.request.image_id == list(session.seen)[1]
-    assert "2 photos came at once; this is about the last one, image 2" in reply.notices[0]
-    finish(ask(session, desk, "and the first image?", [], Settings(mode="direct")))
-    assert not any("at once" in notice for notice in last(session).notices)
+    first, second = session.seen
+    assert [e.shown_image_ids for e in session.exchanges] == [(first,), (second,)]
+    assert [e.reply.request.image_id for e in session.exchanges] == [first, second]
+    assert not any(e.reply.errors or e.reply.running for e in session.exchanges)
+
+
+def test_several_photos_that_are_compared_or_named_are_one_question(session, desk, engine, photo, clean):
+    finish(ask(session, desk, "compare both images", [photo, clean], Settings(mode="direct")))
+    assert len(session.exchanges) == 1 and last(session).compared is not None
+    session.clear()
+    finish(ask(session, desk, "segment the first image", [photo, clean], Settings(mode="direct")))
+    assert [e.reply.request.image_id for e in session.exchanges] == [next(iter(session.seen))]
+
+
+def test_a_stop_ends_the_photos_that_wait_too(session, desk, engine, photo, clean):
+    for reply in ask(session, desk, "segment", [photo, clean], Settings(mode="explain")):
+        if reply is not None and reply.prediction is not None:
+            session.stop.set()
+    assert len(session.exchanges) == 1
 
 
 def test_a_photo_that_is_taken_out_of_the_box_again_changes_nothing(session, desk, photo, clean):
