@@ -39,7 +39,7 @@ eval-dev: $(DEV)
 
 train-nano: $(STAMP)
 	$(BIN)/agvas train --preset nano --stage dense --run-dir runs/nano --steps 6000 --batch 8 --lr 1e-3 --sizes 192,256 $(ARGS)
-	$(BIN)/agvas train --preset nano --stage words --run-dir runs/nano --steps 1500 --batch 24 --lr 1e-3
+	$(BIN)/agvas train --preset nano --stage words --run-dir runs/nano --steps 1500 --batch 24 --lr 1e-3 $(ARGS)
 	$(BIN)/agvas train --preset nano --stage joint --run-dir runs/nano --steps 3000 --batch 8 --lr 8e-4 --sizes 192,256 $(ARGS)
 	$(BIN)/agvas train --preset nano --stage export --run-dir runs/nano --out checkpoints/mine --batch 8 --sizes 192,256 $(ARGS)
 

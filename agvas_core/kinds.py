@@ -31,9 +31,9 @@ CHINESE: dict[str, str] = {
 # What people also point with ("only the chipped one"); in a description it need not name a defect.
 _POINTING: dict[str, str] = {
     "scratch": "scratched", "crack": "cracked|cracking", "pit": "pitted", "dent": "dented", "bump": "bumpy",
-    "stain": "stained", "discoloration": "discolou?red", "contamination": "contaminated|dust|dirt|particles?",
-    "missing part": "missing",
-    "chipped edge": "chipped", "deformation": "deformed|bent", "misprint": "misprinted", "weave fault": "weave|weaving",
+    "stain": "stained", "discoloration": "discolou?red",
+    "contamination": r"contaminated|dust(?! cover| cap)|dirt|particles?", "missing part": "missing",
+    "chipped edge": "chipped", "deformation": "deformed|bent", "misprint": "misprinted", "weave fault": "weaving",
     "corrosion": "corroded|rusty|rusted", "burn": "burnt|burned|burning", "blur": "blurred|blurry",
     "foreign patch": "patch(?:es)?",
 }  # fmt: skip

@@ -287,8 +287,9 @@ _INSPECT = re.compile(
     r"(?:inspect|check|analy[sz]e|examine|look (?:at|for)|search|watch for|scan)\b|检查|检测(?!报告)|分析"
 )
 _DEFECT = re.compile(
-    r"anomal|defect|flaw|fault|damage|abnormal|problem|issue|unusual|wrong|broken|异常|缺陷|瑕疵|问题"
-    r"|scratch|crack|hole|pit|dent|bump|stain|discolo|contaminat|fib(?:er|re)|missing|chip|deform|misprint|corros|rust|burn|blur|foreign"
+    r"\b(?:anomal|defect|flaw|fault|(?:un)?damage|abnormal|problem|issues?\b|unusual|wrong|broken"
+    r"|scratch|crack|(?:pin|blow)? ?holes?\b|pits?\b|pitt|dents?\b|dented|bump|stain|discolo|contaminat|fib(?:er|re)"
+    r"|missing|chip|deform|misprint|corros|rust|burn|blur|foreign)|异常|缺陷|瑕疵|问题"
 )
 _THAT = re.compile(r"\b(?:it|them)\b")
 _REFER = re.compile(
@@ -307,11 +308,15 @@ _POINTS = re.compile(
     r"|ignor\w+)\b"
     r"|分割|标|圈|只|仅|除了|忽略"
 )
-_SIDE_OF_THING = re.compile(
-    r"\b(?:left|right|upper|lower|top|bottom|middle|cent(?:er|re))\s+"
-    r"(?!(?:and|or|of|in|on|at|to|from|with|but|then|only|please|ones?|left|right|hand|side|corner|edge|half|part|quarter"
-    r"|third|area|region|defects?|anomal\w+|flaws?|faults?|problems?|spots?|marks?|damage\w*"
-    rf"|{'|'.join(ENGLISH.values())})\b)[a-z]{{3,}}"
+_PRONOUN = re.compile(r"\b(?:it|them|that|this|these|those)\b")
+_ALL_BUT = re.compile(
+    r"\b(?:ignore|exclude|leave out)\s+(?:everything|all)(?:\s+else)?\s+(?:but|except(?: for)?|other than)\b"
+)
+_SIDE_OF_THING = re.compile(  # the side of a part is no side of the picture
+    r"\b(?:the|its|this|that|your|a)\s+(?:left|right|upper|lower|top|bottom|middle|cent(?:er|re))\s+"
+    r"(?:cover|plate|panel|lid|cap|housing|cas(?:e|ing)|shell|layer|surface|sheet|board|bracket|flange|wall|rail|glass|lens"
+    r"|screen|door|bolt|screw|nut|gear|wheel|pipe|tube|shaft|bearing|film|foil|coating|deck|frame|bar|rod|arm|button|key"
+    r"|pin|connector)s?\b"
 )
 _SCENE = re.compile(
     r"\b(?:surface|image|picture|photo|material|object|part|texture|background|scene|normal|should|report)\b|表面|图像|图片|材料|报告"
@@ -320,6 +325,10 @@ _JUDGES = re.compile(
     r"\b(?:good|ok|okay|ng|nok|fine|normal|pass|fail|accept\w*|reject\w*|scrap|ship|clean|perfect|verdict"
     r"|where|what (?:do|can|did) you (?:see|find)|how (?:many|much|big|large|bad|severe|serious))\b"
     r"|合格|正常|哪里|哪儿|几个|多少|多大|严重"
+)
+_PLEASANTRY = re.compile(
+    r"(?:\W*\b(?:hi|hello|hey|there|ok|okay|good (?:morning|afternoon|evening|day)|thanks|thank you|thx|bye|great|fine"
+    r"|perfect|cool|nice|very|much|a lot|so)\b\W*)+|.*\b(?:where|how) are you\b.*"
 )
 _IDEAL = re.compile(r"\bshould\b.*\blook\b|\b(?:good|normal) (?:one|part|piece|surface) looks? like\b|应该是什么样")
 _SURE = re.compile(
@@ -338,12 +347,13 @@ def pointing_words(instruction: str) -> str:
     """Return a user's words in lower case, without those that only look as if they pointed.
 
     "all right" does not; nor does a side of a thing that is no defect ("the top cover"), nor a sentence beside the one
-    that asks ("The holes are normal.").
+    that asks ("The holes are normal."), unless that only says "it".
     """
-    text = sanitize(instruction).casefold()
+    text = _ALL_BUT.sub("only", sanitize(instruction).casefold())
     sentences = [s for s in _SENTENCES.split(text) if s.strip()]
     asking = [s for s in sentences if _POINTS.search(s)]
-    return _SIDE_OF_THING.sub(" ", _ASIDE.sub(" ", ". ".join(asking or sentences)))
+    told = all(_PRONOUN.search(s) and not _DEFECT.search(s) for s in asking)  # elsewhere, or nothing asks
+    return _SIDE_OF_THING.sub(" ", _ASIDE.sub(" ", ". ".join(sentences if told else asking)))
 
 
 def singles_out(instruction: str) -> bool:
@@ -354,7 +364,9 @@ def singles_out(instruction: str) -> bool:
 def asks_about_defects(instruction: str) -> bool:
     """Return whether a question is about what is wrong in the image, so that a mask belongs to its answer."""
     text = _folded(instruction)
-    return bool(_DEFECT.search(text) or _JUDGES.search(text)) and not _IDEAL.search(text)
+    if _IDEAL.search(text) or _PLEASANTRY.fullmatch(text):
+        return False
+    return bool(_DEFECT.search(text) or _JUDGES.search(text))
 
 
 def asks_how_sure(instruction: str) -> bool:
@@ -392,7 +404,7 @@ def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = Fal
         if _DESCRIBE.search(text):
             return "describe"
         # the words after the mask can say that nothing matched, so a request for one of several is answered with words
-        return "explain" if _REFER.search(text) else "direct"
+        return "explain" if singles_out(instruction) else "direct"
     if _DESCRIBE.search(text) and not _ASKS.match(text):
         return "describe" if _names_flaw(text) or not _SCENE.search(text) else "chat"
     if has_previous_mask and re.match(r"^(?:please |now |and |then )*(?:only|just) (?:the|that)\b|^只", text):

@@ -103,17 +103,17 @@ def ask(
     if not question and not paths:
         return
     with _answering(session):
-        errors, shown = [], []
+        errors: list[str] = []
+        photos: dict[str, str] = {}  # paths by image id
         for path in paths:
             try:
-                shown.append(read_upload(session, path).image_id)
+                photos[read_upload(session, path).image_id] = path
             except (ValueError, OSError) as error:
                 errors.append(say("unreadable", session.lang, name=Path(path).name, e=_sentence(error)))
-        photos = tuple(dict.fromkeys(shown))
         each = len(photos) > 1 and not errors and _names_none(session, question)
-        for group in [(photo,) for photo in photos] if each else [photos]:
+        for group in [(image_id,) for image_id in photos] if each else [tuple(photos)]:
             if each:
-                session.current_image_id = group[0]
+                read_upload(session, photos[group[0]])  # makes it current; it may have been let go since
             yield from _answer(session, desk, question, group, settings, errors)
             if session.stop.is_set():
                 break
@@ -138,9 +138,9 @@ def ask_again(
     with _answering(session):
         if not 0 <= index < len(session.exchanges):
             return
-        lost = _gone(session, session.exchanges[index].reply.request.image_id)
-        if lost:  # the old answer is all that is left of it
-            reply = session.exchanges[index].reply
+        reply = session.exchanges[index].reply
+        lost = next(filter(None, (_gone(session, part.request.image_id) for part in reply.parts)), None)
+        if lost and question is None:  # the old answer is all that is left of it
             if lost not in reply.notices:
                 reply.notices.append(lost)
             yield reply

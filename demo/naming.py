@@ -18,8 +18,8 @@ _REFERENCE = (
 )
 _NAMED = re.compile(
     rf"\b(?P<word>{'|'.join(_ORDINALS)}|last|latest|previous|other)\s+(?:image|picture|photo)\b"
-    r"|\b(?:image|picture|photo)\s*#?\s*(?P<number>\d{1,2})\b"
-    r"|第\s*(?P<chinese>[一二三四五]|\d{1,2})\s*[张幅个]|(?:图像|图片)\s*(?P<plain>\d{1,2})"
+    r"|\b(?:image|picture|photo)\s*#?\s*(?P<number>\d{1,2})\b(?![.,]\d|\s*(?:%|mm|cm|µm|um|px|pixels?|percent|inch\w*|times|long|wide)\b)"
+    r"|第\s*(?P<chinese>[一二三四五]|\d{1,2})\s*(?:[张幅]|个(?=图|照片|相片))|(?:图像|图片)\s*(?P<plain>\d{1,2})"
     r"|(?P<before>[上前]一[张幅个])",
     re.I,
 )

@@ -186,6 +186,9 @@ def test_an_exchange_has_anchors_exactly_when_it_shows_a_mask():
         ("Is this part good, and where not?", True), ("what is wrong with it?", True), ("How many are there?", True),
         ("OK or NG?", True), ("这个合格吗？", True), ("what should it look like?", False),
         ("what does a good one look like", False), ("hello", False), ("tell me a joke", False), ("thank you", False),
+        ("good morning", False), ("ok, hello!", False), ("where are you from?", False), ("is it broken?", True),
+        ("what is the capital of France?", False), ("who is the president?", False), ("any pinholes?", True),
+        ("write a poem about it", False),
     ],
 )  # fmt: skip
 def test_questions_about_what_is_wrong_are_told_from_others(words, about):

@@ -87,6 +87,10 @@ def train(
     if stage not in STAGES:
         raise typer.BadParameter(f"--stage is {', '.join(STAGES[:-1])} or {STAGES[-1]}; got {stage!r}.")
     adapts = stage == "adapt"
+    if budget and adapts:
+        raise typer.BadParameter(
+            "--budget counts the dense and the joint stage; of a base see `agvas checkpoint inspect`."
+        )
     torch.set_num_threads(threads)
     if not preset and not (adapts and base):
         preset = "nano"

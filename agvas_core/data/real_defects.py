@@ -14,6 +14,7 @@ from scipy import ndimage
 from torch import Generator
 
 from agvas_core.data.mvtec_folder import GOOD, find_samples, load_mask
+from agvas_core.processing import open_image
 from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts, SyntheticBatch
 from agvas_core.synthesis.measure import measure
 
@@ -23,6 +24,7 @@ KIND_OF_FOLDER: dict[str, str] = {
 SURFACE_OF_CATEGORY: dict[str, str] = {
     "ball_screw": "machined metal", "asphalt_road": "asphalt", "coffee_leaf": "leaf", "lpbf": "printed metal",
 }  # fmt: skip
+ORIENTATION = 0x0112  # the EXIF tag of a camera that was held askew
 MAX_PARTS = 5  # further connected parts are counted with the smallest of these
 MIN_DEFECT_PX = 12  # a crop with fewer defect pixels is drawn again
 MAX_TRIES = 20
@@ -47,7 +49,7 @@ class RealDefects:
 
     Raises:
         FileNotFoundError: when the folder holds no photograph, or one without its mask.
-        ValueError: when a mask cannot be read.
+        ValueError: when a photograph or a mask cannot be read.
     """
 
     def __init__(self, folder: str | Path, good_share: float = 0.35) -> None:
@@ -57,7 +59,7 @@ class RealDefects:
             mask = None if sample.mask_path is None else _compressed(sample.mask_path)
             kind = None if sample.mask_path is None else kind_of(sample.defect)
             category = Path(sample.category).name
-            photo = _Photo(sample.image_path.read_bytes(), mask, kind, category)
+            photo = _Photo(_plain(sample.image_path), mask, kind, category)
             self.groups.setdefault((category, sample.defect), []).append(photo)
 
     def __len__(self) -> int:
@@ -102,12 +104,29 @@ def kind_of(folder_name: str) -> str:
     return spoken if spoken in DEFECT_KINDS else KIND_OF_FOLDER.get(folder_name.lower(), "stain")
 
 
+def _plain(image_path: Path) -> bytes:
+    """Return a photograph's bytes as they are, or those of its upright 8-bit picture where they are something else."""
+    try:
+        with Image.open(image_path) as picture:
+            plain = picture.mode in ("RGB", "L") and picture.getexif().get(ORIENTATION, 1) == 1
+    except OSError as error:
+        raise ValueError(f"{image_path} is not a readable photograph ({error}).") from error
+    return image_path.read_bytes() if plain else _png(open_image(image_path).rgb)
+
+
 def _compressed(mask_path: Path) -> bytes:
     """Return a mask, whatever its values are, as a PNG of 0 and 255."""
-    with Image.open(mask_path) as drawn:
-        width, height = drawn.size
+    try:
+        with Image.open(mask_path) as drawn:
+            width, height = drawn.size
+    except OSError as error:
+        raise ValueError(f"{mask_path} is not a readable mask ({error}).") from error
+    return _png(load_mask(mask_path, (height, width)).astype(np.uint8) * 255)
+
+
+def _png(pixels: NDArray[np.uint8]) -> bytes:
     packed = io.BytesIO()
-    Image.fromarray(load_mask(mask_path, (height, width)).astype(np.uint8) * 255).save(packed, "PNG")
+    Image.fromarray(pixels).save(packed, "PNG")
     return packed.getvalue()
 
 

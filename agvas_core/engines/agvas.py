@@ -426,7 +426,9 @@ def _how_sure(prediction: Prediction) -> str:
     """Return what the map itself says of how sure a reply is: the language model has never read its values."""
     text = f"The strongest sign in this image scores {prediction.pred_score:.2f} of 1"
     if prediction.verdict == "normal":
-        text += f", and nothing is marked: the threshold is {prediction.threshold:.2f}."
+        above = prediction.pred_score > prediction.threshold
+        why = "what is above the threshold is too small" if above else f"the threshold is {prediction.threshold:.2f}"
+        text += f", and nothing is marked: {why}."
     else:
         text += f"; what is above the threshold {prediction.threshold:.2f} is marked."
         largest = prediction.regions[0]

@@ -22,7 +22,7 @@ from agvas_core.structures import Prediction, Region
 ALL_SHOWN = "Your words ask for a part, but the mask shows everything that was found: it could not be singled out."
 SAME_IOU = 0.95  # masks that share so much of their union show the same
 
-_NUMBERED = re.compile(r"(?:\bregions?|区域)\s*(\d{1,3}(?:\s*(?:,|and|&|or|和|、)\s*\d{1,3})*)\b")
+_NUMBERED = re.compile(r"(?:\bregions?|区域)\s*(\d{1,3}(?:\s*(?:,|and|&|or|和|、)\s*(?:区域\s*)?\d{1,3})*)(?!\d)")
 _SIZES = (
     (re.compile(r"\b(?:largest|biggest|main|worst)\b|最大"), -1),
     (re.compile(r"\b(?:smallest|tiniest|least)\b|最小"), 1),
@@ -36,7 +36,8 @@ _SIDES = (
 )
 _MIDDLE = re.compile(r"\b(?:cent(?:er|re)|middle)\b|中间|中央")
 _EXCEPT = re.compile(
-    r"\b(?:except(?: for)?|but not|other than|without|ignor(?:e|ing)|exclud(?:e|ing)|leave out|leaving out)\b|除了|忽略"
+    r"\b(?:except(?: for)?|but not|other than|without|ignor(?:e|ing)|exclud(?:e|ing)|leave out|leaving out"
+    r"|not (?:on|in|at|the))\b|除了|忽略"
 )
 _SAME_SIDE = {"top": "upper", "bottom": "lower"}  # as regions.PLACES names the middle column
 

@@ -14,7 +14,7 @@ from agvas_core.saa import report
 from agvas_core.saa.pipeline import SaliencyOf
 from agvas_core.saa.prompts import HybridPrompts, prompts_for
 from agvas_core.saa.rules import apply_rules
-from agvas_core.saa.sentence import is_question, read_sentence
+from agvas_core.saa.sentence import read_sentence, without_questions
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -89,17 +89,14 @@ def rules_of(turns: Sequence[Turn], image_id: str | None, *newest: str) -> Hybri
     prompts = prompts_for()
     said = [turn.text for turn in turns if turn.role == "user" and turn.image_id == image_id]
     for sentence in (*said, *newest):
-        if not is_question(sentence):
-            prompts = read_sentence(sentence, prompts)
+        prompts = read_sentence(without_questions(sentence), prompts)
     return prompts
 
 
 def sets_rules(conversation: Conversation, request: Request) -> bool:
     """Return whether a sentence that is no question sets size, number or place, or words to ignore."""
-    if is_question(request.instruction):
-        return False
     before = rules_of(conversation.turns, request.image_id)
-    after = read_sentence(request.instruction, before)
+    after = rules_of(conversation.turns, request.image_id, request.instruction)
     return _regions_rules(before) != _regions_rules(after)
 
 

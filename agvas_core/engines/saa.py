@@ -23,7 +23,7 @@ from agvas_core.saa.confidence import to_probability
 from agvas_core.saa.pipeline import Regularised, run
 from agvas_core.saa.prompts import HybridPrompts, Variant, naive_prompts, prompts_for, with_variant
 from agvas_core.saa.saliency import saliency_map, saliency_on_grid
-from agvas_core.saa.sentence import is_question, read_sentence
+from agvas_core.saa.sentence import read_sentence, without_questions
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -79,7 +79,7 @@ class SAAEngine:
     def prompts_of(self, conversation: Conversation, request: Request) -> HybridPrompts:
         """Return the prompts that the user's sentences about the image have set so far, the newest last."""
         own = (t.text for t in conversation.turns if t.role == "user" and t.image_id == request.image_id)
-        said = [text for text in own if not is_question(text)]
+        said = [without_questions(text) for text in own]
         prompts = prompts_for()
         for sentence in (*said, request.instruction):
             prompts = read_sentence(sentence, prompts)

@@ -20,7 +20,7 @@ class PixelFeatures:
     Attributes:
         embedding: f_p, (B, C, H / 16, W / 16).
         high_res: features at strides 4 and 8, (B, C4, H / 4, W / 4) and (B, C8, H / 8, W / 8), or () if there are none.
-        image: the canvas itself, (B, 3, H, W) in [0, 1], for who looks at pixels; None where nobody does.
+        image: the canvas itself, (B, 3, H, W) in [0, 1], for who looks at pixels; pretrained encoders leave it out.
     """
 
     embedding: Tensor
@@ -29,7 +29,7 @@ class PixelFeatures:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """All of them."""
+        """All that were computed."""
         return (self.embedding, *self.high_res)
 
     def select(self, image_index: Tensor) -> PixelFeatures:

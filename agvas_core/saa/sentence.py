@@ -118,11 +118,15 @@ _CHINESE_DIGITS = {
 }
 
 
-def is_question(sentence: str) -> bool:
-    """Return whether a sentence only asks: "is there anything on the left?" sets no rule for what comes later."""
+def without_questions(text: str) -> str:
+    """Return a text without its sentences that only ask: "is there anything on the left?" sets no rule for later."""
+    return "".join(part for part in re.findall(r"[^.?!。？！\n]*[.?!。？！\n]?", text) if not _only_asks(part))
+
+
+def _only_asks(sentence: str) -> bool:
     said = sentence.strip().casefold()
-    asks = said.endswith(("?", "\N{FULLWIDTH QUESTION MARK}"))
-    return asks and not re.match(r"(?:please|can you|could you|would you|will you)\b", said)
+    polite = re.match(r"(?:(?:ok|okay|hey|hi|now|and|then|please)\W+)*(?:can|could|would|will) (?:you|we)\b", said)
+    return said.endswith(("?", "\N{FULLWIDTH QUESTION MARK}")) and not polite
 
 
 def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:

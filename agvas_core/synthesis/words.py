@@ -156,7 +156,7 @@ def _visible_nuisances(scene: SceneFacts) -> list[str]:
 
 
 # Weights of the exchanges; segmentation has about 45 in 100.
-_SEGMENT_WEIGHTS = {"direct": 14.0, "describe": 11.0, "describe_plus": 5.0, "explain": 14.0, "refer": 12.0}
+_SEGMENT_WEIGHTS = {"direct": 15.5, "describe": 12.5, "describe_plus": 5.5, "explain": 15.5, "refer": 13.5}
 _CHAT_WEIGHTS = {
     "any": 5.0, "ok": 2.5, "verdict": 4.0, "what": 6.0, "where": 6.0, "count": 5.0, "count_size": 2.5, "size": 3.5,
     "scale": 1.5, "color": 2.5, "cause": 2.5, "severe": 3.0,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -60,9 +60,19 @@ def costs(task: nn.Module, batch: Any, images: int) -> list[Cost]:
     model = getattr(task, "model", None)
     inside = f"{own}.model" if isinstance(model, nn.Module) else own
     parts = (model if isinstance(model, nn.Module) else task).named_children()
-    rows = [Cost(name, _parameters([part]), counted.get(f"{inside}.{name}", 0) / 1e9 / images) for name, part in parts]
+    rows = [
+        Cost(name, _parameters([part]), _operations(counted, f"{inside}.{name}", part) / 1e9 / images)
+        for name, part in parts
+    ]
     rows.sort(key=lambda row: -row.gflop)
     return [*rows, Cost("all", _parameters([task]), counter.get_total_flops() / 1e9 / images)]
+
+
+def _operations(counted: Mapping[str, int], name: str, part: nn.Module) -> int:
+    """Return what was counted for a part, or for its own parts where these are called without it."""
+    if name in counted:
+        return counted[name]
+    return sum(_operations(counted, f"{name}.{child}", inner) for child, inner in part.named_children())
 
 
 def _parameters(parts: Sequence[nn.Module]) -> int:

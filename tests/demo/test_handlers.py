@@ -282,9 +282,9 @@ def test_an_image_that_is_not_there_is_refused_in_a_sentence_and_nothing_else_is
     finish(ask(session, desk, "describe the second image", [], Settings(mode="describe")))
     assert "There is no image 2" in last(session).errors[0] and len(engine.seen) == 1
     for words in (
-        "Is the second region larger than the first one?",
-        "difference between the first one and the second one?",
-    ):
+        "Is the second region larger than the first one?", "difference between the first one and the second one?",
+        "Is the scratch in this image 5 mm long?", "第二个缺陷在哪里？",
+    ):  # fmt: skip
         finish(ask(session, desk, words, [], Settings(mode="chat")))
         assert not last(session).errors, words
 

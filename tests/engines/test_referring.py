@@ -52,6 +52,13 @@ def shown(words, prediction=None):
         ("segment at least the scratches", [160]),
         ("only regions 1 and 3", [5, 160]),
         ("ignore the stain", [5, 160]),
+        ("ignore everything except the scratch", [160]),
+        ("Exclude all but the left one", [5]),
+        ("There is a scratch on the right. Mark it.", [160]),
+        ("segment the one on the left not on the right side", [5]),
+        ("only the left cracked one", [5]),
+        ("\N{CJK UNIFIED IDEOGRAPH-53EA}\N{CJK UNIFIED IDEOGRAPH-770B}\N{CJK UNIFIED IDEOGRAPH-533A}"
+         "\N{CJK UNIFIED IDEOGRAPH-57DF}2\N{CJK UNIFIED IDEOGRAPH-7684}", [80]),  # only look at region 2
         ("segment the left scratch, it is clear", [160]),
         ("segment region 2", [80]),
         ("only the left stain", [80]),  # not in the left third, but the only stain

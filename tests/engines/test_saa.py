@@ -259,9 +259,19 @@ def test_rules_clean_any_engines_mask(spotted):
 
 
 def test_words_beside_a_ruled_mask_do_not_count_what_the_rules_dropped(spotted):
-    engine = RuledEngine(FakeEngine(pause_s=0.0))
+    class Counting(FakeEngine):
+        """Says in the direct mode what the bundled engine says."""
+
+        def respond(self, conversation, request, *, stop=None):
+            for event in super().respond(conversation, request, stop=stop):
+                if isinstance(event, Done) and request.mode == "direct":
+                    yield TextDelta("Sure, it is marked: 2 regions.")
+                yield event
+
+    engine = RuledEngine(Counting(pause_s=0.0))
     direct = ask(engine, spotted, Request("at most one", mode="direct"))
     assert len(direct.prediction.regions) == 1 and direct.text == ""
+    assert ask(engine, spotted, Request("segment", mode="direct")).text == "Sure, it is marked: 2 regions."
     explained = ask(engine, spotted, Request("at most one", mode="explain"))
     assert explained.text and explained.notices[-1].endswith(WORDS_BEFORE)
     whole = ask(engine, spotted, Request("segment", mode="explain"))
@@ -275,9 +285,10 @@ def test_a_question_sets_no_rule_for_later(spotted):
     events = list(engine.respond(conversation, Request("segment", spotted.image_id, mode="direct")))
     (mask,) = [e.prediction for e in events if isinstance(e, MaskReady)]
     assert len(mask.regions) == 2
-    ordered = replace(conversation, turns=(Turn("user", "Could you keep at most one?", spotted.image_id),))
-    events = list(engine.respond(ordered, Request("segment", spotted.image_id, mode="direct")))
-    assert len(next(e.prediction for e in events if isinstance(e, MaskReady)).regions) == 1
+    for order in ("Could you keep at most one?", "At most one. Is it good?", "Ok, can we keep at most one?"):
+        ordered = replace(conversation, turns=(Turn("user", order, spotted.image_id),))
+        events = list(engine.respond(ordered, Request("segment", spotted.image_id, mode="direct")))
+        assert len(next(e.prediction for e in events if isinstance(e, MaskReady)).regions) == 1, order
 
 
 def test_rules_rank_by_saliency_when_there_is_one(spotted):
