@@ -71,6 +71,9 @@ def train(
     start_from: Annotated[
         Path | None, typer.Option(help="Checkpoint folder to begin from; an unfinished run in --run-dir goes first.")
     ] = None,
+    mix: Annotated[
+        Path | None, typer.Option(help="Export: the mean of the run's weights and of this checkpoint, where it began.")
+    ] = None,
     card: Annotated[Path | None, typer.Option(help="Export: the model card to put beside the weights.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
     budget: Annotated[bool, typer.Option("--budget", help="Only print what a dense or joint stage costs.")] = False,
@@ -166,7 +169,7 @@ def train(
         train_joint(asked, freeze_pixel=freeze_pixel, eval_images=eval_images)
     else:
         folder = out or Path("checkpoints/agvas-nano")
-        export(asked, folder, card=card.read_text(encoding="utf-8") if card else "")
+        export(asked, folder, card=card.read_text(encoding="utf-8") if card else "", mix=mix)
 
 
 def _print_budget(asked: RunOptions, stage: str, freeze_pixel: bool) -> None:

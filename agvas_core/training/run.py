@@ -305,9 +305,28 @@ def images_of(training: Mapping[str, Any]) -> int:
     return own + (images_of(training["before"]) if training.get("before") else 0)
 
 
-def export(options: RunOptions, folder: Path, card: str) -> None:
+def mix_in(model: AGVAS, bank: AnchorBank, folder: Path, preset: str) -> None:
+    """Make weights the mean of themselves and a checkpoint's, from which they came by training.
+
+    What two ends of one training err in differs, and half way between them both err less. A layer that the checkpoint
+    lacks stays as it is, but for what it begins with at zero, which counts as zero there.
+    """
+    before = load_checkpoint(folder)[0]
+    known, other = set(before.state_dict()), grown(before, preset).state_dict()
+    differ = [name for name, value in model.state_dict().items() if other[name].shape != value.shape]
+    if differ:
+        raise ValueError(f"{folder} has other sizes than the run: {', '.join(differ[:3])}.")
+    kept = {name for name, value in other.items() if name not in known and bool(value.any())}
+    for mine, theirs in ((model.state_dict(), other), (bank.state_dict(), load_file(folder / BANK_FILE))):
+        for name, value in mine.items():
+            if value.is_floating_point() and name not in kept:
+                value.lerp_(theirs[name].to(value), 0.5)  # a state_dict shares its memory with the module
+
+
+def export(options: RunOptions, folder: Path, card: str, mix: Path | None = None) -> None:
     """Write the joint stage's averaged weights as a checkpoint in fp16, with the record of their training.
 
+    mix: a checkpoint whose weights go in by half; see mix_in.
     options.source says what the runs were given (textures, real); an empty card leaves the folder's own as it is.
     """
     if not card and (folder / CARD_FILE).is_file():
@@ -315,6 +334,9 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
     task, tokenizer = joint_task(options, freeze_pixel=True)
     state = torch.load(options.run_dir / JOINT / STATE_FILE, map_location="cpu", weights_only=True)
     task.load_state_dict(state["average"])
+    assert task.bank is not None
+    if mix is not None:
+        mix_in(task.model, task.bank, mix, options.preset)
     shift = _calibrate(task, tokenizer, options)
     stages = {}
     for stage in (DENSE, WORDS, JOINT):
@@ -327,9 +349,8 @@ def export(options: RunOptions, folder: Path, card: str) -> None:
     own = options.source
     mixed = ["photographs of normal surfaces"] * bool(own.textures) + ["a few real labelled defects"] * bool(own.real)
     summary = f"trained on {images:,} inspection images: synthetic defects" + "".join(f", {name}" for name in mixed)
-    training: dict[str, Any] = {"summary": summary, "stages": stages, "logit_shift": shift}
+    training: dict[str, Any] = {"summary": summary, "stages": stages, "logit_shift": shift, "mixed": mix is not None}
     if before:
         training["before"] = before
     save_checkpoint(task.model, tokenizer, folder, card=card, training=training, dtype=torch.float16)
-    assert task.bank is not None
     save_file(task.bank.state_dict(), folder / BANK_FILE)  # so that training can begin again from what is published
