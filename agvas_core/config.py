@@ -300,6 +300,7 @@ _MINI = replace(
     semantic=SemanticConfig(image_px=512, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=replace(_NANO.llm, width=384, mlp_width=768, layers=5, heads=6, kv_heads=6),
     pixel=replace(_NANO.pixel, image_px=512, blocks=(2, 4, 3)),
+    decoder=replace(_NANO.decoder, region_loupe=False),  # half a million parameters for a point of kinds (LOG.md)
 )
 
 PRESETS: dict[str, AGVASConfig] = {

@@ -43,10 +43,10 @@ def test_what_failed_left_no_cache_half_extended(make_model, monkeypatch):
         shared = caches(model, 4, 6)
         update = DynamicCache.update
 
-        def fails(self, *args):
+        def fails(self, *args, **kwargs):
             if self is shared[1]:
                 raise MemoryError
-            return update(self, *args)
+            return update(self, *args, **kwargs)
 
         monkeypatch.setattr(DynamicCache, "update", fails)
         with pytest.raises(MemoryError):

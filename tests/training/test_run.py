@@ -13,7 +13,8 @@ from agvas_core.modeling.agvas import TokenIds, build_agvas
 from agvas_core.structures import Conversation, Done, MaskReady, Request
 from agvas_core.synthesis.facts import DEFECT_KINDS
 from agvas_core.training import run
-from agvas_core.training.run import RunOptions, grown, score_maps, training_config
+from agvas_core.training.dense import AnchorBank
+from agvas_core.training.run import RunOptions, grown, mix_in, score_maps, training_config
 from agvas_core.training.sources import SourceOptions
 from agvas_core.training.trainer import TrainOptions
 
@@ -145,3 +146,25 @@ def test_weights_grow_deeper_and_see_as_before(monkeypatch):
         grown(larger, "tiny-test")
     with pytest.raises(ValueError, match="cannot grow"):  # a wider one
         grown(model, "nano")
+
+
+def test_two_ends_of_a_training_are_mixed_half_and_half(trained, monkeypatch):
+    folder = trained / "out"
+    before = load_checkpoint(folder)[0]
+    small = get_preset("tiny-test")
+    monkeypatch.setitem(PRESETS, "tiny-test", replace(small, decoder=replace(small.decoder, region_loupe=True)))
+    model, bank = grown(before, "tiny-test"), AnchorBank(small.decoder.width)
+    with torch.no_grad():
+        for parameter in (*model.parameters(), *bank.parameters()):
+            parameter.add_(1.0)
+    mine = {name: value.clone() for name, value in model.state_dict().items()}
+    mix_in(model, bank, folder, "tiny-test")
+    mixed, old = model.state_dict(), before.state_dict()
+    for name, value in old.items():
+        if value.is_floating_point():
+            torch.testing.assert_close(mixed[name], (mine[name] + value) / 2)
+    trunk, out = "region_reader.loupe.whole.0.weight", "region_reader.loupe.out.weight"
+    assert torch.equal(mixed[trunk], mine[trunk])  # the checkpoint has none
+    torch.testing.assert_close(mixed[out], mine[out] / 2)  # it would begin at zero there
+    with pytest.raises(ValueError, match="cannot grow"):
+        mix_in(model, bank, folder, "nano")
