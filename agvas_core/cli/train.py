@@ -179,6 +179,6 @@ def _print_budget(asked: RunOptions, stage: str, freeze_pixel: bool) -> None:
         rows = stage_budget(asked, stage, freeze_pixel=freeze_pixel)
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
-    typer.echo(f"{'part':24}{'parameters':>12}{'GFLOP an image':>16}   at {max(asked.source.sizes_px)} px, both ways")
+    typer.echo(f"{'part':28}{'parameters':>12}{'GFLOP an image':>16}   at {max(asked.source.sizes_px)} px, forward")
     for row in rows:
-        typer.echo(f"{row.part:24}{row.parameters:12,}{row.gflop:16.2f}")
+        typer.echo(f"{row.part:28}{row.parameters:12,}{row.gflop:16.2f}")

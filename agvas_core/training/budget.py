@@ -1,9 +1,9 @@
-"""What a stage costs before it is paid: parameters and operations of each part, forward and backward, by image."""
+"""What a stage costs before it is paid: parameters and operations of each part, by image."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,7 @@ from agvas_core.training.joint import JointMaker
 from agvas_core.training.run import DENSE, JOINT, RunOptions, dense_task, joint_task
 from agvas_core.training.sources import ImageSource
 
+BOTH_WAYS = "all, forward and backward"
 IMAGES = 4  # counted together: how many queries and regions an image has varies
 
 
@@ -23,9 +24,9 @@ class Cost:
     """One part of what is trained.
 
     Attributes:
-        part: its name, "all" for everything.
+        part: its name; BOTH_WAYS for everything, forward and backward.
         parameters: how many, trained or not.
-        gflop: 1e9 operations to learn from one image, a multiplication and an addition being two.
+        gflop: 1e9 operations for one image, a multiplication and an addition being two; of a part forward only.
     """
 
     part: str
@@ -34,7 +35,7 @@ class Cost:
 
 
 def stage_budget(options: RunOptions, stage: str, *, freeze_pixel: bool = False) -> list[Cost]:
-    """Return the costs of a stage's parts at the largest of its sizes, dearest first, then of everything.
+    """Return the costs of a stage's parts at the largest of its sizes, dearest first, then of everything both ways.
 
     Raises:
         ValueError: for a stage without images.
@@ -52,20 +53,20 @@ def stage_budget(options: RunOptions, stage: str, *, freeze_pixel: bool = False)
 
 
 def costs(task: nn.Module, batch: Any, images: int) -> list[Cost]:
-    """Return the costs of a task's parts for a batch of so many images, dearest first, then of everything."""
-    with FlopCounterMode(display=False) as counter:
-        sum(task(batch).values()).backward()
-    counted = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
-    own = type(task).__name__
-    model = getattr(task, "model", None)
-    inside = f"{own}.model" if isinstance(model, nn.Module) else own
-    parts = (model if isinstance(model, nn.Module) else task).named_children()
+    """Return the costs of a task's parts for a batch of so many images, dearest first, then of everything both ways."""
+    with FlopCounterMode(display=False) as both:
+        with FlopCounterMode(display=False) as forward:
+            losses = task(batch)
+        sum(losses.values()).backward()
+    counted = {name: sum(ops.values()) for name, ops in forward.get_flop_counts().items()}
+    own, model = type(task).__name__, getattr(task, "model", None)
+    holder, inside = (model, f"{own}.model") if isinstance(model, nn.Module) else (task, own)
     rows = [
-        Cost(name, _parameters([part]), _operations(counted, f"{inside}.{name}", part) / 1e9 / images)
-        for name, part in parts
+        Cost(name, _parameters(part), _operations(counted, f"{inside}.{name}", part) / 1e9 / images)
+        for name, part in holder.named_children()
     ]
     rows.sort(key=lambda row: -row.gflop)
-    return [*rows, Cost("all", _parameters([task]), counter.get_total_flops() / 1e9 / images)]
+    return [*rows, Cost(BOTH_WAYS, _parameters(task), both.get_total_flops() / 1e9 / images)]
 
 
 def _operations(counted: Mapping[str, int], name: str, part: nn.Module) -> int:
@@ -75,5 +76,5 @@ def _operations(counted: Mapping[str, int], name: str, part: nn.Module) -> int:
     return sum(_operations(counted, f"{name}.{child}", inner) for child, inner in part.named_children())
 
 
-def _parameters(parts: Sequence[nn.Module]) -> int:
-    return sum(p.numel() for part in parts for p in part.parameters())
+def _parameters(part: nn.Module) -> int:
+    return sum(p.numel() for p in part.parameters())
