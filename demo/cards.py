@@ -132,6 +132,8 @@ def who(reply: Reply, lang: str) -> str:
 def reply_head(reply: Reply, lang: str) -> str:
     """Who answered, mode and seconds; then the verdict."""
     mode = mode_name(reply.mode or reply.request.mode, lang) if reply.compared is None else say("compare", lang)
+    if reply.mode == "chat" and reply.mask_s is not None:
+        mode = say("chat_masked", lang)
     times = []
     if reply.compared is not None and reply.total_s is not None:
         times.append(say("total_s", lang, s=_s(reply.total_s)))

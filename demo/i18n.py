@@ -44,6 +44,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "describe_plus": ("Describe-plus", "描述增强"),
     "explain": ("Segment then explain", "先分割再解释"),
     "chat_mode": ("Chat only", "仅对话"),
+    "chat_masked": ("Answer with its mask", "回答与掩码"),
     "about_auto": ("Chooses the way to answer from your words.", "根据你的话选择回答方式。"),
     "about_direct": ("Only the mask, as fast as possible.", "只给掩码，速度最快。"),
     "about_describe": ("Puts what it sees into words first, then draws the mask.", "先用文字描述所见，再画掩码。"),
