@@ -317,9 +317,11 @@ def mix_in(model: AGVAS, bank: AnchorBank, folder: Path, preset: str) -> None:
     if differ:
         raise ValueError(f"{folder} has other sizes than the run: {', '.join(differ[:3])}.")
     kept = {name for name, value in other.items() if name not in known and bool(value.any())}
+    done: set[int] = set()  # tied weights have two names and are mixed once
     for mine, theirs in ((model.state_dict(), other), (bank.state_dict(), load_file(folder / BANK_FILE))):
         for name, value in mine.items():
-            if value.is_floating_point() and name not in kept:
+            if value.is_floating_point() and name not in kept and value.data_ptr() not in done:
+                done.add(value.data_ptr())
                 value.lerp_(theirs[name].to(value), 0.5)  # a state_dict shares its memory with the module
 
 
