@@ -272,14 +272,19 @@ class _Reply:
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
         yield Stage("looking", 0.4)
-        glance = self._adjust(self.predictor.glance(self.image, close=self.request.close))
+        sure = self.mode == "chat" and asks_how_sure(self.request.instruction)
+        # "why?" is asked of the mask that is seen, which may be a part
+        asks_again = self.mode == "chat" and (sure or follows_up(self.request.instruction))
+        glance = self.shown_before if asks_again else None
+        if glance is None:
+            glance = self._adjust(self.predictor.glance(self.image, close=self.request.close))
+        sure = sure and self.card.trained
+        if self.shows_glance or sure:
+            glance = self._named(glance)
         if self.shows_glance:
-            yield from _shown(self._named(glance), None)
-        sure = asks_how_sure(self.request.instruction)
-        if self.mode == "chat" and self.shown_before and (sure or follows_up(self.request.instruction)):
-            glance = self.shown_before  # "why?" is asked of the mask that is seen, which may be a part
-        if self.mode == "chat" and self.card.trained and sure:
-            yield TextDelta(_how_sure(self._named(glance)))
+            yield from _shown(glance, None)
+        if sure:
+            yield TextDelta(_how_sure(glance))
             return
         if self.mode != "chat" and singles_out(self.request.instruction):
             glance, _ = self._meant(self._named(glance))  # the words are to speak of what the mask will show

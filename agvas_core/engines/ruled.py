@@ -63,9 +63,10 @@ class RuledEngine:
         """
         prompts = rules_of(conversation.turns, request.image_id, request.instruction)
         image = conversation.images.get(request.image_id or "")
-        if request.mode == "auto" and mode_of(conversation, request) == "chat" and sets_rules(conversation, request):
-            request = replace(request, mode="explain")
         mode = mode_of(conversation, request)
+        if request.mode == "auto" and mode == "chat" and sets_rules(conversation, request):
+            mode = "explain"
+            request = replace(request, mode=mode)
         said, dropped = "", False
         for event in self.inner.respond(conversation, request, stop=stop):
             if isinstance(event, Notice) and event.text.startswith(ALL_SHOWN):

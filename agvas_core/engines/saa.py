@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agvas_core.engines.agvas import NO_IMAGE, peak_memory_mb
+from agvas_core.engines.ruled import rules_of
 from agvas_core.regions import make_prediction, region_labels, speck_px, with_kinds
 from agvas_core.saa import report
 from agvas_core.saa.candidates import Proposer, work_hw
 from agvas_core.saa.confidence import to_probability
 from agvas_core.saa.pipeline import Regularised, run
-from agvas_core.saa.prompts import HybridPrompts, Variant, naive_prompts, prompts_for, with_variant
+from agvas_core.saa.prompts import HybridPrompts, Variant, naive_prompts, with_variant
 from agvas_core.saa.saliency import saliency_map, saliency_on_grid
-from agvas_core.saa.sentence import read_sentence, without_questions
+from agvas_core.saa.sentence import read_sentence
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -78,11 +79,7 @@ class SAAEngine:
 
     def prompts_of(self, conversation: Conversation, request: Request) -> HybridPrompts:
         """Return the prompts that the user's sentences about the image have set so far, the newest last."""
-        own = (t.text for t in conversation.turns if t.role == "user" and t.image_id == request.image_id)
-        said = [without_questions(text) for text in own]
-        prompts = prompts_for()
-        for sentence in (*said, request.instruction):
-            prompts = read_sentence(sentence, prompts)
+        prompts = read_sentence(request.instruction, rules_of(conversation.turns, request.image_id))
         if self.plus:
             return with_variant(prompts, self.variant)
         naive, language = naive_prompts(), prompts.language

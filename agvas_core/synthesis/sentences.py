@@ -271,9 +271,14 @@ def _count(scene: SceneFacts, focus: int, rng: random.Random) -> str:
     )
 
 
+def _measures(d: DefectFacts, scene: SceneFacts) -> dict[str, str]:
+    """Return what phrases call one, at and shown: the defect's kind, its place, and its share of the image."""
+    return {"one": kind_words(d.kind).one, "at": at(d.place), "shown": format_percent(area_percent(d, scene))}
+
+
 def _count_size(scene: SceneFacts, focus: int, rng: random.Random) -> str:
     d, n = scene.defects[0], len(scene.defects)
-    names = {"one": kind_words(d.kind).one, "at": at(d.place), "shown": format_percent(area_percent(d, scene))}
+    names = _measures(d, scene)
     if n == 1:
         return expand("There is one defect: the {one} {at} covers about {shown} % of the image.", rng, **names)
     text = "(There are|I count) {n} defects. The largest, the {one} {at}, covers about {shown} % of the image."
@@ -282,9 +287,8 @@ def _count_size(scene: SceneFacts, focus: int, rng: random.Random) -> str:
 
 def _scale(scene: SceneFacts, focus: int, rng: random.Random) -> str:
     d = scene.defects[focus]
-    names = {"one": kind_words(d.kind).one, "at": at(d.place), "shown": format_percent(area_percent(d, scene))}
     unknown = "(I cannot say it in|The image has no scale for) millimeters."
-    return expand(f"The {{one}} {{at}} covers about {{shown}} % of the image. {unknown}", rng, **names)
+    return expand(f"The {{one}} {{at}} covers about {{shown}} % of the image. {unknown}", rng, **_measures(d, scene))
 
 
 def _size(scene: SceneFacts, focus: int, rng: random.Random) -> str:
@@ -361,8 +365,9 @@ def _other(scene: SceneFacts, focus: int, rng: random.Random) -> str:
 
 def _largest(scene: SceneFacts, focus: int, rng: random.Random) -> str:
     d = scene.defects[0]
-    names = {"one": kind_words(d.kind).one, "at": at(d.place), "shown": format_percent(area_percent(d, scene))}
-    return expand("The largest (one|defect) is the {one} {at}, about {shown} % of the image.", rng, **names)
+    return expand(
+        "The largest (one|defect) is the {one} {at}, about {shown} % of the image.", rng, **_measures(d, scene)
+    )
 
 
 ABOUT_DEFECTS: dict[str, Callable[[SceneFacts, int, random.Random], str]] = {
