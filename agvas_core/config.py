@@ -276,7 +276,7 @@ _NANO = AGVASConfig(
         width=256,
         widths_high_res=(64, 128),
         blocks=(2, 3, 3),
-        attention_layers=6,
+        attention_layers=8,
         attention_convs=True,
         heads=8,
     ),
@@ -299,7 +299,7 @@ _MINI = replace(
     serving_also_px=(320,),
     semantic=SemanticConfig(image_px=512, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=replace(_NANO.llm, width=384, mlp_width=768, layers=5, heads=6, kv_heads=6),
-    pixel=replace(_NANO.pixel, image_px=512, blocks=(2, 4, 3)),
+    pixel=replace(_NANO.pixel, image_px=512, blocks=(2, 4, 3), attention_layers=6),
     decoder=replace(_NANO.decoder, region_loupe=False),  # half a million parameters for a point of kinds (LOG.md)
 )
 

@@ -53,6 +53,10 @@ def train(
         float | None, typer.Option(help="Weight of the BCE over the hardest pixels (0.25; adapt: 0, as the paper).")
     ] = None,
     minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
+    total_minutes: Annotated[
+        float,
+        typer.Option(help="Length of the stage in minutes of training, over all calls: the rate falls by these."),
+    ] = 0.0,
     textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
     real_share: Annotated[float, typer.Option(help="Share of the batches that come from --real.")] = 0.12,
@@ -104,6 +108,7 @@ def train(
         decay_share=decay if decay is not None else 1.0 if adapts else TrainOptions.decay_share,
         weight_decay=0.0 if adapts else TrainOptions.weight_decay,
         minutes=minutes,
+        total_minutes=total_minutes,
         accumulate=accumulate,
         mixed_precision=precision,
         eval_steps=eval_steps,
@@ -154,6 +159,7 @@ def train(
             real_share=real_share,
             normal_share=normal_share,
             crowded=crowded,
+            block=max(workers, SourceOptions.block),  # so that a worker meets again the images that it made
         ),
         start_from=start_from,
         losses=losses,

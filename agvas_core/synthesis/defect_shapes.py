@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from agvas_core.synthesis.noise import each, uniform
+from agvas_core.synthesis.noise import chance, each, uniform
 
 REFERENCE_SIZE = 256  # stroke widths are given in px at this image size
+LARGE_AREA = (0.04, 0.35)  # of a zone that takes up much of the picture, as share of it
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,15 +49,21 @@ def pick_pixels(where: Tensor, rng: Generator, n: int = 1) -> Tensor:
 
 
 def make_site(
-    where: Tensor, rng: Generator, area: tuple[float, float], skew: float = 1.1, angle: Tensor | None = None
-) -> Site:
-    """Choose a centre in `where` and a size: a share of the image's area between two bounds, mostly small."""
+    where: Tensor, rng: Generator, area: tuple[float, float], skew: float = 1.1, angle: Tensor | None = None,
+    large: float = 0.0,
+) -> Site:  # fmt: skip
+    """Choose a centre in `where` and a size: a share of the image's area between two bounds, mostly small.
+
+    large: how many of the images have a zone of LARGE_AREA instead.
+    """
     b, h, w = where.shape
     yx = pick_pixels(where, rng)[:, 0]  # (b, 2)
     if angle is None:
         angle = each(rng, b, 0.0, 2 * math.pi)
     low, high = math.log(area[0]), math.log(area[1])
     share = (low + (high - low) * uniform(rng, (b, 1, 1)) ** skew).exp()
+    if large:
+        share = torch.where(chance(rng, b, large), each(rng, b, *LARGE_AREA, log=True), share)
     radius = (share * h * w / math.pi).sqrt().clamp(min=3.2)
     y = torch.arange(h, device=where.device)[None, :, None] + 0.5 - yx[:, :1, None]  # (b, H, 1)
     x = torch.arange(w, device=where.device)[None, None, :] + 0.5 - yx[:, 1:, None]  # (b, 1, W)

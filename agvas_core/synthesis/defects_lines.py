@@ -71,7 +71,7 @@ def _stripes(images: Tensor, allowed: Tensor, rng: Generator) -> Tensor:
     site = make_site(allowed, rng, (0.005, 0.02), angle=angle)
     across = site.v + each(rng, b, -0.15, 0.15) * site.u.square() / images.shape[-1]
     rough = field(site, rng)
-    half = each(rng, b, 0.6, 7.0, log=True) * u
+    half = each(rng, b, 0.6, 10.0, log=True) * u
     d = across.abs() - half
     for _ in range(2):
         gap = each(rng, b, -30, 30) * u
@@ -97,7 +97,7 @@ def _scores(across: Tensor, rng: Generator) -> Tensor:
 
 def scratch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """Thin, straight or gently bent, bright or dark, sometimes with a lit edge or a parallel twin; or long stripes."""
-    if coin(rng, 0.3):
+    if coin(rng, 0.4):
         alpha = _stripes(images, allowed, rng)
         return tone(images, alpha, rng, 0.12, 0.75, dark=0.4), (1.6 * alpha).clamp(0, 1)
     along = None  # what rubs on a part as it moves, rubs along its grain, and again and again

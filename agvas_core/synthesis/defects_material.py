@@ -26,13 +26,15 @@ from agvas_core.synthesis.defect_fills import (
 from agvas_core.synthesis.defect_shapes import blob, field, make_site, polygon, soft_step, specks
 from agvas_core.synthesis.noise import chance, each
 
+LARGE = 0.25  # share of zones that take up much of the picture: rolled, coated and grown material spoils by the area
+
 
 def stain(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """A spill: darker, lighter or tinted, its edge hard or soft, some with a dried rim; at times drawn out or large."""
     b = len(images)
     drawn = coin(rng, 0.3)  # along a side of the picture, as a belt or a roll moves
     angle = torch.where(chance(rng, b, 0.5), 0.0, math.pi / 2) + each(rng, b, -0.1, 0.1) if drawn else None
-    site = make_site(allowed, rng, (0.04, 0.3) if coin(rng, 0.15) else (0.0008, 0.12), angle=angle)
+    site = make_site(allowed, rng, (0.0008, 0.12), angle=angle, large=LARGE)
     d = blob(site, rng, 9.0 if drawn else 3.0, (0.1, 0.45))
     softness = each(rng, b, 0.02, 0.9, log=True) * site.radius
     alpha = soft_step(d, softness.clamp(min=1.3)) * allowed
@@ -47,7 +49,7 @@ def stain(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tens
 def discoloration(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """A large, weak change of tone or hue with a soft edge; the texture goes on unbroken."""
     b = len(images)
-    site = make_site(allowed, rng, (0.006, 0.15), skew=1.0)
+    site = make_site(allowed, rng, (0.006, 0.15), skew=1.0, large=LARGE)
     d = blob(site, rng, 3.0, (0.1, 0.5))
     alpha = soft_step(d, (each(rng, b, 0.15, 0.8) * site.radius)) * allowed
     shift = random_color(rng, b, (0.5, 1.0))
@@ -60,7 +62,7 @@ def contamination(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tens
     """Foreign particles or a smear of other material lying on top, opaque, with a shadow."""
     b, _, h, w = images.shape
     u = unit(images)
-    site = make_site(allowed, rng, (0.0005, 0.03))
+    site = make_site(allowed, rng, (0.0005, 0.03), large=LARGE / 3)
     lump = soft_step(blob(site, rng, 2.5, (0.15, 0.6)), 1.5 * u)
     alpha = either(lump, specks(site, rng, 9, (1.6, 3.2), 1.6), rng, 0.6) * allowed
     step = max(1, round(2 * u))
@@ -75,7 +77,7 @@ def contamination(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tens
 def corrosion(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """Rust: a rough, speckled, reddish-brown patch with a ragged edge."""
     b, _, h, w = images.shape
-    site = make_site(allowed, rng, (0.001, 0.12))
+    site = make_site(allowed, rng, (0.001, 0.12), large=LARGE)
     d = blob(site, rng, 2.5, (0.45, 1.1))
     alpha = soft_step(d, 2.5 * unit(images)) * allowed
     rough = grain(b, (h, w), rng, 24, 4)[:, None]
@@ -90,7 +92,7 @@ def corrosion(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, 
 def burn(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """A brown-black scorch mark with a soft, brownish halo; the mask ends at half the effect."""
     b = len(images)
-    site = make_site(allowed, rng, (0.0015, 0.08))
+    site = make_site(allowed, rng, (0.0015, 0.08), large=LARGE / 2)
     d = blob(site, rng, 2.0, (0.1, 0.4))
     core = soft_step(d + 0.35 * site.radius, 0.6 * site.radius) * allowed
     halo = soft_step(d, 1.0 * site.radius) * allowed
@@ -107,7 +109,7 @@ def burn(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tenso
 def blur(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tensor, Tensor]:
     """A smeared or over-polished patch: the texture is gone, the tone stays (almost)."""
     b = len(images)
-    site = make_site(allowed, rng, (0.002, 0.1), skew=1.0)
+    site = make_site(allowed, rng, (0.002, 0.1), skew=1.0, large=LARGE)
     d = blob(site, rng, 4.0, (0.05, 0.35))
     alpha = soft_step(d, each(rng, b, 2.0, 8.0) * unit(images)) * allowed
     sigma = float(torch.rand((), generator=rng, device=rng.device) * 3.5 + 2.0) * unit(images)
@@ -120,7 +122,7 @@ def foreign_patch(images: Tensor, allowed: Tensor, rng: Generator) -> tuple[Tens
     """A patch of another texture, or of the same picture from elsewhere, turned or shifted."""
     b = len(images)
     u = unit(images)
-    site = make_site(allowed, rng, (0.002, 0.1), skew=1.0)
+    site = make_site(allowed, rng, (0.002, 0.1), skew=1.0, large=LARGE)
     d = either(polygon(site, rng, 4 + int(coin(rng, 0.5))), blob(site, rng, 2.2, (0.05, 0.5)), rng)
     alpha = soft_step(d, each(rng, b, 1.2, 4.0) * u) * allowed
     return blend(images, other_texture(images, rng), alpha * each(rng, b, 0.6, 1.0)), alpha

@@ -8,7 +8,9 @@ import random
 from dataclasses import dataclass
 from itertools import groupby, islice
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_max_pool2d, binary_cross_entropy_with_logits, cross_entropy, interpolate
 
@@ -89,6 +91,13 @@ def _queries(scene: SceneFacts, draw: random.Random) -> list[tuple[str, list[int
     return out
 
 
+def shared_pixels(labels: NDArray[np.uint8], findings: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Return how many pixels have a label and a finding, (labels, findings), 0 being none of them; both are (H, W)."""
+    rows, columns = int(labels.max()) + 1, int(findings.max()) + 1
+    both = labels.astype(np.int64) * columns + findings
+    return np.bincount(both.ravel(), minlength=rows * columns).reshape(rows, columns)
+
+
 @torch.no_grad()
 def as_found(batch: DenseBatch, logits: MaskLogits) -> Tensor:
     """Return the defects' masks, bool (R, H, W): true ones, and a share of the model's own findings that mark them.
@@ -102,18 +111,26 @@ def as_found(batch: DenseBatch, logits: MaskLogits) -> Tensor:
     fused = 0.5 * (p_seg + p_ano)[whole].float()  # (B, h, w)
     marked = interpolate(fused[:, None], (masks.shape[1], masks.shape[2]), mode="bilinear")[:, 0] > 0.5
     tried = (torch.rand(len(masks)) < FOUND_SHARE).nonzero()[:, 0].tolist()
-    image_of = batch.defect_image.tolist()  # in the images' order, so are the defects
-    for b, rows in islice(groupby(tried, key=image_of.__getitem__), FOUND_IMAGES):
-        findings = torch.from_numpy(group_labels(marked[b].cpu().numpy())).to(masks.device)  # (H, W)
+    image_of, number_of = batch.defect_image.tolist(), batch.defect_number.tolist()  # in the images' order
+    rows_of = [(b, list(rows)) for b, rows in islice(groupby(tried, key=image_of.__getitem__), FOUND_IMAGES)]
+    looked_at = torch.tensor([b for b, _ in rows_of], dtype=torch.int64, device=masks.device)
+    own_marks, own_labels = marked[looked_at].cpu().numpy(), batch.labels[looked_at].cpu().numpy()  # on the host at once
+    taken: list[int] = []
+    found: list[Tensor] = []
+    for i, (_, rows) in enumerate(rows_of):
+        findings = group_labels(own_marks[i])  # (H, W)
+        table = shared_pixels(own_labels[i], findings)
         for r in rows:
-            own, area = int(batch.defect_number[r]), int(masks[r].sum())
-            marks = torch.bincount(findings[masks[r]], minlength=2)[1:]  # by finding
-            if marks.max() < max(1, FOUND_LEAST * area):
+            own = number_of[r]
+            marks, area = table[own, 1:], table[own].sum()
+            if not len(marks) or marks.max() < max(1, FOUND_LEAST * area):
                 continue
-            finding = findings == int(marks.argmax()) + 1
-            shared = torch.bincount(batch.labels[b][finding])[1:]  # by defect
-            if int(shared.argmax()) + 1 == own and finding.sum() <= FOUND_MOST * area:
-                masks[r] = finding
+            finding = 1 + int(marks.argmax())
+            if 1 + int(table[1:, finding].argmax()) == own and table[:, finding].sum() <= FOUND_MOST * area:
+                taken.append(r)
+                found.append(torch.from_numpy(findings == finding))
+    if taken:
+        masks[torch.tensor(taken, device=masks.device)] = torch.stack(found).to(masks.device)
     return masks
 
 

@@ -38,6 +38,9 @@ class TrainOptions:
         save_seconds: a state is written at least this often.
         eval_steps: steps between evaluations, 0 for none.
         minutes: stop (resumably) after so many minutes, 0 for no limit.
+        total_minutes: the run's length in minutes of training, over all its calls; the rate falls by these instead of by
+            the steps, which are then only a bound. For a machine that is lent for a time; 0 for none. Such a run does not
+            resume exactly: how many steps fit into a minute differs.
         accumulate: batches of a step on each process; their gradients are averaged.
         mixed_precision: "bf16" or "no".
         workers: processes that make images beside the training.
@@ -53,6 +56,7 @@ class TrainOptions:
     save_seconds: float = 180.0
     eval_steps: int = 500
     minutes: float = 0.0
+    total_minutes: float = 0.0
     accumulate: int = 1
     mixed_precision: str = "bf16"
     workers: int = 1
@@ -78,10 +82,14 @@ class StepStream(IterableDataset):
             yield self.make(n * self.count + self.process)
 
 
-def rate_at(step: int, options: TrainOptions) -> float:
-    """Return the learning rate of a step as a share of the peak: warm-up, stable, linear decay."""
+def rate_at(step: int, options: TrainOptions, seconds: float = 0.0) -> float:
+    """Return the learning rate of a step, so many seconds into the run, as a share of the peak.
+
+    Warm-up by steps, stable, linear decay by steps or, if the run has a length in minutes, by time.
+    """
     rise = min(1.0, (step + 1) / max(1, options.warmup_steps))
-    fall = (options.steps - step) / max(1.0, options.decay_share * options.steps)
+    left = 1 - (seconds / (60 * options.total_minutes) if options.total_minutes else step / options.steps)
+    fall = left / max(1 / options.steps, options.decay_share)
     return max(0.0, min(rise, fall, 1.0))
 
 
@@ -212,14 +220,16 @@ class Trainer:
             if self._agreed(time.monotonic() - last_save > o.save_seconds):
                 self.save()
                 last_save = time.monotonic()
-            if o.minutes and self._agreed(time.monotonic() - began > 60 * o.minutes):
+            over = o.minutes and time.monotonic() - began > 60 * o.minutes
+            over = over or (o.total_minutes and self.seconds >= 60 * o.total_minutes)
+            if (o.minutes or o.total_minutes) and self._agreed(bool(over)):
                 break
         self._evaluate()
         self.save()
 
     def _train_step(self, batches: Sequence[Any]) -> dict[str, float]:
         for group in self.optimizer.param_groups:
-            group["lr"] = self.options.lr * rate_at(self.step, self.options)
+            group["lr"] = self.options.lr * rate_at(self.step, self.options, self.seconds)
         processes = self.accelerator.num_processes
         seen, total = 0, Counter[str]()
         for i, batch in enumerate(batches):

@@ -183,6 +183,14 @@ def test_the_rate_rises_stays_and_falls():
     assert rate_at(0, TrainOptions(steps=1, warmup_steps=0)) == 1.0
 
 
+def test_the_rate_of_a_run_of_so_many_minutes_falls_by_time():
+    options = TrainOptions(steps=10**6, warmup_steps=100, decay_share=0.5, total_minutes=10)
+    assert rate_at(49, options, 1.0) == pytest.approx(0.5)
+    assert rate_at(5000, options, 299.0) == 1.0
+    assert rate_at(5000, options, 450.0) == pytest.approx(0.5)
+    assert rate_at(9000, options, 600.0) == rate_at(9000, options, 700.0) == 0.0
+
+
 def test_the_average_follows_the_weights():
     layer = nn.Linear(1, 1, bias=False)
     with torch.no_grad():
