@@ -1,8 +1,8 @@
-"""What travels to a GPU that is lent for minutes, and back: photographs made small, and the weights a stage has learned.
+"""What travels to a GPU that is lent for minutes, and back: photographs made small, weights in pieces.
 
-    python bench/carry_run.py shrink FOLDER OUT      photographs of a folder, at most 512 px, masks as they are
-    python bench/carry_run.py pack RUN_DIR OUT       averaged weights of the dense stage in pieces of 15 MiB, its log
-    python bench/carry_run.py unpack OUT RUN_DIR     there they are the stage's end, from which the next stages go on
+- `python bench/carry_run.py shrink FOLDER OUT`: a folder's photographs, at most 512 px, and its masks.
+- `python bench/carry_run.py pack RUN_DIR OUT`: the dense stage's averaged weights in pieces of 15 MiB, and its log.
+- `python bench/carry_run.py unpack OUT RUN_DIR`: there they are the stage's end, from which the next stages go on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from agvas_core.training.run import DENSE
-from agvas_core.training.trainer import STATE_FILE
+from agvas_core.training.trainer import LOG_FILE, STATE_FILE
 
 PIECE_BYTES = 15 * 1024**2
 LONG_SIDE_PX, QUALITY = 512, 60
@@ -40,7 +40,9 @@ def shrink(folder: Path, out: Path) -> int:
         if target.suffix.lower() == ".png":
             small.save(target, optimize=True)
         else:
-            small.save(target, "WEBP", quality=QUALITY, method=6)  # smaller; whoever opens it looks at the content, not the name
+            small.save(
+                target, "WEBP", quality=QUALITY, method=6
+            )  # smaller; whoever opens it looks at the content, not the name
     return sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
 
 
@@ -50,24 +52,32 @@ def pack(run_dir: Path, out: Path) -> list[Path]:
     average = {k: v.half() if v.is_floating_point() else v for k, v in state["average"].items()}
     whole = io.BytesIO()
     torch.save({"average": average} | {k: state[k] for k in ("step", "images_seen", "seconds")}, whole)
-    data = whole.getvalue()
+    pieces = write_pieces(whole.getvalue(), out, DENSE)
+    shutil.copyfile(run_dir / DENSE / LOG_FILE, out / LOG_FILE)
+    return pieces
+
+
+def write_pieces(data: bytes, out: Path, name: str, piece_bytes: int = PIECE_BYTES) -> list[Path]:
+    """Write out/name.00, out/name.01 ...; `cat name.*` joins them."""
     out.mkdir(parents=True, exist_ok=True)
     pieces = []
-    for number, start in enumerate(range(0, len(data), PIECE_BYTES)):
-        pieces.append(out / f"dense.{number:02d}")
-        pieces[-1].write_bytes(data[start : start + PIECE_BYTES])
-    shutil.copyfile(run_dir / DENSE / "log.jsonl", out / "log.jsonl")
+    for number, start in enumerate(range(0, len(data), piece_bytes)):
+        pieces.append(out / f"{name}.{number:02d}")
+        pieces[-1].write_bytes(data[start : start + piece_bytes])
     return pieces
 
 
 def unpack(out: Path, run_dir: Path) -> int:
-    """Make the dense stage's end of the pieces; return its steps. The stage itself begins anew, for moments are left out."""
-    data = b"".join(p.read_bytes() for p in sorted(out.glob("dense.[0-9][0-9]")))
+    """Make the dense stage's end of the pieces, for the stages after it; return its steps.
+
+    The stage itself cannot be resumed from it: the optimiser's moments stay behind.
+    """
+    data = b"".join(p.read_bytes() for p in sorted(out.glob(f"{DENSE}.[0-9][0-9]")))
     state = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     average = {k: v.float() if v.is_floating_point() else v for k, v in state["average"].items()}
     (run_dir / DENSE).mkdir(parents=True, exist_ok=True)
     torch.save(state | {"average": average}, run_dir / DENSE / STATE_FILE)
-    shutil.copyfile(out / "log.jsonl", run_dir / DENSE / "log.jsonl")
+    shutil.copyfile(out / LOG_FILE, run_dir / DENSE / LOG_FILE)
     return int(state["step"])
 
 

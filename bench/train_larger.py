@@ -16,14 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from carry_run import PIECE_BYTES, write_pieces
 from torch.utils.data import DataLoader
 
 from agvas_core.training.dense import make_dense_batch
 from agvas_core.training.run import BatchMaker, RunOptions, dense_task
 from agvas_core.training.sources import ImageSource, SourceOptions
-from agvas_core.training.trainer import StepStream, Trainer, TrainOptions, move
+from agvas_core.training.trainer import LOG_FILE, StepStream, Trainer, TrainOptions, move
 
-PART_BYTES = 15 * 1024**2  # of the packed checkpoint; it travels in pieces
 EXPORT_MINUTES = 1.5  # kept free at the end of the last call
 SMALL = ("--batch", "1", "--sizes", "64", "--threads", "1")  # of a rehearsal
 
@@ -104,17 +104,13 @@ def _call(args: argparse.Namespace, stage: str, options: list[str]) -> None:
 
 
 def pack(folder: Path, out: Path) -> list[Path]:
-    """Write the folder as a tar in pieces of PART_BYTES under out; `cat checkpoint.tar.* | tar x` joins them."""
+    """Write the folder as a tar in pieces of PIECE_BYTES under out; `cat checkpoint.tar.* | tar x` joins them."""
     whole = out / "checkpoint.tar"
     with tarfile.open(whole, "w") as tar:
         tar.add(folder, arcname=folder.name)
     data = whole.read_bytes()
     whole.unlink()
-    parts = []
-    for number, start in enumerate(range(0, len(data), PART_BYTES)):
-        parts.append(out / f"checkpoint.tar.{number:02d}")
-        parts[-1].write_bytes(data[start : start + PART_BYTES])
-    return parts
+    return write_pieces(data, out, whole.name, PIECE_BYTES)
 
 
 def export(args: argparse.Namespace) -> list[Path]:
@@ -166,7 +162,7 @@ def main(argv: list[str] | None = None) -> dict[str, object]:
     report["stages"] = stages
     report["steps"] = {s.name: done_steps(args.run_dir, s.name) for s in STAGES}
     for name in (s.name for s in STAGES):
-        log = args.run_dir / name / "log.jsonl"
+        log = args.run_dir / name / LOG_FILE
         if log.is_file():
             (args.out / f"{name}.jsonl").write_bytes(log.read_bytes())
     (args.out / "report.json").write_text(json.dumps(report, indent=2) + "\n")

@@ -69,7 +69,7 @@ def test_placeholders_follow_the_switches():
 
 
 def test_the_bundled_presets_keep_within_their_size():
-    for name, most in (("nano", 24e6), ("mini", 28e6)):
+    for name, most in (("nano", 26e6), ("mini", 28e6)):
         with torch.device("meta"):
             model = build_agvas(get_preset(name), TokenIds(0, 0, (0, 0, 0)))
         assert sum(p.numel() for p in model.parameters()) < most

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-torch.backends.cuda.enable_cudnn_sdp(False)  # its backward pass gives NaN for few queries and many keys (seen on an H200)
+# cuDNN's backward pass gives NaN where few queries meet many keys (torch 2.11 on an H200); the other kernels do not
+torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -281,7 +281,6 @@ def still_seen(shot: Tensor, clean: Tensor, labels: Tensor, hiding: Tensor) -> T
         labels: uint8 (b, H, W), the defects' numbers.
         hiding: share of the grain that hides a defect (b,).
     """
-
     wide = max(3, shot.shape[-1] // 32 * 2 + 1)
     change = even(shot - clean, 3).abs().amax(1)  # (b, H, W)
     small = even(clean, 3)

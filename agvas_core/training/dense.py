@@ -114,7 +114,7 @@ def as_found(batch: DenseBatch, logits: MaskLogits) -> Tensor:
     image_of, number_of = batch.defect_image.tolist(), batch.defect_number.tolist()  # in the images' order
     rows_of = [(b, list(rows)) for b, rows in islice(groupby(tried, key=image_of.__getitem__), FOUND_IMAGES)]
     looked_at = torch.tensor([b for b, _ in rows_of], dtype=torch.int64, device=masks.device)
-    own_marks, own_labels = marked[looked_at].cpu().numpy(), batch.labels[looked_at].cpu().numpy()  # on the host at once
+    own_marks, own_labels = (x[looked_at].cpu().numpy() for x in (marked, batch.labels))  # on the host at once
     taken: list[int] = []
     found: list[Tensor] = []
     for i, (_, rows) in enumerate(rows_of):

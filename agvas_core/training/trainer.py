@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from agvas_core.training.losses import check_finite
 
-STATE_FILE = "state.pt"
+STATE_FILE, LOG_FILE = "state.pt", "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,9 @@ class TrainOptions:
         save_seconds: a state is written at least this often.
         eval_steps: steps between evaluations, 0 for none.
         minutes: stop (resumably) after so many minutes, 0 for no limit.
-        total_minutes: the run's length in minutes of training, over all its calls; the rate falls by these instead of by
-            the steps, which are then only a bound. For a machine that is lent for a time; 0 for none. Such a run does not
-            resume exactly: how many steps fit into a minute differs.
+        total_minutes: length of the run in minutes of training, over all its calls, for a machine that is lent for a
+            time; 0 for none. The rate then falls by time, the steps are only a bound, and a resumed run is not exactly
+            the unbroken one: how many steps fit into a minute differs.
         accumulate: batches of a step on each process; their gradients are averaged.
         mixed_precision: "bf16" or "no".
         workers: processes that make images beside the training.
@@ -283,7 +283,7 @@ class Trainer:
     def _log(self, row: dict[str, Any]) -> None:
         if not self.accelerator.is_main_process:
             return
-        with (self.run_dir / "log.jsonl").open("a") as f:
+        with (self.run_dir / LOG_FILE).open("a") as f:
             f.write(json.dumps(row) + "\n")
 
     def averaged_state(self) -> dict[str, Tensor]:

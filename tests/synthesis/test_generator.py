@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Generator
 
 from agvas_core.regions import place_of
 from agvas_core.synthesis import defects_lines, generator
+from agvas_core.synthesis.defect_shapes import LARGE_AREA, make_site
 from agvas_core.synthesis.defects import DEFECTS
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
-from agvas_core.synthesis.generator import SceneGenerator, still_seen, visible
+from agvas_core.synthesis.generator import SceneGenerator, even, still_seen, visible
 from agvas_core.synthesis.measure import COLOR_WORDS, SHAPE_WORDS, shape_word
 from agvas_core.synthesis.surfaces import SURFACES
 
@@ -167,3 +169,18 @@ def test_crowded_images_hold_more_defects() -> None:
         return sum(len(scene.defects) for scene in batch.facts) / 24
 
     assert planted(True) > planted(False) + 0.5
+
+
+@pytest.mark.parametrize("px", [3, 7, 25])
+def test_means_over_squares_are_those_of_pooling(px: int) -> None:
+    images = torch.rand(2, 3, 40, 52, generator=Generator().manual_seed(0))
+    assert torch.allclose(even(images, px), F.avg_pool2d(images, px, 1, px // 2, count_include_pad=False), atol=1e-5)
+
+
+def test_some_zones_take_up_much_of_the_picture() -> None:
+    where = torch.ones(400, 32, 32, dtype=torch.bool)
+    area = torch.pi * make_site(where, Generator().manual_seed(0), (0.03, 0.035), large=0.25).radius.square() / 32**2
+    large = (area > 0.036).flatten()
+    assert 70 < int(large.sum()) < 130
+    assert area[large].min() >= LARGE_AREA[0] and area[large].max() <= LARGE_AREA[1]
+    assert LARGE_AREA[1] < 0.5  # what fills most of a picture is its normal look
