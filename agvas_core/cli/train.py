@@ -67,7 +67,9 @@ def train(
     precision: Annotated[str, typer.Option(help="bf16 or no.")] = "bf16",
     eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
     eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 192,
-    freeze_pixel: Annotated[bool, typer.Option(help="Joint stage: keep the pixel encoder as it is.")] = False,
+    freeze_pixel: Annotated[
+        bool, typer.Option(help="Joint stage: keep pixel encoder, decoder and region reader as they are.")
+    ] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="Export: the checkpoint's folder (checkpoints/agvas-nano); adapt: RUN_DIR/adapter."),

@@ -218,7 +218,8 @@ def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorB
 def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
     """Make the joint stage's task: options.start_from or random weights, then what the run's earlier stages learned.
 
-    With freeze_pixel the region reader stays, too, as the dense stage left it, which teaches it under the masks in use.
+    With freeze_pixel the decoder and the region reader stay, too, as the dense stage left them: it has seen far more
+    images, and a decoder that learns on with the words' few marks less than before (LOG.md).
     """
     model, tokenizer, bank = _begin(options)
     pixels = {
@@ -232,8 +233,10 @@ def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, P
     _take(options.run_dir / WORDS / STATE_FILE, words)
     facts = fact_token_ids(tokenizer)
     task = JointTask(model, bank, options.losses, freeze_pixel=freeze_pixel, fact_ids=facts)
-    if freeze_pixel and model.region_reader is not None:
-        model.region_reader.requires_grad_(False)
+    if freeze_pixel:
+        for part in (model.agmd, model.region_reader):
+            if part is not None:
+                part.requires_grad_(False)
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
     return task, tokenizer
 
@@ -282,11 +285,11 @@ def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 6
 def _calibrate(task: JointTask, tokenizer: PreTrainedTokenizerFast, options: RunOptions) -> float:
     """Move the masks' borders by images that no stage has seen; return the logits' shift.
 
-    They are of the training's own kind, but with defects as seldom and as few as on a line: crowded ones, with few
-    normal images between them, make the best threshold too bold.
+    They are of the training's own kind, but all synthetic, for photographs' masks are rough, and with defects as
+    seldom and as few as on a line: crowded ones, with few normal images between them, make the threshold too bold.
     """
     natural = SourceOptions()
-    own = replace(options.source, passes=1, crowded=natural.crowded, normal_share=natural.normal_share)
+    own = replace(options.source, passes=1, real=None, crowded=natural.crowded, normal_share=natural.normal_share)
     source = ImageSource(own, seed=options.seed)
     batches = (source.batch(CALIBRATION_STEP + i, options.batch) for i in range(CALIBRATION_BATCHES))
     served = served_maps(AnomalyPredictor(task.model, tokenizer))

@@ -25,6 +25,22 @@ def test_the_best_threshold_separates():
     assert 0.1 < best_threshold(timid, [batch]) < 0.35
 
 
+def test_every_image_counts_alike_however_large_its_defect_is():
+    images = torch.zeros(5, 3, 32, 32, dtype=torch.uint8)
+    images[0] = 120  # one that is all defect is found at 0.3 only
+    images[1:4, :, 4:7, 4:7] = 255  # small ones at 0.8
+    images[1:, :, 20:23, 20:23] = 150  # what is none reaches 0.5, on a normal image, too
+    labels = ((images[:, 0] == 120) | (images[:, 0] == 255)).to(torch.uint8)
+    heights = {0: 0.1, 120: 0.3, 150: 0.5, 255: 0.8}
+
+    def maps(shown):
+        return torch.stack([torch.full(shown[:, 0].shape, h) * (shown[:, 0] == v) for v, h in heights.items()]).sum(0)
+
+    threshold = best_threshold(maps, [SyntheticBatch(images, labels, [])])
+    assert 0.5 < threshold < 0.8
+    assert threshold == pytest.approx(0.65, abs=0.02)  # the middle of what is as good
+
+
 def test_what_is_judged_is_what_is_served(make_model, tokenizer, picture):
     predictor = AnomalyPredictor(make_model(), tokenizer)
     photo = picture(3)

@@ -90,6 +90,22 @@ def test_the_joint_stage_begins_with_the_dense_stages_averages(trained, tokenize
     assert torch.equal(task.bank.base, average["bank.base"])
 
 
+def test_a_joint_stage_that_freezes_the_pixels_leaves_masks_and_kinds_as_they_are(trained, tokenizer, monkeypatch):
+    monkeypatch.setattr(run, "build_tokenizer", lambda: tokenizer)
+    frozen, learning = (
+        {
+            n
+            for n, p in run.joint_task(options_of(trained / "run"), freeze_pixel=f)[0].named_parameters()
+            if p.requires_grad
+        }
+        for f in (True, False)
+    )
+    parts = ("model.pixel_encoder.", "model.agmd.", "model.region_reader.")
+    assert not any(name.startswith(parts) for name in frozen)
+    assert {p for p in parts if any(name.startswith(p) for name in learning)} == set(parts)
+    assert any(name.startswith("model.token_refiner.") for name in frozen)
+
+
 def test_an_unknown_stage_is_named(tmp_path):
     with pytest.raises(typer.BadParameter, match="export or adapt; got 'dance'"):
         train(stage="dance", run_dir=tmp_path, threads=1)
