@@ -40,9 +40,8 @@ def shrink(folder: Path, out: Path) -> int:
         if target.suffix.lower() == ".png":
             small.save(target, optimize=True)
         else:
-            small.save(
-                target, "WEBP", quality=QUALITY, method=6
-            )  # smaller; whoever opens it looks at the content, not the name
+            # smaller than JPEG, under the old name: who opens a picture looks at its content
+            small.save(target, "WEBP", quality=QUALITY, method=6)
     return sum(p.stat().st_size for p in out.rglob("*") if p.is_file())
 
 
