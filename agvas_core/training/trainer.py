@@ -195,7 +195,8 @@ class Trainer:
         o = self.options
         ours, processes = self.accelerator.process_index, self.accelerator.num_processes
         a = o.accumulate
-        stream = StepStream(self.make_batch, self.step * a, o.steps * a, process=ours, count=processes)
+        stop = self.step if self._time_is_over() else o.steps
+        stream = StepStream(self.make_batch, self.step * a, stop * a, process=ours, count=processes)
         loader = DataLoader(
             stream,
             batch_size=None,
@@ -220,12 +221,15 @@ class Trainer:
             if self._agreed(time.monotonic() - last_save > o.save_seconds):
                 self.save()
                 last_save = time.monotonic()
-            over = o.minutes and time.monotonic() - began > 60 * o.minutes
-            over = over or (o.total_minutes and self.seconds >= 60 * o.total_minutes)
-            if (o.minutes or o.total_minutes) and self._agreed(bool(over)):
+            over = self._time_is_over() or bool(o.minutes) and time.monotonic() - began > 60 * o.minutes
+            if (o.minutes or o.total_minutes) and self._agreed(over):
                 break
         self._evaluate()
         self.save()
+
+    def _time_is_over(self) -> bool:
+        """Whether the run has lasted its total_minutes."""
+        return bool(self.options.total_minutes) and self.seconds >= 60 * self.options.total_minutes
 
     def _train_step(self, batches: Sequence[Any]) -> dict[str, float]:
         for group in self.optimizer.param_groups:

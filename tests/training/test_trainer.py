@@ -142,6 +142,16 @@ def test_a_run_stops_after_its_minutes_and_goes_on(make_model, tmp_path):
     assert second.step == 3
 
 
+def test_a_run_whose_time_is_over_stays_as_it_is(make_model, tmp_path):
+    batch, options = dense_batch(), TrainOptions(steps=10**6, total_minutes=1e-9, **QUIET)
+    Trainer(dense_task(make_model), lambda step: batch, options, tmp_path).run()
+    again = Trainer(dense_task(make_model), lambda step: pytest.fail("no time is left"), options, tmp_path)
+    assert again.step == 1
+    before = state_of(again)
+    again.run()
+    assert all(torch.equal(before[k], v) for k, v in state_of(again).items())
+
+
 def test_a_crash_while_saving_leaves_the_old_state(make_model, tmp_path, monkeypatch):
     batch = dense_batch()
     trainer = Trainer(dense_task(make_model), lambda step: batch, TrainOptions(steps=1, **QUIET), tmp_path)
