@@ -33,10 +33,9 @@ def shrink(folder: Path, out: Path) -> int:
             continue
         with Image.open(path) as image:
             is_mask = MASKS in path.parts
-            side = min(1.0, LONG_SIDE_PX / max(image.size))
-            size = (max(1, round(image.width * side)), max(1, round(image.height * side)))
-            way = Image.Resampling.NEAREST if is_mask else Image.Resampling.LANCZOS
-            small = (image.convert("L") if is_mask else image.convert("RGB")).resize(size, way)
+            small = image.convert("L" if is_mask else "RGB")
+        way = Image.Resampling.NEAREST if is_mask else Image.Resampling.LANCZOS
+        small.thumbnail((LONG_SIDE_PX, LONG_SIDE_PX), way)
         if target.suffix.lower() == ".png":
             small.save(target, optimize=True)
         else:
@@ -56,13 +55,13 @@ def pack(run_dir: Path, out: Path) -> list[Path]:
     return pieces
 
 
-def write_pieces(data: bytes, out: Path, name: str, piece_bytes: int = PIECE_BYTES) -> list[Path]:
-    """Write out/name.00, out/name.01 ...; `cat name.*` joins them."""
+def write_pieces(data: bytes, out: Path, name: str) -> list[Path]:
+    """Write out/name.00, out/name.01 ..., PIECE_BYTES each; `cat name.*` joins them."""
     out.mkdir(parents=True, exist_ok=True)
     pieces = []
-    for number, start in enumerate(range(0, len(data), piece_bytes)):
+    for number, start in enumerate(range(0, len(data), PIECE_BYTES)):
         pieces.append(out / f"{name}.{number:02d}")
-        pieces[-1].write_bytes(data[start : start + piece_bytes])
+        pieces[-1].write_bytes(data[start : start + PIECE_BYTES])
     return pieces
 
 

@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from carry_run import PIECE_BYTES, write_pieces
+from carry_run import write_pieces
 from torch.utils.data import DataLoader
 
 from agvas_core.training.dense import make_dense_batch
 from agvas_core.training.run import BatchMaker, RunOptions, dense_task
 from agvas_core.training.sources import ImageSource, SourceOptions
-from agvas_core.training.trainer import LOG_FILE, StepStream, Trainer, TrainOptions, move
+from agvas_core.training.trainer import LOG_FILE, STATE_FILE, StepStream, Trainer, TrainOptions, move
 
 EXPORT_MINUTES = 1.5  # kept free at the end of the last call
 SMALL = ("--batch", "1", "--sizes", "64", "--threads", "1")  # of a rehearsal
@@ -51,7 +51,7 @@ STAGES = (
 
 def done_steps(run_dir: Path, stage: str) -> int:
     """Return how many steps a stage has done and saved; 0 before it begins."""
-    state = run_dir / stage / "state.pt"
+    state = run_dir / stage / STATE_FILE
     return int(torch.load(state, map_location="cpu", weights_only=True, mmap=True)["step"]) if state.is_file() else 0
 
 
@@ -104,13 +104,13 @@ def _call(args: argparse.Namespace, stage: str, options: list[str]) -> None:
 
 
 def pack(folder: Path, out: Path) -> list[Path]:
-    """Write the folder as a tar in pieces of PIECE_BYTES under out; `cat checkpoint.tar.* | tar x` joins them."""
+    """Write the folder as a tar in pieces under out; `cat checkpoint.tar.* | tar x` joins them."""
     whole = out / "checkpoint.tar"
     with tarfile.open(whole, "w") as tar:
         tar.add(folder, arcname=folder.name)
     data = whole.read_bytes()
     whole.unlink()
-    return write_pieces(data, out, whole.name, PIECE_BYTES)
+    return write_pieces(data, out, whole.name)
 
 
 def export(args: argparse.Namespace) -> list[Path]:
@@ -128,7 +128,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--run-dir", type=Path, default=Path("runs/larger"))
     parser.add_argument("--out", type=Path, default=Path("runs/larger/out"), help="where logs and the checkpoint go")
     parser.add_argument("--minutes", type=float, default=9.0, help="of this call; call again to go on")
-    parser.add_argument("--workers", type=int, default=12, help="a divisor or multiple of 12 reuses each image")
+    parser.add_argument("--workers", type=int, default=12, help="12 and more, or a divisor of 12, reuse each image")
     parser.add_argument("--batch", type=int, default=128, help="of the first measurement")
     parser.add_argument("--textures", type=Path)
     parser.add_argument("--real", type=Path)

@@ -27,7 +27,7 @@ def test_a_stage_comes_back_as_its_averages(carry, tmp_path, monkeypatch):
     there.mkdir(parents=True)
     torch.save(state, there / STATE_FILE)
     (there / LOG_FILE).write_text("{}\n")
-    monkeypatch.setattr(carry.write_pieces, "__defaults__", (3000,))
+    monkeypatch.setattr(carry, "PIECE_BYTES", 3000)
     pieces = carry.pack(tmp_path / "there", tmp_path / "out")
     assert len(pieces) > 2 and all(p.stat().st_size <= 3000 for p in pieces)
     assert carry.unpack(tmp_path / "out", tmp_path / "here") == 7

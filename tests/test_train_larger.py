@@ -55,7 +55,7 @@ def test_stages_come_in_their_order_and_none_twice(larger, commands, tmp_path):
 
 
 def test_the_checkpoint_comes_out_of_its_pieces_whole(larger, commands, tmp_path, monkeypatch):
-    monkeypatch.setattr(larger, "PIECE_BYTES", 20_000)
+    monkeypatch.setattr("carry_run.PIECE_BYTES", 20_000)
     args = larger.parse(
         ["--preset", "tiny-test", "--run-dir", str(tmp_path), "--out", str(tmp_path / "out"), "--small"]
     )
