@@ -11,15 +11,23 @@ _ORDINALS = {
     "first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4, "fifth": 5, "5th": 5,
 }  # fmt: skip
 _CHINESE = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5}
+# What makes the number after "image" a measure, not an image's number: "in the image 5 % ...", "image 2.5 mm", "5-10 px".
+_UNIT = (
+    r"(?:[%‰°×]|(?:percent|per cent|degrees?|times|long|wide|pixels?|px[²2]?|[kmcµu]?m[²2]?|inch\w*|megapixels?|mp)\b"
+    r"|微米|毫米|厘米|像素|倍|度|[个处])"
+)
+_MEASURE = rf"(?:[.,]\d|\s*(?:(?:[-–~]|to)\s*\d+(?:[.,]\d+)?\s*)?{_UNIT}|\s*[x×*]\s*\d)"
+_DIGITS = rf"\d{{1,2}}(?!\w)(?!{_MEASURE})"
 _REFERENCE = (
     rf"(?:the |an? |that |this )?(?:{'|'.join(_ORDINALS)}|last|latest|previous|other)\s+"
     r"(?:image|picture|photo|part|one)\b"
-    r"|(?:the )?(?:image|picture|photo)\s*#?\s*\d{1,2}\b"
+    rf"|(?:the )?(?:image|picture|photo)\s*#?\s*{_DIGITS}"
 )
 _NAMED = re.compile(
     rf"\b(?P<word>{'|'.join(_ORDINALS)}|last|latest|previous|other)\s+(?:image|picture|photo)\b"
-    r"|\b(?:image|picture|photo)\s*#?\s*(?P<number>\d{1,2})\b(?![.,]\d|\s*(?:%|mm|cm|µm|um|px|pixels?|percent|inch\w*|times|long|wide)\b)"
-    r"|第\s*(?P<chinese>[一二三四五]|\d{1,2})\s*(?:[张幅]|个(?=图|照片|相片))|(?:图像|图片)\s*(?P<plain>\d{1,2})"
+    rf"|\b(?:image|picture|photo)\s*#?\s*(?P<number>{_DIGITS})"
+    r"|第\s*(?P<chinese>[一二三四五]|\d{1,2})\s*(?:[张幅]|个(?=图|照片|相片))"
+    rf"|(?:图像|图片)\s*(?P<plain>\d{{1,2}}(?!\d)(?!{_MEASURE}))"
     r"|(?P<before>[上前]一[张幅个])",
     re.I,
 )
@@ -33,7 +41,8 @@ _COMPARES = re.compile(
     rf"|{_COMPARING}\W+(?:(?:of|between)\s+)?(?:{_REFERENCE})"
     rf"|{_COMPARING}(?=.*\b(?:both|(?:the |these )?two)\s+(?:images|pictures|photos|parts)\b)"
     rf"|{_COMPARING}(?=.*\b(?:both|them|the two|these two|each other)\s*[.?!]?\s*$)"
-    r"|[和与跟同比对](?:[上前]一[张幅个]|第\s*(?:[一二三四五]|\d{1,2})\s*[张幅个]|另[一外]*[张幅个]|(?:图像|图片)\s*\d{1,2})"
+    r"|[和与跟同比对](?:[上前]一[张幅个]|第\s*(?:[一二三四五]|\d{1,2})\s*[张幅个]|另[一外]*[张幅个]"
+    rf"|(?:图像|图片)\s*\d{{1,2}}(?!\d)(?!{_MEASURE}))"
     r"(?!(?:图|图像|图片|照片)?\s*[里中上])(?=.*(?:比|差|更|不同|区别|一样))"
     r"|(?:比较|对比|比一比)(?:一下)?(?:第\s*(?:[一二三四五]|\d{1,2})\s*[张幅个]|[上前]一[张幅个]|另[一外]*[张幅个]|[两这二]+[张幅个])"
     r"(?!(?:图|图像|图片|照片)?\s*[里中上])",

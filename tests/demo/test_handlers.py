@@ -277,6 +277,30 @@ def test_words_name_an_earlier_image(session, desk, photo, clean):
     assert last(session).request.image_id == first == session.current_image_id
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "is at least 1 region of the image 5 % or more?", "is a share of the image 5% dark?", "mark in the image 5 ‰",
+        "cracks in the image 2.5 mm wide", "cracks in the image 2 mm wide", "specks in the picture 5-10 px wide",
+        "spots in this photo 3 x 4 px", "the photo 3 to 5 percent", "the image 45° turned",
+        "图像5%以上的缺陷", "图像 2 毫米的划痕", "图像 2 个缺陷",
+    ],
+)  # fmt: skip
+def test_a_measure_after_the_word_image_names_no_image(session, desk, photo, words):
+    """A percentage was once refused: "There is no image 5"."""
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    assert image_in_words(session, words) is None and compared_images(session, f"{words}, compared with it") is None
+
+
+@pytest.mark.parametrize(
+    "words", ["image 2", "Image #2, please", "photo 2: why?", "in image 2, 5 % are dark", "图像 2 里", "图片2"]
+)
+def test_a_number_that_is_no_measure_names_its_image(session, desk, photo, clean, words):
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    assert image_in_words(session, words) == list(session.images)[1]
+
+
 def test_an_image_that_is_not_there_is_refused_in_a_sentence_and_nothing_else_is_answered(session, desk, engine, photo):
     finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
     finish(ask(session, desk, "describe the second image", [], Settings(mode="describe")))
