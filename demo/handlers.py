@@ -13,6 +13,7 @@ from pathlib import Path
 import agvas_core  # whose open_image brings torch with it, and only when it is used: the page opens sooner
 from agvas_core.drawing import SHOWN_PX, shrink
 from agvas_core.engines.base import Engine
+from agvas_core.regions import rethreshold
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -194,6 +195,7 @@ def _answering(session: Session) -> Iterator[None]:
         raise RuntimeError(say("busy", session.lang))
     try:
         session.stop.clear()
+        session.late_knobs = {}
         yield
     finally:
         session.stop.set()
@@ -260,6 +262,7 @@ def _answer(
 ) -> Iterator[Reply | None]:
     """unread: sentences about the files that came along and could not be read."""
     lang, errors = session.lang, unread
+    settings = replace(settings, **session.late_knobs)  # moved while the photo before was answered
     yield None
     pair = named = None
     try:
@@ -372,14 +375,17 @@ def _take(session: Session, reply: Reply, event: object, elapsed_s: float) -> bo
         return False
     if isinstance(event, MaskReady):
         reply.mask_s = elapsed_s
-        reply.answered = event.prediction
-        show_prediction(session, reply, event.prediction, render.SHOWN_KINDS)
-        session.selected_reply_id = reply.reply_id
+        with session.guard:  # the sliders may move it from now on
+            reply.answered = event.prediction
+            moved = rethreshold(event.prediction, **session.late_knobs) if session.late_knobs else event.prediction
+            show_prediction(session, reply, moved, render.SHOWN_KINDS)
+            session.selected_reply_id = reply.reply_id
     elif isinstance(event, Notice):
         reply.notices.append(event.text)
     elif isinstance(event, Done):
         reply.mode, reply.seconds, reply.stopped = event.mode, dict(event.seconds), event.stopped
-        write_downloads(session, reply)
+        with session.guard:
+            write_downloads(session, reply)
         reply.stage, reply.total_s = None, elapsed_s
     return True
 

@@ -11,7 +11,7 @@ _ORDINALS = {
     "first": 1, "1st": 1, "second": 2, "2nd": 2, "third": 3, "3rd": 3, "fourth": 4, "4th": 4, "fifth": 5, "5th": 5,
 }  # fmt: skip
 _CHINESE = {"一": 1, "二": 2, "三": 3, "四": 4, "五": 5}
-# What makes the number after "image" a measure, not an image's number: "in the image 5 % ...", "image 2.5 mm", "5-10 px".
+# What makes the number after "image" a measure, not an image's number: "the image 5 % ...", "image 2.5 mm", "5-10 px".
 _UNIT = (
     r"(?:[%‰°×]|(?:percent|per cent|degrees?|times|long|wide|pixels?|px[²2]?|[kmcµu]?m[²2]?|inch\w*|megapixels?|mp)\b"
     r"|微米|毫米|厘米|像素|倍|度|[个处])"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from demo.shelf import Shelf
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 FILE_TYPES = ["image", ".tif", ".tiff", ".bmp", ".webp"]
 AT_ONCE = 16  # replies that may stream or wait at the same time; the desk lets one run
+OVERTAKEN_S = 1.0  # a move that was on its way while the sliders were sent is no longer what the page shows
 # Browser events arrive here from page.js (examples, regions, images, other engines, cards, Esc, finished uploads).
 BRIDGE_JS = """
 const kinds = ['example', 'edit', 'image', 'region', 'reply', 'upload', 'halt', 'other', 'card'];
@@ -127,6 +129,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
         def shown(current: Session, box_now: Any, *, sliders: bool) -> list[Any]:
             moved = draw.sliders(current) if sliders else (gr.skip(), gr.skip(), gr.skip())
+            current.sliders_sent_at = time.monotonic() if sliders else current.sliders_sent_at
             return [messages(current), box_now, cards.images(current), *draw.side(current), *moved]
 
         def asked(current: Session, engine_id: str, mode: str, normal: str, close: bool) -> Settings:
@@ -134,16 +137,18 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             return Settings(engine_id, mode, normal, close, **asdict(current.knobs))
 
         def stream(current: Session, replies: Iterator[Any], *, clear: bool) -> Iterator[list[Any]]:
+            selected = current.selected_reply_id  # whose values the sliders show; sent again, they would undo a move
             try:
                 waiting = draw.box_waiting(current.lang, clear=clear)
                 for _ in replies:
-                    yield shown(current, waiting, sliders=False)
+                    other, selected = selected != current.selected_reply_id, current.selected_reply_id
+                    yield shown(current, waiting, sliders=other)
                     waiting = gr.skip()
             except RuntimeError as busy:
                 gr.Warning(str(busy))
                 yield [gr.skip()] * len(talk)
                 return
-            yield shown(current, draw.box_ready(current.lang), sliders=True)
+            yield shown(current, draw.box_ready(current.lang), sliders=selected != current.selected_reply_id)
 
         def on_submit(current: Session, message: dict[str, Any] | None, *values: Any) -> Iterator[list[Any]]:
             message = message or {}
@@ -218,19 +223,24 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
         # --- the selected reply ---
 
-        def on_knob(current: Session, *values: float) -> list[Any]:
-            if current.busy.locked():  # the sliders show the reply before: its values are not meant for the one to come
-                return [gr.skip()] * 3
-            current.move_knobs(Knobs(float(values[0]), float(values[1]), int(values[2])))
-            if adjust(current, *values) is None:
-                return [gr.skip()] * 3
-            return [messages(current), *draw.side(current)]
+        def taking(name: str) -> Callable[[Session, float | None], list[Any]]:
+            def on_knob(current: Session, value: float | None) -> list[Any]:
+                if value is None:  # its number field was emptied, to type another one
+                    return [gr.skip()] * 4
+                current.move_knob(name, value)
+                overtaken = time.monotonic() - current.sliders_sent_at < OVERTAKEN_S
+                back = gr.update(value=value) if overtaken else gr.skip()
+                if adjust(current, **{name: value}) is None:
+                    return [gr.skip(), gr.skip(), gr.skip(), back]
+                return [messages(current), *draw.side(current), back]
 
-        gr.on(
-            [knob.input for knob in knobs] + [knob.release for knob in knobs],
-            on_knob, [session, *knobs], [chat, title, table],
-            trigger_mode="always_last", concurrency_limit=4, **PRIVATE,
-        )  # fmt: skip
+            return on_knob
+
+        for field, knob in zip(fields(Knobs), knobs, strict=True):
+            gr.on(
+                [knob.input, knob.release], taking(field.name), [session, knob], [chat, title, table, knob],
+                trigger_mode="always_last", concurrency_limit=4, concurrency_id="knobs", **PRIVATE,
+            )  # fmt: skip
 
         def on_region(current: Session, event: gr.EventData) -> list[Any]:
             data = event._data

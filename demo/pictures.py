@@ -81,18 +81,25 @@ def delete_files(session: Session, exchanges: Sequence[Exchange]) -> None:
                 session.drop_file(path)
 
 
-def adjust(session: Session, threshold: float, alpha: float, min_area_px: int) -> Reply | None:
-    """Move the selected reply's mask from its stored maps, without the model; return the reply if it changed."""
+def adjust(
+    session: Session, threshold: float | None = None, alpha: float | None = None, min_area_px: int | None = None
+) -> Reply | None:
+    """Move the selected reply's mask from its stored maps, without the model; return the reply if it changed.
+
+    None keeps a value. The reply's words may still be running.
+    """
     with session.guard:
         return _adjust(session, threshold, alpha, min_area_px)
 
 
-def _adjust(session: Session, threshold: float, alpha: float, min_area_px: int) -> Reply | None:
+def _adjust(session: Session, threshold: float | None, alpha: float | None, min_area_px: int | None) -> Reply | None:
     reply = session.selected
-    if reply is None or reply.prediction is None or reply.running or reply.request.image_id not in session.images:
+    if reply is None or reply.prediction is None or reply.request.image_id not in session.images:
         return None
-    threshold, alpha, min_area_px = float(threshold), float(alpha), int(min_area_px)
     before, answered = reply.prediction, reply.answered or reply.prediction
+    threshold = before.threshold if threshold is None else float(threshold)
+    alpha = before.alpha if alpha is None else float(alpha)
+    min_area_px = before.min_area_px if min_area_px is None else int(min_area_px)
     if (before.threshold, before.alpha, before.min_area_px) == (threshold, alpha, min_area_px):
         return None
     after = rethreshold(answered, threshold=threshold, alpha=alpha, min_area_px=min_area_px)

@@ -8,8 +8,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from agvas_core.structures import (
     Conversation,
@@ -80,6 +81,8 @@ class Session:
         self.current_image_id: str | None = None
         self.selected_reply_id: str | None = None
         self.knobs = Knobs()  # as the user set them last; replies start from them, whatever reply is selected
+        self.late_knobs: dict[str, Any] = {}  # those that were set while a reply runs, which began without them
+        self.sliders_sent_at = 0.0  # when their values last went to the page; time.monotonic()
         self.stop = threading.Event()
         self.busy = threading.Lock()
         self.guard = threading.RLock()  # held while images or maps are read for drawing, or let go
@@ -195,13 +198,15 @@ class Session:
         threshold, alpha, min_area_px = (float(str(reply.facts[f.name])) for f in fields(Knobs))
         return Knobs(threshold, alpha, int(min_area_px))
 
-    def move_knobs(self, moved: Knobs) -> None:
-        """Remember which sliders the user moved; the others show the selected reply's values, which are not his.
+    def move_knob(self, name: str, value: float) -> None:
+        """Remember where the user put a slider; the others may show the selected reply's values, which are not his.
 
-        A large photo's smallest region is larger than a small photo's defects.
+        A large photo's smallest region is larger than a small photo's defects. A reply that runs takes the move, too.
         """
-        shown, kept = asdict(self.shown_knobs), asdict(self.knobs)
-        self.knobs = Knobs(**{k: kept[k] if value == shown[k] else value for k, value in asdict(moved).items()})
+        moved: dict[str, Any] = {name: int(value) if name == "min_area_px" else float(value)}
+        self.knobs = replace(self.knobs, **moved)
+        if self.busy.locked():
+            self.late_knobs |= moved
 
     # --- exchanges ---
 

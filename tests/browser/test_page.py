@@ -166,6 +166,24 @@ def test_an_older_replys_sliders_do_not_leak_into_the_next_reply(url, open_page,
     assert field.input_value() == "0.3"
 
 
+@pytest.mark.parametrize("when", ["before the mask", "beside the words"])
+def test_a_slider_moved_while_a_reply_streams_is_taken_and_stays(url, open_page, photo, when):
+    """It once snapped back, and the mask kept the old threshold."""
+    page = open_page(url)
+    ask(page, "a long long explanation", photo, wait=False)
+    if when == "beside the words":
+        page.wait_for_selector("#agv-chat .bot-row .message-content", timeout=REPLY_MS)
+    field = page.get_by_label("number input for Threshold")
+    field.fill("1")
+    field.press("Enter")
+    page.wait_for_selector("#agv-chat .agv-verdict[data-verdict=normal]", timeout=10_000)
+    assert page.locator("#agv-box .stop-button").count() == 1  # still streaming
+    done(page)
+    page.wait_for_timeout(500)
+    assert field.input_value() == "1"
+    assert page.get_attribute("#agv-chat .agv-verdict", "data-verdict") == "normal"
+
+
 def test_a_comparison_shows_both_images_and_what_was_measured(url, open_page, photo, tmp_path):
     page = open_page(url)
     choose(page, "direct")

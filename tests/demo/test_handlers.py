@@ -507,10 +507,45 @@ def test_the_speck_of_a_large_photo_is_no_choice_of_the_user(session, desk, phot
     assert session.shown_knobs == Knobs(0.5, 0.5, 2704)
     *_, smallest = draw.sliders(session)
     assert smallest["value"] == 2704 <= smallest["maximum"]  # beyond the maximum, every slider would fail
-    session.move_knobs(Knobs(0.6, 0.5, 2704))
+    session.move_knob("threshold", 0.6)
     assert session.knobs == Knobs(0.6, 0.5, 0)
-    session.move_knobs(Knobs(0.6, 0.5, 50))
+    session.move_knob("min_area_px", 50)
     assert session.knobs == Knobs(0.6, 0.5, 50)
+
+
+def test_a_slider_moved_while_the_words_stream_moves_the_mask_that_is_there(session, desk, photo):
+    """It once snapped back when the reply ended, and was not taken."""
+    moved_at = None
+    for reply in ask(session, desk, "segment", [photo], Settings(mode="explain")):
+        if reply is not None and reply.prediction is not None and moved_at is None:
+            moved_at = reply.text
+            session.move_knob("threshold", 1.0)
+            assert adjust(session, threshold=1.0) is reply and reply.running
+    reply = last(session)
+    assert moved_at == "" and reply.text and reply.facts["threshold"] == 1.0 and reply.facts["verdict"] == "normal"
+    assert session.shown_knobs == session.knobs == Knobs(1.0, 0.5, 0)
+    assert json.loads(asset(reply, "json").read_text())["threshold"] == 1.0
+    assert not np.asarray(Image.open(asset(reply, "mask"))).any() and say("words_before") in html(session, desk)
+
+
+@pytest.mark.parametrize("mode", ["describe", "explain"])
+def test_a_slider_moved_before_the_mask_is_there_is_where_the_mask_starts(session, desk, photo, mode):
+    for reply in ask(session, desk, "segment", [photo], Settings(mode=mode)):
+        if reply is not None and reply.stage and reply.prediction is None:
+            session.move_knob("threshold", 1.0)
+            assert adjust(session, threshold=1.0) is None  # nothing to move yet
+    reply = last(session)
+    assert reply.facts["verdict"] == "normal" and session.shown_knobs.threshold == 1.0
+    finish(ask(session, desk, "segment", [], Settings(mode=mode)))  # an earlier move is not taken twice
+    assert last(session).facts["threshold"] == 0.5
+
+
+def test_a_slider_moved_during_the_first_of_several_photos_holds_for_the_rest(session, desk, engine, photo, clean):
+    for _ in ask(session, desk, "segment", [photo, clean], Settings(mode="direct")):
+        if len(engine.seen) == 1 and not session.late_knobs:
+            session.move_knob("threshold", 0.9)
+    assert [request.threshold for _, request in engine.seen] == [0.5, 0.9]
+    assert [e.reply.facts["threshold"] for e in session.exchanges] == [0.9, 0.9]
 
 
 def test_a_comparison_of_a_small_photo_with_a_large_one_warns_only_of_moved_sliders(session, desk, photo, clean):
