@@ -114,9 +114,13 @@ def test_an_image_stays_with_its_copy_and_only_the_dead_ones_images_move(copies,
 
 
 def test_a_copy_killed_under_load_loses_no_conversation(copies, picture):
-    asked = [question(picture(seed)) for seed in range(6)]
+    homes: dict[str, list[int]] = {}  # which copy a picture belongs to is chance: three of each copy's are asked about
+    for seed in range(40):
+        homes.setdefault(copies.engine.replica_of(picture(seed))["replica"], []).append(seed)
+    assert len(homes) == 2
+    asked = [question(picture(seed)) for seeds in homes.values() for seed in seeds[:3]]
     expected = [seen(FakeEngine(pause_s=0.0).respond(*one)) for one in asked]
-    victim = copies.engine.replica_of(picture(0))["replica"]
+    victim = next(iter(homes))
     with ThreadPoolExecutor(6) as pool:
         replies = [pool.submit(lambda one: seen(copies.engine.respond(*one)), one) for one in asked]
         time.sleep(0.3)  # words are coming
