@@ -31,7 +31,7 @@ REGULAR_FACTOR = {"weave fault": 7.0, "missing part": 4.0, "deformation": 1.5, "
 IRREGULAR_FACTOR = {"weave fault": 0.4, "deformation": 0.6}  # on random texture they can hardly be seen
 TEXTURAL = {"blur", "foreign patch", "weave fault", "missing part", "deformation"}  # judged by their texture, too
 DEFECT_COUNT_WEIGHTS = (0.6, 0.2, 0.1, 0.06, 0.04)
-CROWDED_WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
+CROWDED_WEIGHTS = (0.18, 0.18, 0.18, 0.18, 0.16, 0.04, 0.03, 0.03, 0.02)
 MIN_CHANGE = 0.04  # mean change inside a mask below which nobody sees the defect
 MIN_EXTENT = 6 / 256  # longer side of the smallest box, share of the image
 MIN_SEEN = 0.015  # mean change inside a mask in the picture as it is taken, below which a label teaches nothing
@@ -49,7 +49,7 @@ class SceneGenerator:
         textures: photographs of normal surfaces to use beside the synthetic ones, or None.
         normal_share: share of images without any defect.
         object_share: share of images that show an object on a ground.
-        max_defects: most defects in one image, at most 5.
+        max_defects: most defects in one image; at most, and by default, 5, or 9 where it is crowded.
         family_size: images that share a surface or object family (each with its own parameters).
         regular_boost: prefer faults of single elements on regular patterns.
         crowded: more defects an image, all counts alike often: more to learn from every pixel that is computed.
@@ -61,19 +61,21 @@ class SceneGenerator:
         textures: TextureBank | None = None,
         normal_share: float = 0.42,
         object_share: float = 0.42,
-        max_defects: int = 5,
+        max_defects: int | None = None,
         family_size: int = 4,
         regular_boost: bool = True,
         crowded: bool = False,
     ) -> None:
-        if not 1 <= max_defects <= len(DEFECT_COUNT_WEIGHTS):
-            raise ValueError(f"max_defects must be 1 to {len(DEFECT_COUNT_WEIGHTS)}, got {max_defects}")
+        weights = CROWDED_WEIGHTS if crowded else DEFECT_COUNT_WEIGHTS
+        max_defects = len(weights) if max_defects is None else max_defects
+        if not 1 <= max_defects <= len(weights):
+            raise ValueError(f"max_defects must be 1 to {len(weights)}, got {max_defects}")
         self.size = size
         self.textures = textures
         self.normal_share = normal_share
         self.object_share = object_share
         self.max_defects = max_defects
-        self.count_weights = (CROWDED_WEIGHTS if crowded else DEFECT_COUNT_WEIGHTS)[:max_defects]
+        self.count_weights = weights[:max_defects]
         self.family_size = family_size
         self.regular_boost = regular_boost
 

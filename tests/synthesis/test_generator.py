@@ -69,6 +69,13 @@ def test_more_defects_than_allowed_are_refused() -> None:
         SceneGenerator(SIZE, max_defects=9)
 
 
+def test_crowded_images_have_up_to_nine_defects_others_up_to_five() -> None:
+    """A mask of eight findings was once put into words as five: no talk of training had more."""
+    assert SceneGenerator(SIZE).max_defects == 5
+    crowded = SceneGenerator(192, normal_share=0.0, crowded=True).batch(48, 0)
+    assert 5 < max(len(scene.defects) for scene in crowded.facts) <= 9
+
+
 @pytest.mark.parametrize("kind", DEFECT_KINDS)
 def test_every_kind_is_visible_inside_what_is_allowed_and_quiet_outside(kind: str) -> None:
     rng = Generator().manual_seed(5)
