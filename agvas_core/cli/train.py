@@ -58,6 +58,9 @@ def train(
         typer.Option(help="Length of the stage in minutes of training, over all calls: the rate falls by these."),
     ] = 0.0,
     textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
+    texture_share: Annotated[
+        float, typer.Option(help="Share of the synthetic surfaces whose place a photograph takes.", min=0, max=1)
+    ] = 0.4,
     real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
     real_share: Annotated[float, typer.Option(help="Share of the batches that come from --real.")] = 0.12,
     normal_share: Annotated[float, typer.Option(help="Share of the synthetic images without a defect.")] = 0.42,
@@ -157,6 +160,7 @@ def train(
         source=SourceOptions(
             sizes_px=tuple(int(s) for s in (sizes or "192,256,320").split(",")),
             textures=textures,
+            texture_share=texture_share,
             real=real,
             real_share=real_share,
             normal_share=normal_share,

@@ -28,6 +28,7 @@ class SourceOptions:
     Attributes:
         sizes_px: square sizes of the training images; one is drawn for each batch, all alike often.
         textures: folder of real photographs of normal surfaces, or None.
+        texture_share: share of the synthetic surfaces that such a photograph takes the place of.
         real: folder of real labelled defects in MVTec layout, or None.
         real_share: share of batches that come from `real`.
         normal_share: share of synthetic images without a defect.
@@ -39,6 +40,7 @@ class SourceOptions:
 
     sizes_px: tuple[int, ...] = (192, 256, 320)
     textures: Path | None = None
+    texture_share: float = 0.4
     real: Path | None = None
     real_share: float = 0.12
     normal_share: float = 0.42
@@ -60,7 +62,7 @@ class ImageSource:
     def __init__(self, options: SourceOptions, *, seed: int) -> None:
         self.options, self.seed = options, seed
         self._made: dict[int, SyntheticBatch] = {}
-        textures = TextureBank(options.textures) if options.textures else None
+        textures = TextureBank(options.textures, share=options.texture_share) if options.textures else None
         self.real = RealDefects(options.real) if options.real else None
         self.generators = {
             size: SceneGenerator(
