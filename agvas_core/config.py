@@ -118,8 +118,8 @@ class AGVASConfig:
         anyres: height and width in px of the grids of tiles among which an image's is chosen, so that the LMM sees it
             at its own resolution ("onevision" only); () for the base crop alone.
         anyres_max: an image's tiles are shrunk to the tokens of about so many.
-        serving_also_px: when serving, the image is seen again at these sizes, and at every size mirrored each way; the
-            maps are averaged ("conv" only; () for one look).
+        serving_also: when serving, the image is seen again at these shares of its first size, and at every size mirrored
+            each way; the maps become one ("conv" only; () for one look).
     """
 
     preset: str
@@ -131,7 +131,7 @@ class AGVASConfig:
     anyres: tuple[tuple[int, int], ...] = ()
     anyres_max: int = 9
     serving_px: int = 1024
-    serving_also_px: tuple[int, ...] = ()
+    serving_also: tuple[float, ...] = ()
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
     llm: LLMConfig = field(default_factory=LLMConfig)
     pixel: PixelConfig = field(default_factory=PixelConfig)
@@ -164,6 +164,8 @@ class AGVASConfig:
             raise ValueError(f"{path} is damaged: it is not JSON ({error}).") from error
         for retired in ("sam_width", "sam_global_layers"):  # of 0.1, where only SAM read them; backbone replaced them
             raw.get("pixel", {}).pop(retired, None)
+        if "serving_also_px" in raw:  # of 0.1, in px, which told nothing about images smaller than the canvas
+            raw["serving_also"] = [px / raw["serving_px"] for px in raw.pop("serving_also_px")]
         parts = {"semantic": SemanticConfig, "llm": LLMConfig, "pixel": PixelConfig, "decoder": DecoderConfig}
         raw["anyres"] = tuple(tuple(hw) for hw in raw.get("anyres", ()))
         built = {name: _from_dict(kind, raw.pop(name, {}), path) for name, kind in parts.items()}
@@ -258,7 +260,7 @@ PIXEL_ENCODERS: dict[str, tuple[str, PixelConfig]] = {
 _NANO = AGVASConfig(
     preset="nano",
     serving_px=384,
-    serving_also_px=(160,),
+    serving_also=(0.6, 0.4),
     semantic=SemanticConfig(image_px=256, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=LLMConfig(
         vocab_size=1280,
@@ -296,7 +298,7 @@ _MINI = replace(
     _NANO,
     preset="mini",
     serving_px=512,
-    serving_also_px=(320,),
+    serving_also=(0.6,),
     semantic=SemanticConfig(image_px=512, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=replace(_NANO.llm, width=384, mlp_width=768, layers=5, heads=6, kv_heads=6),
     pixel=replace(_NANO.pixel, image_px=512, blocks=(2, 4, 3), attention_layers=6),
@@ -310,7 +312,7 @@ PRESETS: dict[str, AGVASConfig] = {
         _NANO,
         preset="tiny-test",
         serving_px=64,
-        serving_also_px=(),
+        serving_also=(),
         semantic=SemanticConfig(image_px=64, patch_px=32, width=32, mlp_width=64, layers=1, heads=2),
         llm=LLMConfig(
             vocab_size=1280,

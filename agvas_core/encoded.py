@@ -32,7 +32,7 @@ class EncodedImage:
     """What is kept of an image: features of its canvas, and how the canvas maps back.
 
     Attributes:
-        again: further looks at the whole image, mirrored and smaller; their maps are averaged.
+        again: further looks at the whole image, mirrored and smaller; their maps become one.
         tiles: parts of it seen larger, when a close look was asked for or it is long and narrow.
         whole_share: weight of the maps of the whole where there are tiles.
     """

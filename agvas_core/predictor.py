@@ -29,7 +29,7 @@ from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.regions import make_prediction
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
-from agvas_core.views import View, blend, parts_along, raise_contrast, tiles, turned_views
+from agvas_core.views import View, blend, parts_along, raise_contrast, smaller_canvases, tiles, turned_views
 
 IMAGES_KEPT = 6
 CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
@@ -125,19 +125,18 @@ class AnomalyPredictor:
     def _look_again(self, image: InspectionImage) -> tuple[Glimpse, ...]:
         """Return further looks at the whole image: mirrored, and smaller."""
         config = self.model.config
-        if config.pixel.kind != "conv" or not config.serving_also_px:
+        if config.pixel.kind != "conv" or not config.serving_also:
             return ()
         first, *mirrored = turned_views(image.size_hw)
         out = [self._glimpse(image, view, config.serving_px) for view in mirrored]
-        for canvas in config.serving_also_px:
-            if limit_canvas(image.size_hw, canvas) < limit_canvas(image.size_hw, config.serving_px):
-                out += [self._glimpse(image, view, canvas) for view in (first, *mirrored)]
+        for canvas in smaller_canvases(limit_canvas(image.size_hw, config.serving_px), config.serving_also):
+            out += [self._glimpse(image, view, canvas) for view in (first, *mirrored)]
         return tuple(out)
 
     def _look_along(self, image: InspectionImage) -> tuple[Glimpse, ...]:
         """Return looks at the parts of a long image; none at others, and by other pixel encoders."""
         config = self.model.config
-        if config.pixel.kind != "conv" or not config.serving_also_px:
+        if config.pixel.kind != "conv" or not config.serving_also:
             return ()
         return tuple(self._glimpse(image, part, config.serving_px) for part in parts_along(image.size_hw))
 
@@ -270,12 +269,15 @@ class AnomalyPredictor:
 
     @torch.inference_mode()
     def decode_states(self, states: Tensor, encoded: EncodedImage, **options: object) -> Prediction:
-        """Return the mask of anchor states (1, 3, D): the mean over the views of the image."""
+        """Return the mask of anchor states (1, 3, D): of the views' maps the root mean square, see views.py."""
         size_hw = encoded.letterbox.size_hw
         maps = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (2, H, W)
-        for glimpse in encoded.again:  # summed as they come: eight looks at 40 MP would be 4 GB
-            maps += self._maps_of(states, glimpse)
-        maps /= 1 + len(encoded.again)
+        if encoded.again:
+            np.square(maps, out=maps)
+            for glimpse in encoded.again:  # summed as they come: twelve looks at 40 MP would be 6 GB
+                maps += np.square(self._maps_of(states, glimpse))
+            maps /= 1 + len(encoded.again)
+            np.sqrt(maps, out=maps)
         if encoded.tiles:
             parts = ((glimpse.view, self._maps_of(states, glimpse)) for glimpse in encoded.tiles)
             left, _, right, _ = encoded.tiles[0].view.box_xyxy

@@ -3,6 +3,8 @@
 A small model that sees a large photograph only once, shrunk to its canvas, loses what is tiny; looking again at
 overlapping tiles finds it. A view from the other side (mirrored) costs as much as the first, and steadies the map;
 half of those have their contrast raised where a photograph is flat, for what is faint there is missed as it is.
+Looks at smaller sizes see what is large. Of the looks' maps the root mean square is taken: what one size sees clearly
+is not lost because another cannot see it, and what only one look suspects does not decide alone.
 """
 
 # H x W the image's own size, px
@@ -62,6 +64,12 @@ def turned_views(size_hw: tuple[int, int]) -> list[View]:
         for upside_down in (False, True)
         for mirrored in (False, True)
     ]
+
+
+def smaller_canvases(first: int, shares: Iterable[float], multiple: int = 32) -> list[int]:
+    """Return the canvases, px, at shares of the first one, rounded to a multiple; only those below it, each once."""
+    canvases = (max(multiple, round(first * share / multiple) * multiple) for share in shares)
+    return [canvas for canvas in dict.fromkeys(canvases) if canvas < first]
 
 
 def raise_contrast(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:

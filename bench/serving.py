@@ -90,7 +90,7 @@ def make_engine(options: argparse.Namespace) -> AGVASEngine:
         engine = load_engine(options.engine)
         assert isinstance(engine, AGVASEngine), "only AG-VAS engines have these stages"
         if options.looks == "one":
-            engine.predictor.model.config = replace(engine.predictor.model.config, serving_also_px=())
+            engine.predictor.model.config = replace(engine.predictor.model.config, serving_also=())
         return engine
     config, device = get_preset(options.preset, options.pixel), torch.device(options.device)
     check_memory(config, "bf16" if options.dtype == "bf16" else "float32", device=options.device)

@@ -32,6 +32,14 @@ def changed(tmp_path, change):
     return path
 
 
+def test_sizes_in_px_of_older_configs_become_shares(tmp_path):
+    def older(raw):
+        del raw["serving_also"]
+        raw["serving_also_px"] = [192]
+
+    assert AGVASConfig.load(changed(tmp_path, older)).serving_also == (0.5,)
+
+
 def test_unknown_fields_are_named(tmp_path):
     path = changed(tmp_path, lambda raw: raw.update(moons=2))
     with pytest.raises(ValueError, match="AGVASConfig does not know: moons"):

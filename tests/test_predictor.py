@@ -361,7 +361,7 @@ def test_words_in_a_static_cache_leave_a_chat_as_they_do_without(model, tokenize
 
 
 def test_turned_looks_make_the_map_symmetric(model, tokenizer):
-    both = build_agvas(replace(model.config, serving_also_px=(32,)), model.token_ids)
+    both = build_agvas(replace(model.config, serving_also=(0.5,)), model.token_ids)
     both.load_state_dict(model.state_dict())
     half = np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8)
     half = half // 4 + 96  # flat, so that contrast is raised in the two looks that are mirrored one way only
@@ -376,8 +376,21 @@ def test_turned_looks_make_the_map_symmetric(model, tokenizer):
     assert len(kept.set_image(small).again) == 3  # no size below its own
 
 
+def test_the_looks_maps_become_one_by_their_root_mean_square(model, tokenizer, picture):
+    served = build_agvas(replace(model.config, serving_also=(0.5,)), model.token_ids)
+    served.load_state_dict(model.state_dict())
+    predictor = AnomalyPredictor(served, tokenizer)
+    encoded = predictor.set_image(picture(3, (64, 64)))
+    states = torch.randn(1, 3, model.config.llm.width)
+    looks = [predictor.decode_states(states, replace(encoded, again=())).p_ano]
+    looks += [predictor._maps_of(states, glimpse)[1] for glimpse in encoded.again]
+    assert len(looks) == 8
+    together = predictor.decode_states(states, encoded).p_ano
+    np.testing.assert_allclose(together, np.sqrt(np.mean(np.square(looks), axis=0)), atol=2e-3)
+
+
 def test_a_long_image_is_looked_at_along_its_length_too(model, tokenizer):
-    served = build_agvas(replace(model.config, serving_also_px=(32,)), model.token_ids)
+    served = build_agvas(replace(model.config, serving_also=(0.5,)), model.token_ids)
     served.load_state_dict(model.state_dict())
     predictor = AnomalyPredictor(served, tokenizer)
     long = open_image(np.random.default_rng(0).integers(0, 255, (60, 500, 3), dtype=np.uint8))
@@ -408,7 +421,7 @@ def test_a_close_look_at_a_small_image_is_the_same(predictor, picture):
 
 def test_a_close_look_at_a_small_long_image_keeps_the_looks_along_it(model, predictor, picture, monkeypatch):
     """It once threw them away, as an image without tiles."""
-    monkeypatch.setattr(model, "config", replace(model.config, serving_px=416, serving_also_px=(160,)))
+    monkeypatch.setattr(model, "config", replace(model.config, serving_px=416, serving_also=(0.4,)))
     image = picture(2, (96, 400))
     plain = predictor.set_image(image)
     assert plain.tiles and predictor.set_image(image, close=True) is plain

@@ -13,6 +13,7 @@ from agvas_core.views import (
     blend,
     parts_along,
     raise_contrast,
+    smaller_canvases,
     tiles,
     turned_views,
 )
@@ -87,6 +88,14 @@ def test_the_first_of_the_four_views_is_the_image_itself():
     views = turned_views((4, 6))
     assert np.array_equal(views[0].crop(rgb), rgb)
     assert len({view.crop(rgb).tobytes() for view in views}) == 4
+
+
+@pytest.mark.parametrize(
+    ("first", "shares", "canvases"),
+    [(384, (0.6, 0.4), [224, 160]), (224, (0.6, 0.4), [128, 96]), (64, (0.6, 0.4), [32]), (32, (0.6, 0.4), []), (384, (), [])],
+)  # fmt: skip
+def test_smaller_looks_are_shares_of_the_first_each_once_and_never_as_large(first, shares, canvases):
+    assert smaller_canvases(first, shares) == canvases
 
 
 def test_contrast_is_raised_only_where_it_is_flat() -> None:

@@ -26,9 +26,9 @@ LARGEST_SHIFT = 2.0  # of the logits: more would hide that something else is wro
 
 
 def served_maps(predictor: AnomalyPredictor) -> Callable[[Tensor], Tensor]:
-    """Return the function from images uint8 (B, 3, H, W) to their maps (B, H, W) as served: all looks averaged.
+    """Return the function from images uint8 (B, 3, H, W) to their maps (B, H, W) as served: of all looks.
 
-    An average over looks is lower at its peaks than each of them, so the threshold of a single look would be timid.
+    A mean over looks is lower at its peaks than each of them, so the threshold of a single look would be timid.
     """
 
     def maps(images: Tensor) -> Tensor:

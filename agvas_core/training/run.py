@@ -205,8 +205,8 @@ def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorB
         # how it serves and what the words read is the preset's choice; no weight depends on it
         preset = get_preset(options.preset)
         decoder = replace(model.config.decoder, measured_kinds=preset.decoder.measured_kinds)
-        also = preset.serving_also_px
-        model.config = replace(model.config, decoder=decoder, serving_px=preset.serving_px, serving_also_px=also)
+        sizes = {"serving_px": preset.serving_px, "serving_also": preset.serving_also}
+        model.config = replace(model.config, decoder=decoder, **sizes)
     else:
         tokenizer = build_tokenizer()
         model = build_agvas(training_config(options.preset), token_ids_of(tokenizer))
