@@ -14,8 +14,8 @@ from agvas_core.structures import Conversation, Done, MaskReady, Request
 from agvas_core.synthesis.facts import DEFECT_KINDS
 from agvas_core.training import run
 from agvas_core.training.dense import AnchorBank
-from agvas_core.training.run import RunOptions, grown, mix_in, score_maps, training_config
-from agvas_core.training.sources import SourceOptions
+from agvas_core.training.run import RunOptions, at_least, grown, mix_in, score_maps, training_config
+from agvas_core.training.sources import ImageSource, SourceOptions
 from agvas_core.training.trainer import TrainOptions
 
 
@@ -56,6 +56,12 @@ def test_every_stage_is_evaluated_and_logged(trained):
     }
     assert {"AP", "F1_max", "IoU_ano", "IoU_nor", "kind"} <= set(rows["dense"][-1])
     assert {"AP", "IoU_ano", "IoU_nor", "text"} <= set(rows["joint"][-1])
+
+
+def test_images_for_the_calibration_come_in_whole_batches():
+    source = ImageSource(SourceOptions(sizes_px=(64,), passes=1), seed=0)
+    batches = (source.batch(i, 1) for i in range(9))  # sixteen of 64 px each
+    assert [len(batch.images) for batch in at_least(40, batches)] == [16, 16, 16]
 
 
 def test_the_exported_model_answers(trained, picture):
