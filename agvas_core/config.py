@@ -118,7 +118,7 @@ class AGVASConfig:
         anyres: height and width in px of the grids of tiles among which an image's is chosen, so that the LMM sees it
             at its own resolution ("onevision" only); () for the base crop alone.
         anyres_max: an image's tiles are shrunk to the tokens of about so many.
-        serving_also: when serving, the image is seen again at these shares of its first size, and at every size mirrored
+        serving_also: when serving, the image is seen again at these shares of its first size, and at every size turned
             each way; the maps become one ("conv" only; () for one look).
     """
 

@@ -92,8 +92,8 @@ def test_the_first_of_the_four_views_is_the_image_itself():
 
 @pytest.mark.parametrize(
     ("first", "shares", "canvases"),
-    [(384, (0.6, 0.4), [224, 160]), (224, (0.6, 0.4), [128, 96]), (64, (0.6, 0.4), [32]), (32, (0.6, 0.4), []), (384, (), [])],
-)  # fmt: skip
+    [(384, (0.6, 0.4), [224, 160]), (224, (0.6, 0.4), [128, 96]), (64, (0.6, 0.4), [32]), (32, (0.6,), [])],
+)
 def test_smaller_looks_are_shares_of_the_first_each_once_and_never_as_large(first, shares, canvases):
     assert smaller_canvases(first, shares) == canvases
 
