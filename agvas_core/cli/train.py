@@ -81,7 +81,8 @@ def train(
         Path | None, typer.Option(help="Checkpoint folder to begin from; an unfinished run in --run-dir goes first.")
     ] = None,
     mix: Annotated[
-        Path | None, typer.Option(help="Export: the mean of the run's weights and of this checkpoint, where it began.")
+        Path | None,
+        typer.Option(help="Joint, export: the mean of what was learned so far and of this checkpoint, where it began."),
     ] = None,
     card: Annotated[Path | None, typer.Option(help="Export: the model card to put beside the weights.")] = None,
     workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
@@ -178,7 +179,7 @@ def train(
     elif stage == "words":
         train_words(asked)
     elif stage == "joint":
-        train_joint(asked, freeze_pixel=freeze_pixel, eval_images=eval_images)
+        train_joint(asked, freeze_pixel=freeze_pixel, eval_images=eval_images, mix=mix)
     else:
         folder = out or Path("checkpoints/agvas-nano")
         export(asked, folder, card=card.read_text(encoding="utf-8") if card else "", mix=mix)

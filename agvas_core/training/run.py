@@ -217,11 +217,16 @@ def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorB
     return model, tokenizer, bank
 
 
-def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, PreTrainedTokenizerFast]:
+def joint_task(
+    options: RunOptions, *, freeze_pixel: bool, mix: Path | None = None
+) -> tuple[JointTask, PreTrainedTokenizerFast]:
     """Make the joint stage's task: options.start_from or random weights, then what the run's earlier stages learned.
 
     With freeze_pixel the decoder and the region reader stay, too, as the dense stage left them: it has seen far more
     images, and a decoder that learns on with the words' few marks less than before (LOG.md).
+
+    mix: a checkpoint whose weights go in by half before the words are learned, so that these rest on the eyes that
+    will be served; see mix_in.
     """
     model, tokenizer, bank = _begin(options)
     pixels = {
@@ -231,6 +236,8 @@ def joint_task(options: RunOptions, *, freeze_pixel: bool) -> tuple[JointTask, P
         "bank": bank,
     }
     _take(options.run_dir / DENSE / STATE_FILE, pixels)
+    if mix is not None:
+        mix_in(model, bank, mix, options.preset)
     words = {"language_model": model.lmm.model.language_model, "lm_head": model.lmm.lm_head}
     _take(options.run_dir / WORDS / STATE_FILE, words)
     facts = fact_token_ids(tokenizer)
@@ -274,9 +281,11 @@ def joint_evaluation(maker: JointMaker, count: int) -> Callable[[nn.Module], dic
     return evaluate
 
 
-def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 64) -> Trainer:
-    """Run (or resume) the joint stage; freeze_pixel as in joint_task."""
-    task, tokenizer = joint_task(options, freeze_pixel=freeze_pixel)
+def train_joint(
+    options: RunOptions, *, freeze_pixel: bool, eval_images: int = 64, mix: Path | None = None
+) -> Trainer:
+    """Run (or resume) the joint stage; freeze_pixel and mix as in joint_task."""
+    task, tokenizer = joint_task(options, freeze_pixel=freeze_pixel, mix=mix)
     prepare = JointMaker(tokenizer, task.model.config, task.model.token_ids)
     maker = BatchMaker(ImageSource(options.source, seed=options.seed + 1), options.batch, prepare)
     trainer = Trainer(task, maker, options.train, options.run_dir / JOINT, joint_evaluation(prepare, eval_images))

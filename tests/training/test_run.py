@@ -96,6 +96,17 @@ def test_the_joint_stage_begins_with_the_dense_stages_averages(trained, tokenize
     assert torch.equal(task.bank.base, average["bank.base"])
 
 
+def test_words_are_learned_on_eyes_that_were_mixed_before(trained, tokenizer, monkeypatch):
+    """Mixed afterwards, the words rest on features that nobody is served."""
+    monkeypatch.setattr(run, "build_tokenizer", lambda: tokenizer)
+    folder, options = trained / "out", options_of(trained / "run")
+    (dense, _), (mixed, _) = (run.joint_task(options, freeze_pixel=True, mix=mix) for mix in (None, folder))
+    old = load_checkpoint(folder)[0]
+    for name in ("pixel_encoder.stem.0.weight", "agmd.queries"):
+        mean = (dense.model.state_dict()[name] + old.state_dict()[name]) / 2
+        torch.testing.assert_close(mixed.model.state_dict()[name], mean)
+
+
 def test_a_joint_stage_that_freezes_the_pixels_leaves_masks_and_kinds_as_they_are(trained, tokenizer, monkeypatch):
     monkeypatch.setattr(run, "build_tokenizer", lambda: tokenizer)
     frozen, learning = (
