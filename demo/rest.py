@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, TypedDict, cast
 
 import agvas_core
 from agvas_core.engines.ask import ask
@@ -30,6 +30,19 @@ from agvas_core.structures import MODES, Mode, Request
 from agvas_core.writers import card_facts, mask_png, meant, verdict_facts
 from demo.desk import EngineDesk
 from demo.session import FileStore
+
+
+class FileMeta(TypedDict):
+    """By which gradio knows a file."""
+
+    _type: Literal["gradio.FileData"]
+
+
+class UploadedFile(TypedDict):
+    """A file as gradio's clients send it; MCP clients are told to send a string instead: a data: URL or an address."""
+
+    path: str
+    meta: FileMeta
 
 
 def uploaded_path(file: object, root: Path) -> Path:
@@ -47,7 +60,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
     """Return the endpoint's function."""
 
     def segment(
-        image: dict,
+        image: UploadedFile,
         instruction: str = "Please segment the anomalies in this image.",
         mode: str = "direct",
         normal_description: str = "",
@@ -58,7 +71,15 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
     ) -> dict:
         """Segment the anomalies of one photo; returns verdict, score, regions, text and the mask as a PNG file.
 
-        engine: one of those that the page offers, as "saa+"; the page's first when it is empty.
+        Args:
+            image: the photo, a file uploaded to this page.
+            instruction: what to look for or to ask, in plain words.
+            mode: "direct" (mask only), "describe", "describe_plus", "explain", "chat" (words only) or "auto".
+            normal_description: one sentence about what a good part looks like, for "describe_plus".
+            threshold: how sure a pixel must be to count as anomalous, 0 to 1.
+            alpha: balance of the two maps: 1 is the segmentation map, 0 the anomaly map.
+            close: whether a large photo is looked at in tiles, too.
+            engine: one of those that the page offers, as "saa+"; the page's first when it is empty.
         """
         if engine and engine not in desk.engine_ids:
             raise ValueError(f"`engine` must be one of {', '.join(desk.engine_ids)}; it is {engine!r}.")

@@ -57,6 +57,13 @@ def test_only_the_segment_endpoint_is_public(client):
     assert list(client.view_api(return_format="dict")["named_endpoints"]) == ["/segment"]
 
 
+def test_the_endpoint_says_of_each_parameter_what_it_is(client):
+    segment = client.view_api(return_format="dict")["named_endpoints"]["/segment"]
+    image = segment["parameters"][0]["type"]
+    assert image["properties"]["meta"]["properties"]["_type"] == {"const": "gradio.FileData"}
+    assert [p["parameter_name"] for p in segment["parameters"]][-2:] == ["close", "engine"]
+
+
 def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):
     answer = client.predict(
         image=gradio_client.handle_file(photo),
