@@ -143,7 +143,7 @@ def reply_head(reply: Reply, lang: str) -> str:
             times.append(say("in_all_s", lang, s=_s(reply.total_s)))
         elif reply.total_s is not None and reply.text:
             times.append(say("words_s", lang, s=_s(max(0.0, reply.total_s - reply.mask_s))))
-    elif reply.total_s is not None:
+    elif reply.total_s is not None and not reply.refused:  # "0.0 s" for nothing says nothing
         times.append(say("total_s", lang, s=_s(reply.total_s)))
     tip = ", ".join(f"{name} {value:.2f} s" for name, value in reply.seconds.items())
     answered = f"{who(reply, lang)}<span>{mode}</span>"

@@ -103,7 +103,16 @@ def _content(part: Part) -> Any:
 def side(session: Session) -> tuple[str, str]:
     """The selected reply's heading and table."""
     reply = session.selected
-    return panel.selected_title(reply, session.lang), panel.regions_table(reply, session.lang)
+    return panel.selected_title(reply, session.lang, _which(session, reply)), panel.regions_table(reply, session.lang)
+
+
+def _which(session: Session, reply: Reply | None) -> str:
+    """Return what tells the selected reply from the others: its image and engine, where there are several."""
+    if reply is None:
+        return ""
+    image = [compare.name_of(session, reply, session.lang)] if len(session.seen) > 1 else []
+    engine = [reply.card.name] if len({other.engine_id for other in session.replies()}) > 1 else []
+    return " · ".join([*image, *engine])
 
 
 def sliders(session: Session) -> tuple[Any, Any, Any]:

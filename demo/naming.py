@@ -48,6 +48,7 @@ _COMPARES = re.compile(
     r"(?!(?:图|图像|图片|照片)?\s*[里中上])",
     re.I,
 )
+_ONE = re.compile(r"\b(?:one|part)\b", re.I)
 _IMAGE = re.compile(r"\b(?:image|picture|photo)s?\b|[张幅图]", re.I)
 _OTHER = re.compile(
     r"\b(?:other|both|two)\s+(?:image|picture|photo|part)s?\b|\bother one\b"
@@ -59,9 +60,13 @@ _OTHER = re.compile(
 def image_in_words(session: Session, words: str) -> str | None:
     """Return the id of the image that the words name ("the first image"), or None; a comparison names none.
 
+    Right after a comparison of two images, "the first one" is an image, too; else it may be a region.
+
     Raises:
         ValueError: when the words name an image that is not there; a sentence for the user.
     """
+    if session.exchanges and session.exchanges[-1].reply.compared is not None:
+        words = _ONE.sub("image", words)
     ids, numbers = list(session.seen), _numbers(session, words)
     if not ids or not numbers or _COMPARES.search(words):
         return None
@@ -86,7 +91,7 @@ def compared_images(session: Session, words: str) -> tuple[str, str] | None:
         return None
     if len(ids) == 1 and not _IMAGE.search(words):
         return None  # "is the second region larger than the first one?"
-    numbers = _numbers(session, re.sub(r"\b(?:one|part)\b", "image", words))  # "than the first one"
+    numbers = _numbers(session, _ONE.sub("image", words))  # "than the first one"
     named = list(dict.fromkeys(ids[_checked(session, n) - 1] for n in numbers))
     if len(named) >= 2:
         return named[0], named[1]

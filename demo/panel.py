@@ -60,9 +60,10 @@ def _row(reply: Reply, region: dict[str, Any], kinds: bool, lang: str) -> str:
     return f'<tr title="{box}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
-def selected_title(reply: Reply | None, lang: str) -> str:
-    """The side panel's heading of the selected reply, with its verdict."""
-    title = f'<h2 class="agv-h2">{say("selected", lang)}</h2>'
+def selected_title(reply: Reply | None, lang: str, which: str = "") -> str:
+    """The side panel's heading of the selected reply, with its verdict; which: one of several, by image and engine."""
+    named = f'<span class="agv-which"> · {escape(which)}</span>' if which else ""
+    title = f'<h2 class="agv-h2">{say("selected", lang)}{named}</h2>'
     if reply is None:
         return title
     return f'{title}{verdict(reply, lang)}<p class="agv-about agv-rule">{say("next_reply", lang)}</p>'

@@ -88,6 +88,7 @@ def test_a_file_that_is_no_image_is_answered_with_a_sentence(session, desk, tmp_
     bad.write_bytes(b"%PDF-1.4 nothing to see")
     finish(ask(session, desk, "segment", [str(bad)], Settings()))
     assert "upload a PNG" in last(session).errors[0]
+    assert " s</span>" not in html(session, desk)  # nothing was computed, so there are no seconds
     assert last(session).errors[0].startswith("paper.png: ")  # of several files, which one
     assert session.images == {}
 
@@ -448,6 +449,29 @@ def test_words_name_two_images_to_compare(session, desk, photo, clean):
         assert compared_images(session, words) is None, words
     with pytest.raises(ValueError, match="no image 7"):
         compared_images(session, "compare with image 7")
+
+
+def test_right_after_a_comparison_the_first_one_is_an_image(session, desk, photo, clean):
+    """It was once answered about the current image, without a word."""
+    for path in (photo, clean):
+        finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
+    first, second = session.images
+    assert image_in_words(session, "what about the first one?") is None  # a region, perhaps
+    finish(ask(session, desk, "compare with the first image", [], Settings()))
+    assert image_in_words(session, "what about the first one?") == first
+    finish(ask(session, desk, "why is the other one worse?", [], Settings(mode="chat")))
+    assert last(session).request.image_id == first and "About image 1" in last(session).notices[0]
+    assert image_in_words(session, "and the first one?") is None
+
+
+def test_the_panel_names_the_image_and_the_engine_whose_mask_the_sliders_move(session, both, photo, clean):
+    desk, _ = both
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    assert "agv-which" not in draw.side(session)[0]
+    finish(ask(session, desk, "segment", [clean], Settings(mode="direct")))
+    assert "Image 2" in draw.side(session)[0] and "Fake engine" not in draw.side(session)[0]
+    finish(ask_other(session, desk, "second"))
+    assert "Image 2 · Second fake" in draw.side(session)[0]
 
 
 @pytest.mark.parametrize("mode", ["auto", "explain", "chat"])
