@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import ndimage
 
-from agvas_core.structures import Prediction, Region
+from agvas_core.structures import Prediction, Region, Verdict
 
 GAP_SHARE = 0.05  # of the longer side: parts nearer than this are one finding
 SPECK_SHARE = 1e-4  # of the image
@@ -133,7 +133,8 @@ def rethreshold(
 ) -> Prediction:
     """Return the same maps under another threshold, alpha or smallest area; None keeps the value. No model run.
 
-    A region keeps the kind of defect of the old region that it shares the most pixels with; candidates stay.
+    A region keeps the kind of defect of the old region that it shares the most pixels with; candidates stay, and so
+    does the verdict "other" while nothing is marked.
 
     Raises:
         ValueError: when a number is out of its range.
@@ -153,7 +154,8 @@ def rethreshold(
         min_area_px=int(new_area),
         roi_xyxy=prediction.roi_xyxy,
     )
-    return replace(_keep_kinds(prediction, moved), candidates=prediction.candidates)
+    verdict: Verdict = "other" if prediction.verdict == "other" and not moved.regions else moved.verdict
+    return replace(_keep_kinds(prediction, moved), candidates=prediction.candidates, verdict=verdict)
 
 
 def region_labels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

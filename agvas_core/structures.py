@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 Mode = Literal["auto", "direct", "describe", "describe_plus", "explain", "chat"]
 MODES: tuple[Mode, ...] = ("auto", "direct", "describe", "describe_plus", "explain", "chat")
-Verdict = Literal["anomaly", "normal"]
+Verdict = Literal["anomaly", "normal", "other"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +107,8 @@ class Prediction:
         min_area_px: smallest region that is kept.
         pred_score: highest value of anomaly_map (inside roi), 0 to 1.
         regions: the connected parts of pred_mask, largest first.
-        verdict: "anomaly" when pred_mask has a pixel, else "normal".
+        verdict: "anomaly" when pred_mask has a pixel, else "normal"; "other" when it is empty only because the words
+            ask for another kind of defect than was found (see engines.referring).
         roi_xyxy: region of interest in px outside which the mask is empty, or None.
         candidates: what was judged by rules, with its fate; () from an engine without rules.
     """

@@ -168,6 +168,9 @@ def verdict(reply: Reply, lang: str) -> str:
             f'<b class="agv-score" title="{say("scale", lang)}">{score:.2f}</b>'
             f"<span>{count}</span><span>{share}</span></div>"
         )
+    if reply.facts["verdict"] == "other":
+        found = f"<b>{say('verdict_other', lang)}</b><span>{say('other_seen', lang)}</span>"
+        return f'<div class="agv-verdict" data-verdict="other">{found}</div>'
     threshold = float(str(reply.facts["threshold"]))
     if score > threshold:
         detail = say("highest_small", lang, s=f"{score:.2f}", a=reply.facts["min_area_px"])

@@ -93,6 +93,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "scale": ("anomaly score", "异常得分"),
     "verdict_anomaly": ("Anomaly", "异常"),
     "verdict_normal": ("No anomaly found", "未发现异常"),
+    "verdict_other": ("Nothing of what you ask for", "未发现您所指的缺陷"),
+    "other_seen": ("something else was found", "但发现了其他缺陷"),
     "region_1": ("1 region", "1 个区域"),
     "finding_1": ("in 1 finding", "（属于 1 处发现）"),
     "finding_n": ("in {n} findings", "（属于 {n} 处发现）"),

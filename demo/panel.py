@@ -36,7 +36,7 @@ def regions_table(reply: Reply | None, lang: str) -> str:
     regions = reply.facts["regions"]
     assert isinstance(regions, list)
     if not regions:
-        return f'<p class="agv-about agv-calm">{say("verdict_normal", lang)}</p>{old}'
+        return f'<p class="agv-about agv-calm">{say("verdict_" + str(reply.facts["verdict"]), lang)}</p>{old}'
     kinds = any(r["kind"] for r in regions)
     columns = ("kind", "place", "share", "area", "score") if kinds else ("place", "share", "area", "score")
     head = "".join(f'<th scope="col">{say(k, lang)}</th>' for k in columns)

@@ -278,6 +278,9 @@ def _print_facts(facts: dict[str, Any]) -> None:
     typer.echo("")
     if facts["verdict"] is None or not facts["trained"]:
         return
+    if facts["verdict"] == "other":
+        typer.echo("Nothing is marked: what was found is not what was asked for.")
+        return
     verdict = "No anomaly found." if facts["verdict"] == "normal" else f"{len(facts['regions'])} anomalous region(s):"
     typer.echo(f"{verdict} Highest score {facts['score']:.2f}, threshold {facts['threshold']:g}.")
     for region in facts["regions"][:20]:

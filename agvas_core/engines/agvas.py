@@ -252,6 +252,9 @@ class _Reply:
         prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
         prediction, said = self._meant(self._decode(prefix))
         self.clock.lap("mask")
+        if prediction.verdict == "other":
+            yield from _told(prediction, said)
+            return
         yield from _shown(prediction, said)
         if self.card.trained:  # else the sentence would stand by a mask that means nothing
             yield TextDelta(_direct_words(prediction))
@@ -263,6 +266,9 @@ class _Reply:
         prefix = self._read([question, ChatTurn("assistant", ANCHOR_TEXT)], open_end=True, anchors=True)
         prediction, said = self._meant(self._decode(prefix))
         self.clock.lap("mask")
+        if prediction.verdict == "other":
+            yield from _told(prediction, said)
+            return
         yield from _shown(prediction, said)
         findings = measure(prediction)
         line = findings.line(self._kinds_to_read(findings))
@@ -276,7 +282,7 @@ class _Reply:
         # "why?" is asked of the mask that is seen, which may be a part
         asks_again = self.mode == "chat" and (sure or follows_up(self.request.instruction))
         glance = self.shown_before if asks_again else None
-        if glance is None:
+        if glance is None or glance.verdict == "other":  # of what was left out, nothing can be told
             glance = self._adjust(self.predictor.glance(self.image, close=self.request.close))
         sure = sure and self.card.trained
         if self.shows_glance or sure:
@@ -287,7 +293,10 @@ class _Reply:
             yield TextDelta(_how_sure(glance))
             return
         if self.mode != "chat" and singles_out(self.request.instruction):
-            glance, _ = self._meant(self._named(glance))  # the words are to speak of what the mask will show
+            glance, said = self._meant(self._named(glance))  # the words are to speak of what the mask will show
+            if glance.verdict == "other":
+                yield from _told(glance, said)
+                return
         findings = measure(glance)
         line = findings.line(self._kinds_to_read(findings))
         self.clock.lap("glance")
@@ -410,6 +419,13 @@ def _shown(prediction: Prediction, said: str | None) -> Iterator[Event]:
     yield MaskReady(prediction)
     if said:
         yield Notice(said)
+
+
+def _told(prediction: Prediction, said: str | None) -> Iterator[Event]:
+    """Yield an emptied mask; the sentence about it is all the words: the model's would say that nothing was found."""
+    assert said is not None
+    yield MaskReady(prediction)
+    yield TextDelta(said)
 
 
 def card_text(path: Path) -> str:

@@ -167,6 +167,8 @@ class _Reply:
                 self.peak_mb = event.peak_memory_mb
             elif isinstance(event, (Stage, Notice)):
                 yield event
+            elif isinstance(event, TextDelta) and self.prediction is not None and self.prediction.verdict == "other":
+                yield Notice(event.text)  # what is there instead of what was asked for
 
     def _speak(self) -> Iterator[Event]:
         yield Stage("reading photo, crops and measures", 0.6)
@@ -238,6 +240,8 @@ def measured_verdict(prediction: Prediction) -> str:
     """Return what was measured, in one sentence."""
     if prediction.verdict == "normal":
         return f"no anomaly was found (highest score {prediction.pred_score:.2f})."
+    if prediction.verdict == "other":
+        return "nothing is marked, for what was found is not what the question asks for."
     count, share = len(prediction.regions), format_percent(100 * float(prediction.pred_mask.mean()))
     regions = "1 region is" if count == 1 else f"{count} regions are"
     return f"{regions} marked, {share} % of the photo in all (highest score {prediction.pred_score:.2f})."
@@ -249,7 +253,7 @@ def contradicts(text: str, prediction: Prediction) -> bool:
     finds = any(_FINDS.search(s) and not _DOUBTS.search(s) for s in sentences)
     if prediction.verdict == "anomaly":
         return any(_DENIES.search(s) for s in sentences) and not finds
-    return finds
+    return finds and prediction.verdict == "normal"
 
 
 def _legend(crops: int) -> str:

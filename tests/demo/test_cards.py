@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from demo.cards import region_count
+from agvas_core.structures import Request
+from demo.cards import region_count, verdict
+from demo.panel import regions_table
+from demo.replies import Reply
+from tests.fakes import CARD
 
 
 def test_regions_of_one_finding_are_told_apart_from_findings():
@@ -10,3 +14,10 @@ def test_regions_of_one_finding_are_told_apart_from_findings():
     assert region_count([{"finding": 1}], "zh") == "1 个区域"
     assert ">2 regions in 1 finding<" in region_count([{"finding": 1}, {"finding": 1}], "en")
     assert ">3 regions in 2 findings<" in region_count([{"finding": 1}, {"finding": 2}, {"finding": 1}], "en")
+
+
+def test_a_mask_without_the_kind_that_was_asked_for_is_no_verdict_of_no_anomaly():
+    facts = {"verdict": "other", "score": 0.4, "threshold": 0.5, "regions": []}
+    reply = Reply("r", CARD, Request("segment only the scratch"), facts=facts)
+    assert "Nothing of what you ask for" in verdict(reply, "en") and "No anomaly" not in verdict(reply, "en")
+    assert "No anomaly" not in regions_table(reply, "en")

@@ -9,7 +9,7 @@ from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.referring import ALL_SHOWN, singled_out
 from agvas_core.engines.ruled import RuledEngine
-from agvas_core.regions import make_prediction, with_kinds
+from agvas_core.regions import make_prediction, rethreshold, with_kinds
 from agvas_core.structures import Request
 
 HW = (90, 180)
@@ -90,7 +90,7 @@ def test_what_was_left_out_stays_out_under_another_threshold():
     assert found.anomaly_map[:, :150].max() == 0 and found.pred_score == pytest.approx(0.9)
 
 
-@pytest.mark.parametrize("words", ["segment only the hole", "just the dark one", "segment region 7"])
+@pytest.mark.parametrize("words", ["just the dark one", "segment region 7"])
 def test_everything_although_a_part_was_asked_for_is_said(words):
     columns, said = shown(words)
     assert columns == [5, 80, 160]
@@ -104,6 +104,69 @@ def test_everything_although_a_part_was_asked_for_is_said(words):
 def test_all_that_was_asked_for_one_finding_and_another_mask_stay_as_they_are(words, found):
     prediction = spots(*found)
     assert singled_out(words, prediction, lambda: spots(5, 160), "agvas-nano") == (prediction, None)
+
+
+def hole():
+    """Return a single hole in the upper left."""
+    return with_kinds(spots(5), [("hole", 0.6)])
+
+
+@pytest.mark.parametrize(
+    ("words", "prediction", "said"),
+    [
+        ("segment only the scratch", hole(), "There is no scratch among the findings, as far as I can tell, so nothing "
+         "is marked. What I see: a hole in the upper left."),
+        ("segment all pits and dents", three(), "no pit or dent among"),
+        ("segment only scratch defects", hole(), "no scratch among"),
+        ("ignore the holes", hole(), "leave out all that I found"),
+        ("only the fibre", spots(5), None),  # of what kind it is the engine cannot tell
+    ],
+)  # fmt: skip
+def test_a_kind_that_was_not_found_once_left_the_other_defects_marked(words, prediction, said):
+    """Asked for "only the scratch", it showed a hole and said that the scratch "could not be singled out"."""
+    found, told = singled_out(words, prediction, lambda: prediction, "agvas-nano")
+    if said is None:
+        assert found is prediction and told is not None and told.startswith(ALL_SHOWN)
+        return
+    assert told is not None and said in told and ALL_SHOWN not in told
+    assert found.verdict == "other" and not found.pred_mask.any() and found.regions == ()
+    assert rethreshold(found, threshold=0.95).verdict == "other"  # a slider does not turn it into "No anomaly found"
+
+
+def test_a_kind_that_may_have_been_misread_is_shown_at_its_place_and_no_landmark_empties_the_mask():
+    columns, said = shown("segment the hole in the upper right")
+    assert columns == [160] and "no hole among" in said and said.endswith("marked: a scratch in the upper right.")
+    columns, said = shown("segment the defect near the hole")
+    assert columns == [5, 80, 160] and "shows everything that was found" in said
+    columns, said = shown("segment everything except the hole")
+    assert columns == [5, 80, 160] and said.endswith(
+        "no hole among the findings, as far as I can tell, so nothing is left out of the mask."
+    )
+
+
+def test_all_of_the_kind_that_was_asked_for_once_could_not_be_singled_out():
+    both = with_kinds(spots(5, 160), [("hole", 0.9), ("hole", 0.9)])
+    assert singled_out("segment only the holes", both, lambda: both, "agvas-nano") == (both, None)
+
+
+def test_anchors_that_mark_nothing_of_a_part_do_not_say_that_nothing_is_there():
+    nothing = spots()
+    found, said = singled_out("segment only the scratch", nothing, three, "agvas-nano")
+    assert found.verdict == "other" and "Asked for all anomalies, I mark: a scratch in the upper right" in said
+    assert singled_out("segment only the scratch", nothing, spots, "agvas-nano") == (nothing, None)
+
+
+@pytest.mark.parametrize("mode", ["direct", "explain", "describe"])
+def test_no_words_say_that_nothing_was_found_where_something_else_was(checkpoint, picture, monkeypatch, mode):
+    engine = AGVASEngine(checkpoint, engine_id="test", name="Test")
+    image = picture()
+    everything = with_kinds(spots(5, size_hw=image.size_hw), [("hole", 0.9)])
+    monkeypatch.setattr(engine.predictor, "decode", lambda prefix, encoded, **options: everything)
+    monkeypatch.setattr(engine.predictor, "glance", lambda image, close: everything)
+    monkeypatch.setattr(engine.predictor, "region_kinds", lambda encoded, masks: [("hole", 0.9)] * len(masks))
+    reply = ask(engine, image, Request("segment only the scratch", mode=mode))
+    assert reply.prediction.verdict == "other" and reply.notices == ()
+    assert reply.text.startswith("There is no scratch among the findings") and "a hole in the" in reply.text
 
 
 def test_the_engine_says_it_once_and_rules_speak_for_themselves(checkpoint, picture, monkeypatch):
