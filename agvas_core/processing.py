@@ -19,12 +19,13 @@ from torch import Tensor
 from agvas_core.structures import InspectionImage
 
 MAX_MEGAPIXELS = 40.0
+MAX_SIDE_PX = 30_000  # a picture one pixel high is small in megapixels, however long it is to work on
 MAX_FILE_MB = 256
 # Only readers that run no other program (EPS would start Ghostscript); phones' MPO files are opened as JPEG.
 FORMATS: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
 WANTED = "upload a PNG, JPEG, WebP, BMP or TIFF image"
 
-_ROWS_AT_ONCE = 16
+_CELLS_AT_ONCE = 2**16
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -161,9 +162,8 @@ def restore(canvas_map: Tensor | ArrayLike, letterbox: Letterbox) -> NDArray[np.
         raise ValueError(f"canvas_map must have the shape (..., h, w); got {tuple(values.shape)}.")
     (height, width), (content_h, content_w) = letterbox.size_hw, letterbox.content_hw
     h, w = values.shape[-2:]
-    cols = _kernel(width, content_w * w / letterbox.canvas, w)  # (W, w)
     with torch.autocast(values.device.type, enabled=False):  # a map is not to lose its last digits on its way back
-        values = values @ torch.from_numpy(cols).to(values.device).T  # (..., h, W)
+        values = _read_rows(values.mT, width, content_w * w / letterbox.canvas).mT  # (..., h, W)
         return _read_rows(values, height, content_h * h / letterbox.canvas).cpu().numpy()
 
 
@@ -195,8 +195,9 @@ def _read_rows(values: Tensor, size: int, content: float) -> Tensor:
     cells = values.shape[-2]
     if content > size:
         return torch.from_numpy(_kernel(size, content, cells)).to(values.device) @ values
-    # Two taps, the same numbers as the kernel's: a product with a matrix of zeros would take seconds on large images.
-    last = _valid_cells(content, cells) - 1
+    # Two taps, the same numbers as the kernel's: a product with a matrix of zeros would take seconds on large images,
+    # and that matrix gigabytes for one that is a few pixels high and very long.
+    values, last = values.contiguous(), _valid_cells(content, cells) - 1
     centers = np.clip(_centers(size, content), 0, last)
     upper = torch.from_numpy(np.floor(centers).astype(np.int64)).to(values.device)  # (size,)
     weight = torch.from_numpy((centers % 1.0).astype(np.float32)).to(values.device)[:, None]  # (size, 1)
@@ -204,7 +205,8 @@ def _read_rows(values: Tensor, size: int, content: float) -> Tensor:
     if values.device.type != "cpu":
         return values.index_select(-2, upper).lerp_(values.index_select(-2, lower), weight)
     out = values.new_empty(*values.shape[:-2], size, values.shape[-1])
-    for rows in torch.arange(size).split(_ROWS_AT_ONCE):  # stays in the cache; twice as fast on large images
+    at_once = max(1, _CELLS_AT_ONCE // values.shape[-1])
+    for rows in torch.arange(size).split(at_once):  # stays in the cache; twice as fast on large images
         above, below = values.index_select(-2, upper[rows]), values.index_select(-2, lower[rows])
         torch.lerp(above, below, weight[rows], out=out[..., rows[0] : rows[-1] + 1, :])
     return out
@@ -301,6 +303,11 @@ def _check_size(height: int, width: int) -> None:
     if megapixels > MAX_MEGAPIXELS:
         raise ValueError(
             f"This image has {width} x {height} = {megapixels:.0f} megapixels; the limit is {MAX_MEGAPIXELS:g}. "
+            "Crop it or scale it down."
+        )
+    if max(height, width) > MAX_SIDE_PX:
+        raise ValueError(
+            f"This image has {width} x {height} px; the limit of its longer side is {MAX_SIDE_PX:,} px. "
             "Crop it or scale it down."
         )
 

@@ -208,6 +208,20 @@ def test_a_decompression_bomb_is_refused():
         open_image(bytes(data))
 
 
+@pytest.mark.parametrize("size", [(1, 30_001), (30_001, 1), (1, 4_000_000)])
+def test_a_few_kilobytes_of_a_very_long_image_do_not_fill_the_memory(size):
+    """1 x 4,000,000 px once passed, and bringing its map back would have taken some 25 GB."""
+    long = f"{size[1]} x {size[0]} px; the limit of its longer side is 30,000 px"
+    with pytest.raises(ValueError, match=long):
+        open_image(_bytes(Image.new("L", size[::-1]), "PNG"))
+    with pytest.raises(ValueError, match=long):
+        open_image(np.zeros(size, np.uint8))
+
+
+def test_the_longest_image_is_read():
+    assert open_image(_bytes(Image.new("L", (30_000, 1)), "PNG")).size_hw == (1, 30_000)
+
+
 def test_paths_that_are_not_files(tmp_path):
     with pytest.raises(FileNotFoundError, match="There is no file"):
         open_image(tmp_path / "missing.png")
@@ -298,13 +312,31 @@ def test_rows_and_columns_are_read_alike(size):
     np.testing.assert_allclose(restore(cells.T, Letterbox(size[::-1], 256)).T, upright, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(1, 30_000), (30_000, 1)])
+def test_a_long_image_is_restored_without_a_dense_kernel(size, monkeypatch):
+    """Its columns were once read by a matrix of W x cells: 3.5 GB and 47 s for 1 x 400,000 px."""
+    monkeypatch.setattr(processing, "_kernel", lambda *_: pytest.fail("a matrix as large as the image"))
+    assert restore(torch.ones(1, 96, 96), Letterbox(size, 384)).shape == (1, *size)
+
+
+@pytest.mark.parametrize("size", [(300, 200), (1, 900), (900, 2), (512, 512)])
+def test_two_taps_give_the_kernels_numbers(size):
+    letterbox, cells = Letterbox(size, 256), torch.rand(2, 64, 64, generator=torch.Generator().manual_seed(0))
+    rows, cols = (
+        torch.from_numpy(processing._kernel(side, content * 64 / 256, 64))
+        for side, content in zip(size, letterbox.content_hw, strict=True)
+    )
+    np.testing.assert_allclose(restore(cells, letterbox), (rows @ cells @ cols.T).numpy(), atol=1e-6)
+
+
 @pytest.mark.parametrize("size_hw", [(1000, 37), (601, 600), (17, 900)])
 def test_rows_read_in_parts_are_the_rows_read_at_once(size_hw, monkeypatch):
     box = Letterbox(size_hw, 96)
     maps = torch.rand(3, 48, 48)
     in_parts = restore(maps, box)
-    monkeypatch.setattr(processing, "_ROWS_AT_ONCE", 10_000)
-    np.testing.assert_array_equal(in_parts, restore(maps, box))
+    for cells in (1, 700, 10**9):
+        monkeypatch.setattr(processing, "_CELLS_AT_ONCE", cells)
+        np.testing.assert_array_equal(in_parts, restore(maps, box))
 
 
 def test_maps_come_back_in_full_precision_whatever_the_model_runs_in():
