@@ -261,6 +261,7 @@ class EngineCard:
         memory_mb: memory of the weights, MB.
         markdown: the whole model card, markdown.
         weights_hash: what tells these weights and their config from all others, "" when the engine cannot say.
+        heat_map_only: its map only shows where it looked, so no mask, region or area is told or written of it.
     """
 
     name: str
@@ -274,3 +275,4 @@ class EngineCard:
     memory_mb: float
     markdown: str = ""
     weights_hash: str = ""
+    heat_map_only: bool = False

@@ -20,8 +20,15 @@ NO_PICTURES = "UNTRAINED: no mask, map or overlay is written, for one from rando
 
 
 def meant(prediction: Prediction | None, card: EngineCard) -> Prediction | None:
-    """Return the prediction where its mask means something, to be drawn or written; None from untrained weights."""
-    return prediction if card.trained else None
+    """Return the prediction where its mask means something, to be drawn or written; else None.
+
+    The mask of untrained weights does not, nor that of a heat map.
+    """
+    return prediction if _marks(card) else None
+
+
+def _marks(card: EngineCard) -> bool:
+    return card.trained and not card.heat_map_only
 
 
 def mask_png(prediction: Prediction, path: Path) -> None:
@@ -36,16 +43,21 @@ def map_png(prediction: Prediction, path: Path) -> None:
 
 
 def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
-    """Return what regions.json and the REST endpoint say about a prediction; of untrained weights, no finding."""
+    """Return what regions.json and the REST endpoint say about a prediction; of untrained weights, no finding.
+
+    Of a heat map there is a verdict, which is its score's, and no region. Scores are not rounded, so that 0.93496 is
+    "0.93" wherever it is shown with two digits.
+    """
+    marks = _marks(card)
     return {
         "image": name,
         "size_hw": list(prediction.size_hw),
         "verdict": prediction.verdict if card.trained else UNTRAINED_VERDICT,
-        "score": round(prediction.pred_score, 4),
+        "score": prediction.pred_score,
         "threshold": prediction.threshold,
         "alpha": prediction.alpha,
         "min_area_px": prediction.min_area_px,
-        "area_percent": round(100 * float(prediction.pred_mask.mean()), 4) if card.trained else 0.0,
+        "area_percent": round(100 * float(prediction.pred_mask.mean()), 4) if marks else 0.0,
         "regions": [
             {
                 "index": region.index,
@@ -57,9 +69,9 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
                 "area_px": region.area_px,
                 "area_percent": round(region.area_percent, 4),
                 "centroid_yx": [round(v, 2) for v in region.centroid_yx],
-                "score": round(region.score, 4),
+                "score": region.score,
             }
-            for region in (prediction.regions if card.trained else ())
+            for region in (prediction.regions if marks else ())
         ],
         "candidates": [
             {
@@ -70,7 +82,7 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
                 "why": candidate.why,
                 "score": round(candidate.score, 4),
             }
-            for candidate in (prediction.candidates if card.trained else ())
+            for candidate in (prediction.candidates if marks else ())
         ],
         "mode": mode,
         **card_facts(card),
@@ -78,8 +90,13 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
 
 
 def card_facts(card: EngineCard) -> dict[str, object]:
-    """Return what every JSON says about who answered; untrained weights are named so."""
-    return {"engine": card.engine_id, "weights": card.weights, "trained": card.trained}
+    """Return what every JSON says about who answered; untrained weights and heat maps are named so."""
+    return {
+        "engine": card.engine_id,
+        "weights": card.weights,
+        "trained": card.trained,
+        "heat_map_only": card.heat_map_only,
+    }
 
 
 def facts_json(facts: Mapping[str, object], path: Path) -> None:
@@ -93,10 +110,14 @@ def overlay_png(rgb: NDArray[np.uint8], prediction: Prediction, path: Path) -> N
 
 
 def write_reply(out: Path, rgb: NDArray[np.uint8], prediction: Prediction | None, facts: Mapping[str, object]) -> None:
-    """Write regions.json, and mask.png, map.png and overlay.png when there is a mask, into a folder."""
+    """Write regions.json, and mask.png, map.png and overlay.png when there is a mask, into a folder.
+
+    Of a heat map, map.png alone.
+    """
     out.mkdir(parents=True, exist_ok=True)
     facts_json(facts, out / "regions.json")
     if prediction is not None:
-        mask_png(prediction, out / "mask.png")
         map_png(prediction, out / "map.png")
+    if prediction is not None and not facts.get("heat_map_only"):
+        mask_png(prediction, out / "mask.png")
         overlay_png(rgb, prediction, out / "overlay.png")

@@ -161,12 +161,14 @@ def verdict(reply: Reply, lang: str) -> str:
     score, regions = float(str(reply.facts["score"])), reply.facts["regions"]
     assert isinstance(regions, list)
     if reply.facts["verdict"] == "anomaly":
-        count = region_count(regions, lang)
-        share = say("of_image", lang, p=percent(float(str(reply.facts["area_percent"]))))
+        count, share = say("heat", lang), ""
+        if not reply.card.heat_map_only:
+            count = region_count(regions, lang)
+            share = f"<span>{say('of_image', lang, p=percent(float(str(reply.facts['area_percent']))))}</span>"
         return (
             f'<div class="agv-verdict" data-verdict="anomaly"><b>{say("verdict_anomaly", lang)}</b>'
             f'<b class="agv-score" title="{say("scale", lang)}">{score:.2f}</b>'
-            f"<span>{count}</span><span>{share}</span></div>"
+            f"<span>{count}</span>{share}</div>"
         )
     if reply.facts["verdict"] == "other":
         found = f"<b>{say('verdict_other', lang)}</b><span>{say('other_seen', lang)}</span>"
@@ -212,19 +214,21 @@ def picture(reply: Reply, photo_url: str, name: str, lang: str) -> str:
     photo = f'<img class="agv-photo" src="{escape(photo_url)}" alt="{escape(name)}">'
     if not reply.card.trained:
         return f'<figure class="agv-pic" style="--w:{w};--h:{h}"><div class="agv-canvas">{photo}</div></figure>'
+    seen = ("heat", "photo") if reply.card.heat_map_only else VIEWS
     layers = "".join(
         f'<img class="agv-layer agv-layer-{view}" src="{escape(reply.assets[view])}" alt="{say(view, lang)}">'
-        for view in ("overlay", "mask", "heat")
+        for view in seen
+        if view != "photo"
     )
     views = "".join(
-        f'<button type="button" data-agv-view="{view}" aria-pressed="{flag(view == "overlay")}">'
+        f'<button type="button" data-agv-view="{view}" aria-pressed="{flag(view == seen[0])}">'
         f"{say(view, lang)}</button>"
-        for view in VIEWS
+        for view in seen
     )
     drag = say("drag", lang)
     threshold = float(str(reply.facts["threshold"]))
     style = f"--w:{w};--h:{h};--cut:100%"
-    return f"""<figure class="agv-pic" data-reply="{reply.reply_id}" data-view="overlay" style="{style}">
+    return f"""<figure class="agv-pic" data-reply="{reply.reply_id}" data-view="{seen[0]}" style="{style}">
 <div class="agv-views" role="group" aria-label="{say("view", lang)}">{views}</div>
 <div class="agv-canvas">{photo}<div class="agv-top">{layers}</div><i class="agv-handle" aria-hidden="true"></i>
 <input class="agv-slide" type="range" min="0" max="100" step="0.5" value="100" aria-label="{drag}" title="{drag}"></div>
@@ -318,7 +322,7 @@ def foot(reply: Reply, name: str, selected: bool, lang: str) -> str:
         f'<a href="{escape(reply.assets[kind])}" download="{stem}_{file}" '
         f'aria-label="{say("download", lang)} {file}">{file}</a>'
         for kind, file in files.items()
-        if kind in reply.assets
+        if kind in reply.assets and not (kind == "mask" and reply.card.heat_map_only)
     )
     return (
         f'{links}<button type="button" data-agv="reply" data-value="{reply.reply_id}" aria-pressed="{flag(selected)}" '

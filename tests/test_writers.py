@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,11 @@ from PIL import Image
 
 from agvas_core import writers
 from agvas_core.regions import make_prediction
-from tests.fakes import CARD
+from demo.desk import EngineDesk
+from demo.rest import build_segment
+from demo.session import FileStore
+from tests.demo.pictures import spotted
+from tests.fakes import CARD, FakeEngine
 
 
 @pytest.fixture
@@ -42,3 +47,20 @@ def test_a_reply_is_written_whole_and_without_a_mask_only_its_facts(tmp_path, pr
     np.testing.assert_allclose(deep, prediction.anomaly_map, atol=1e-5)
     writers.write_reply(tmp_path / "c", rgb, None, {"verdict": None})
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["regions.json"]
+
+
+def test_a_score_is_the_same_number_in_words_and_facts(prediction):
+    """A score of 0.93496 was "0.93" in the words and, rounded to 0.935 first, "0.94" in the verdict's line."""
+    close = replace(prediction, pred_score=0.934999)
+    facts = writers.verdict_facts(close, CARD, "direct")
+    assert f"{facts['score']:.2f}" == f"{close.pred_score:.2f}" == "0.93"
+
+
+def test_a_heat_map_gives_no_mask_by_rest(tmp_path):
+    card = replace(CARD, heat_map_only=True)
+    spotted(1).save(tmp_path / "part.png")
+    desk = EngineDesk(["heat"], lambda _: FakeEngine(card=card, pause_s=0))
+    segment = build_segment(desk, FileStore(tmp_path / "files"), lambda: tmp_path)
+    answer = segment({"path": str(tmp_path / "part.png")})
+    assert (answer["verdict"], answer["regions"], answer["mask"]) == ("anomaly", [], None)
+    assert answer["heat_map_only"] and not list((tmp_path / "files").rglob("*.png"))

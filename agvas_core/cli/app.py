@@ -125,7 +125,7 @@ def predict(
     """Ask about one image; print the words as they come, then the verdict and the regions."""
     from agvas_core.engines.ask import ask
     from agvas_core.processing import open_image
-    from agvas_core.writers import NO_PICTURES, card_facts, meant, verdict_facts, write_reply
+    from agvas_core.writers import NO_PICTURES, card_facts, verdict_facts, write_reply
 
     photo = open_image(image)
     request = question.request(_parse_roi(roi))
@@ -140,7 +140,7 @@ def predict(
         "seconds": dict(reply.done.seconds),
     }
     if out is not None:
-        write_reply(out, photo.rgb, meant(reply.prediction, answering.card), facts)
+        write_reply(out, photo.rgb, reply.prediction if answering.card.trained else None, facts)
         if not answering.card.trained:
             typer.echo(NO_PICTURES, err=True)
     if as_json:
@@ -280,6 +280,12 @@ def _print_facts(facts: dict[str, Any]) -> None:
         return
     if facts["verdict"] == "other":
         typer.echo("Nothing is marked: what was found is not what was asked for.")
+        return
+    if facts["heat_map_only"]:
+        verdict = "No anomaly" if facts["verdict"] == "normal" else "Anomaly"
+        typer.echo(
+            f"{verdict} by its score {facts['score']:.2f}, threshold {facts['threshold']:g}; a heat map, no mask."
+        )
         return
     verdict = "No anomaly found." if facts["verdict"] == "normal" else f"{len(facts['regions'])} anomalous region(s):"
     typer.echo(f"{verdict} Highest score {facts['score']:.2f}, threshold {facts['threshold']:g}.")

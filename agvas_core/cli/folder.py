@@ -52,7 +52,7 @@ def inspect_folder(
 ) -> list[dict]:
     """Answer for each image and write out/results.csv, out/results.json and out/masks/<path>.png.
 
-    Untrained weights write no mask.
+    Untrained weights write no mask, nor do heat maps.
 
     at_once: images that are asked about at the same time; more than one only where the engine takes them.
 
@@ -167,7 +167,7 @@ def _read_journal(path: Path) -> dict[str, dict]:
 
 
 def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
-    if row["verdict"] in ("", UNTRAINED_VERDICT):
+    if row["verdict"] in ("", UNTRAINED_VERDICT) or row["details"].get("heat_map_only"):
         return True
     folders = (_MASKS, _OVERLAYS) if overlays else (_MASKS,)
     return all((out / folder / f"{row['image']}.png").is_file() for folder in folders)
@@ -177,7 +177,8 @@ def _settings(engine: Engine, request: Request, overlays: bool) -> str:
     """Return all that an answer depends on besides the image: code, weights and options."""
     card = engine.card
     weights = card.weights_hash or card.weights
-    return json.dumps([__version__, card.engine_id, weights, asdict(request), overlays], sort_keys=True)
+    shows = ["heat map"] if card.heat_map_only else []
+    return json.dumps([__version__, card.engine_id, weights, asdict(request), overlays, *shows], sort_keys=True)
 
 
 def _key(path: Path, root: Path, settings: str) -> str:

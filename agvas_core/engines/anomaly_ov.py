@@ -248,6 +248,7 @@ def load_bundled(folder: Path, model_folder: Path, *, device: str = "cpu") -> An
         device=device,
         memory_mb=weights_mb(parts),
         markdown=(folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else "",
+        heat_map_only=True,
     )
     return AnomalyOVEngine(seer, card)
 

@@ -230,6 +230,7 @@ def load_hub(
         modes=MODES,
         device=device,
         memory_mb=weights_mb((model, expert)),
+        heat_map_only=True,
     )
     return AnomalyOVEngine(seer, card)
 

@@ -78,6 +78,7 @@ class ExplainedEngine:
             memory_mb=round(seen.memory_mb + speaker.memory_mb, 1),
             markdown=seen.markdown,
             weights_hash=f"{seen.weights_hash}+{speaker.weights_hash}" if seen.weights_hash else "",
+            heat_map_only=seen.heat_map_only,
         )
 
     @property

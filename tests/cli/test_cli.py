@@ -287,6 +287,24 @@ def test_untrained_weights_write_no_picture(run, photo, tmp_path, monkeypatch):
     assert not list((tmp_path / "report").rglob("*.png"))
 
 
+def test_an_engine_of_heat_maps_once_wrote_a_mask_and_counted_regions(run, photo, tmp_path, monkeypatch):
+    """Its card and the README said "a heat map, no mask" all the while."""
+    monkeypatch.setattr(BrightEngine, "card", replace(BrightEngine.card, heat_map_only=True))
+    BrightEngine.asked = 0
+    for _ in range(2):
+        assert run("inspect", photo.parent, "--out", tmp_path / "report", "--overlays").exit_code == 0
+    assert BrightEngine.asked == 1 and not list((tmp_path / "report").rglob("*.png"))
+    rows = json.loads((tmp_path / "report" / "results.json").read_text())
+    assert [(row["verdict"], row["regions"]) for row in rows] == [("anomaly", 0)]
+    out = tmp_path / "out"
+    result = run("predict", photo, "--out", out, "--mode", "direct")
+    assert result.exit_code == 0 and "region" not in result.output and "a heat map, no mask" in result.output
+    assert "Anomaly by its score 0.98" in result.output
+    assert {p.name for p in out.iterdir()} == {"map.png", "regions.json"}
+    facts = json.loads((out / "regions.json").read_text())
+    assert (facts["verdict"], facts["regions"], facts["area_percent"]) == ("anomaly", [], 0)
+
+
 @pytest.mark.parametrize("out", [".", "photos", "photos/report"])
 def test_inspect_may_write_beside_or_among_the_images(run, photo, tmp_path, monkeypatch, out):
     monkeypatch.chdir(tmp_path)
