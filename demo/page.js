@@ -104,6 +104,15 @@
   for (const kind of ["wheel", "touchmove", "pointerdown"]) document.addEventListener(kind, release, { passive: true });
   document.addEventListener("load", (event) => { if (event.target.closest?.("#agv-chat")) pin(); }, true); // sizes are known now
 
+  // --- the side panel as a drawer ---
+
+  const DRAWER_PX = 960; // as in page.css
+  const showSliders = () => {
+    const handle = document.querySelector("#agv-drawer > button.label-wrap");
+    if (handle && !handle.classList.contains("open")) handle.click();
+    setTimeout(() => document.querySelector("#agv-side .agv-h2")?.scrollIntoView({ behavior: "smooth" }), 300); // when it is open
+  };
+
   // --- popovers: the engine's card and the help ---
 
   const closePopovers = (except) => {
@@ -162,6 +171,7 @@
       for (const other of document.querySelectorAll(`[data-agv=region][data-reply="${action.dataset.reply}"]`))
         other.setAttribute("aria-pressed", String(on && other.dataset.value === action.dataset.value));
     }
+    if (action.dataset.agv === "reply" && innerWidth <= DRAWER_PX) showSliders();
     if (action.dataset.agv === "card") openPanel(document.querySelector("[data-agv-panel=agv-card]"), true);
     if (action.dataset.agv === "other") action.closest("details").open = false;
     if (action.dataset.agv === "example") {
@@ -210,13 +220,14 @@
     const handle = document.querySelector("#agv-drawer > button.label-wrap");
     if (handle && !drawerMet) {
       drawerMet = true; // on a phone the side panel starts as a closed drawer
-      if (innerWidth <= 960) setTimeout(() => handle.click(), 100);
+      if (innerWidth <= DRAWER_PX) setTimeout(() => handle.click(), 100);
     }
     const box = document.getElementById("agv-box");
     if (box) {
       const field = box.querySelector("textarea");
       if (field && !field.getAttribute("aria-label")) field.setAttribute("aria-label", field.placeholder || "Message");
       for (const file of box.querySelectorAll("input[type=file]:not([aria-label])")) file.setAttribute("aria-label", "Image file");
+      for (const file of box.querySelectorAll("input[type=file]:not([accept])")) file.accept = "image/*,.tif,.tiff,.bmp,.webp"; // in the file dialog
       const now = box.querySelectorAll(".thumbnail-wrapper").length;
       if (now > thumbs) window.agvSend?.("upload", {});
       if (now !== thumbs) forgetFiles(box); // taken or sent: the same file may come again

@@ -24,7 +24,6 @@ from demo.session import FileStore, Knobs, Session
 from demo.shelf import Shelf
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
-FILE_TYPES = ["image", ".tif", ".tiff", ".bmp", ".webp"]
 AT_ONCE = 16  # replies that may stream or wait at the same time; the desk lets one run
 OVERTAKEN_S = 1.0  # a move that was on its way while the sliders were sent is no longer what the page shows
 # Browser events arrive here from page.js (examples, regions, images, other engines, cards, Esc, finished uploads).
@@ -34,6 +33,16 @@ window.agvSend = (kind, data) => { if (kinds.includes(kind)) trigger(kind, data)
 """
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 NOW: dict[str, Any] = {**PRIVATE, "queue": False}
+
+
+class Knob(gr.Slider):
+    """A slider whose number field may be empty, or out of range, while one types; gr.Slider would show an error."""
+
+    is_template = True  # for the browser it is a gr.Slider
+
+    def preprocess(self, payload: float | None) -> float | None:
+        """Return the value as it is: the handler knows the range."""
+        return payload
 
 
 def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Blocks:
@@ -96,8 +105,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                     label=say("message"),
                     show_label=False,
                     placeholder=say("ask"),
-                    file_types=FILE_TYPES,
-                    file_count="multiple",
+                    file_count="multiple",  # of any type: a sentence says what is no photo
                     sources=["upload"],
                     autofocus=True,
                     max_lines=6,
@@ -114,11 +122,9 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 )
                 close = gr.Checkbox(False, label=say("close"), info=say("close_tip"), elem_id="agv-close")
                 title = gr.HTML(panel.selected_title(None, "en"))
-                threshold = gr.Slider(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
-                alpha = gr.Slider(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
-                smallest = gr.Slider(
-                    0, draw.LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip")
-                )
+                threshold = Knob(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
+                alpha = Knob(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
+                smallest = Knob(0, draw.LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip"))
                 table = gr.HTML(panel.regions_table(None, "en"))
 
         settings = [engine, mode, normal, close]
@@ -224,12 +230,13 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         # --- the selected reply ---
 
         def taking(name: str) -> Callable[[Session, float | None], list[Any]]:
-            def on_knob(current: Session, value: float | None) -> list[Any]:
-                if value is None:  # its number field was emptied, to type another one
+            def on_knob(current: Session, typed: float | None) -> list[Any]:
+                if typed is None:  # its number field was emptied, to type another one
                     return [gr.skip()] * 4
+                value = min(max(typed, 0), draw.slider_end(current, name))
                 current.move_knob(name, value)
                 overtaken = time.monotonic() - current.sliders_sent_at < OVERTAKEN_S
-                back = gr.update(value=value) if overtaken else gr.skip()
+                back = gr.update(value=value) if overtaken or value != typed else gr.skip()
                 if adjust(current, **{name: value}) is None:
                     return [gr.skip(), gr.skip(), gr.skip(), back]
                 return [messages(current), *draw.side(current), back]

@@ -184,6 +184,53 @@ def test_a_slider_moved_while_a_reply_streams_is_taken_and_stays(url, open_page,
     assert page.get_attribute("#agv-chat .agv-verdict", "data-verdict") == "normal"
 
 
+def test_a_number_that_is_typed_out_of_range_or_emptied_is_no_error(url, open_page, photo):
+    """An emptied field once showed the text of a Python exception."""
+    page = open_page(url)
+    choose(page, "direct")
+    ask(page, "segment", photo)
+    field = page.get_by_label("number input for Threshold")
+    field.fill("")
+    page.wait_for_timeout(600)
+    field.fill("5")
+    page.wait_for_selector("#agv-chat .agv-verdict[data-verdict=normal]")
+    page.wait_for_function("document.querySelector('#agv-side input[type=number]').value === '1'")
+    assert page.locator(".toast-body").count() == 0
+
+
+def test_a_file_that_is_no_photo_is_answered_in_the_chat(url, open_page, tmp_path):
+    """It was once refused by a list of file endings, and the question with it."""
+    page = open_page(url)
+    paper = tmp_path / "paper.pdf"
+    paper.write_bytes(b"%PDF-1.4 not a picture")
+    ask(page, "segment", paper)
+    assert "paper.pdf: This file is a PDF; upload a PNG" in page.inner_text("#agv-chat .agv-error")
+    assert "image/*" in page.get_attribute("#agv-box input[type=file]", "accept")
+
+
+def test_on_a_phone_adjust_mask_opens_the_drawer_with_the_sliders(url, open_page, photo):
+    """It once did nothing that one could see: the sliders are in a closed drawer below."""
+    page = open_page(url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    ask(page, "segment", photo)
+    assert not page.get_by_label("number input for Threshold").is_visible()
+    page.click("[data-agv=reply]")
+    page.wait_for_function("document.querySelector('#agv-side .agv-h2').getBoundingClientRect().top < innerHeight / 2")
+    assert page.get_by_label("number input for Threshold").is_visible()
+
+
+def test_a_wide_window_shows_the_page_in_its_middle_and_a_phone_its_full_width(url, open_page):
+    """On a wide window it once clung to the left."""
+    for width in (1600, 390):
+        page = open_page(url, viewport={"width": width, "height": 844})
+        page.wait_for_timeout(300)
+        left, right = page.evaluate(
+            "(() => { const b = document.querySelector('#agv-chat').getBoundingClientRect(),"
+            " s = document.querySelector('#agv-side').getBoundingClientRect();"
+            " return [b.left, innerWidth - Math.max(b.right, s.right)] })()"
+        )
+        assert abs(left - right) < 20 and page.evaluate("document.documentElement.scrollWidth") <= width
+
+
 def test_a_comparison_shows_both_images_and_what_was_measured(url, open_page, photo, tmp_path):
     page = open_page(url)
     choose(page, "direct")
