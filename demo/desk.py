@@ -47,6 +47,8 @@ class EngineDesk:
     def get(self, engine_id: str | None = None) -> Engine:
         """Return the engine, loading it if needed; raises what its loader raises."""
         engine_id = engine_id if engine_id in self.engine_ids else self.default
+        if engine_id in self._engines:  # who asks a loaded engine does not wait while another one loads
+            return self._engines[engine_id]
         with self._loading:
             if engine_id not in self._engines:
                 self._engines[engine_id] = self._load(engine_id)

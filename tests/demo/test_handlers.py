@@ -6,6 +6,7 @@ import copy
 import json
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -114,6 +115,28 @@ def test_an_engine_that_fails_ends_in_a_sentence_and_frees_the_desk(session, des
     assert "told to crash" in last(session).errors[0] and not last(session).running
     finish(ask(session, desk, "segment", [], Settings(mode="direct")))
     assert last(session).prediction is not None
+
+
+def test_who_asks_a_loaded_engine_does_not_wait_while_another_loads(engine):
+    """Cards and REST once waited for minutes while somebody else's 7B was loading."""
+    loading, go_on = threading.Event(), threading.Event()
+
+    def load(name: str):
+        if name == "slow":
+            loading.set()
+            assert go_on.wait(30)
+        return engine
+
+    desk = EngineDesk(["fast", "slow"], load)
+    assert desk.get("fast") is engine
+    slow = desk.load("slow")
+    assert loading.wait(30)
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            assert pool.submit(desk.get, "fast").result(timeout=10) is engine and not slow.done()
+        finally:
+            go_on.set()
+    assert slow.result(timeout=30) is engine
 
 
 def test_an_engine_that_cannot_be_loaded_is_named(session, photo):
