@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 SIGN_OF_LIFE_S = 2.0
 PIECE_BYTES = 2**20
+MAX_QUESTION_BYTES = 2**30  # the largest photo, of 40 MP, with its last mask takes 0.8 GB
 Piece = bytes | memoryview
 
 
@@ -41,7 +42,7 @@ class Replica:
         self._threads = ThreadPoolExecutor(AT_ONCE + 1, thread_name_prefix="agvas-reply")
 
     async def answer(self, http: HTTPRequest) -> Response:
-        """Return what one HTTP request gets; 400 with a sentence for a question that is none."""
+        """Return what one HTTP request gets; 400 with a sentence for a question that is none, or too large."""
         path = "/" + http.url.path.rsplit("/", 1)[-1]
         if http.method == "GET" and path == "/card":
             return JSONResponse(card_json(self._engine.card))
@@ -49,9 +50,8 @@ class Replica:
             return JSONResponse({"replica": self._name, "pid": os.getpid()})
         if http.method != "POST" or path not in ("/prepare", "/respond"):
             return PlainTextResponse("There are /card, /who, /prepare and /respond.", 404)
-        body = await http.body()
         try:
-            conversation, request = await asyncio.to_thread(_checked_question, body)
+            conversation, request = await asyncio.to_thread(_checked_question, await _read_body(http))
         except ValueError as error:
             return PlainTextResponse(str(error), 400)
         if path == "/prepare":
@@ -108,6 +108,22 @@ class Replica:
             except Exception as error:
                 log.exception("engine failed")
                 yield pack({"kind": FAILED, "sentence": str(error) or type(error).__name__})
+
+
+async def _read_body(http: HTTPRequest) -> bytes:
+    """Return the body; WireError when it is too large, before any of it is read where its length is told."""
+    _check_length(int(http.headers.get("content-length", 0)))
+    pieces, length = [], 0
+    async for piece in http.stream():
+        length += len(piece)
+        _check_length(length)
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _check_length(length: int) -> None:
+    if length > MAX_QUESTION_BYTES:
+        raise WireError(f"A question of {length:,} bytes or more is too large; the limit is {MAX_QUESTION_BYTES:,}.")
 
 
 def _checked_question(body: bytes) -> tuple[Conversation, Request]:

@@ -1,5 +1,6 @@
 """An engine elsewhere answers as one here does, also when the copy that answers is killed; no framework is needed."""
 
+import asyncio
 import http.client
 import json
 import socket
@@ -11,6 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 from PIL import Image
+from starlette.requests import Request as HTTPRequest
 from typer.testing import CliRunner
 
 import demo
@@ -20,6 +22,8 @@ from agvas_core.cli.folder import inspect_folder
 from agvas_core.engines import remote
 from agvas_core.engines.base import Engine
 from agvas_core.engines.remote import RemoteEngine, is_address, ranked
+from agvas_core.replicas import replica
+from agvas_core.replicas.replica import Replica
 from agvas_core.structures import Conversation, Done, InspectionImage, MaskReady, Notice, Request, Stage, TextDelta
 from agvas_core.wire import pack_question
 from tests.fakes import CARD, FakeEngine
@@ -218,6 +222,25 @@ def test_what_is_no_question_gets_an_error_and_no_reply(copies, path, body, stat
     connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=5)
     connection.request("POST", path, body)
     assert connection.getresponse().status == status
+
+
+def test_a_question_too_large_is_refused_before_it_is_read(monkeypatch):
+    """All of it was once read into memory before anything was checked."""
+    read = []
+
+    async def receive():
+        read.append(1)
+        return {"type": "http.request", "body": bytes(60), "more_body": True}
+
+    def ask(*headers):
+        scope = {"type": "http", "method": "POST", "path": "/respond", "query_string": b"", "headers": headers}
+        return asyncio.run(Replica(FakeEngine()).answer(HTTPRequest(scope, receive)))
+
+    told = ask((b"content-length", str(replica.MAX_QUESTION_BYTES + 1).encode()))
+    assert told.status_code == 400 and b"1,073,741,825 bytes or more is too large" in told.body and not read
+    monkeypatch.setattr(replica, "MAX_QUESTION_BYTES", 100)
+    untold = ask()  # sent in pieces without a length, and without an end
+    assert untold.status_code == 400 and b"the limit is 100" in untold.body and len(read) == 2
 
 
 def test_an_image_is_encoded_where_it_will_be_asked_about(copies, picture):
