@@ -80,6 +80,14 @@ def speck_px(size_hw: tuple[int, int]) -> int:
     return math.ceil(SPECK_SHARE * size_hw[0] * size_hw[1])
 
 
+def smallest_px(min_area_px: int | None, size_hw: tuple[int, int]) -> int:
+    """Return the area in px below which parts are dropped, from what a request says: None the specks, 0 nothing.
+
+    Paper differs: there every pixel above the threshold is in the mask, as with 0 here.
+    """
+    return 0 if min_area_px == 0 else max(min_area_px or 0, speck_px(size_hw))
+
+
 def make_prediction(
     *,
     image_id: str,

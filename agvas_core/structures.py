@@ -177,7 +177,8 @@ class Request:
         roi_xyxy: region of interest in px, or None for the whole image.
         threshold: mask = anomaly_map > threshold.
         alpha: weight of the absolute anchor's map in the fusion (Eq. 8).
-        min_area_px: regions below it are dropped (an engine may drop specks that it cannot see surely anyway).
+        min_area_px: regions below it are dropped; None or more than 0 lets an engine drop specks that it cannot see
+            surely, too (see regions.smallest_px); 0 keeps every pixel.
         max_new_tokens: bound on the generated words.
         close: look at the image in tiles at its own resolution, too: slower, for tiny defects on large images.
     """
@@ -189,7 +190,7 @@ class Request:
     roi_xyxy: tuple[int, int, int, int] | None = None
     threshold: float = 0.5
     alpha: float = 0.5
-    min_area_px: int = 0
+    min_area_px: int | None = None
     max_new_tokens: int = 160
     close: bool = False
 

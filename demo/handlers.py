@@ -285,7 +285,7 @@ def _answer(
         close=settings.close,
         threshold=settings.threshold,
         alpha=settings.alpha,
-        min_area_px=settings.min_area_px,
+        min_area_px=settings.min_area_px or None,  # a slider at 0 asks for no more than the engine's own
     )
     engine_id = settings.engine_id if settings.engine_id in desk.engine_ids else desk.default
     conversation = session.conversation()

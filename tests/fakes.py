@@ -111,7 +111,7 @@ class FakeEngine:
             p_ano=ndimage.uniform_filter(found, 9),
             threshold=request.threshold,
             alpha=request.alpha,
-            min_area_px=request.min_area_px,
+            min_area_px=request.min_area_px or 0,
             roi_xyxy=request.roi_xyxy,
         )
         return with_kinds(prediction, [("stain", 0.9), ("hole", 0.4)])

@@ -16,6 +16,7 @@ from agvas_core.regions import (
     place_of,
     region_labels,
     rethreshold,
+    smallest_px,
     speck_px,
     with_kinds,
 )
@@ -218,6 +219,10 @@ def test_findings_of_a_large_image_are_told_apart():
     mask = np.zeros((4000, 6000), bool)
     mask[::500, ::500] = True
     assert group_labels(mask).max() == 96  # 8 x 12 specks far from each other
+
+
+def test_a_smallest_area_of_0_keeps_specks_and_none_does_not():
+    assert [smallest_px(n, (512, 512)) for n in (None, 0, 1, 100)] == [27, 0, 27, 100]
 
 
 def test_a_speck_is_a_ten_thousandth():

@@ -58,7 +58,16 @@ class Question:
     normal: Annotated[str, typer.Option("--normal", help="One sentence on what normal looks like.")] = ""
     threshold: Annotated[float, typer.Option("--threshold", help="Mask = map above it.", min=0.0, max=1.0)] = 0.5
     alpha: Annotated[float, typer.Option("--alpha", help="Weight of [SEG] against [ANO].", min=0.0, max=1.0)] = 0.5
-    min_area: Annotated[int, typer.Option("--min-area", help="Drop regions of fewer pixels.", min=0)] = 0
+    min_area: Annotated[
+        int | None,
+        typer.Option(
+            "--min-area",
+            help="Drop regions of fewer pixels. AG-VAS and SAA drop those below a ten-thousandth of the image, too; 0 "
+            "keeps every pixel.",
+            min=0,
+            show_default=False,
+        ),
+    ] = None
     close: Annotated[
         bool, typer.Option("--close", help="Look at large images in tiles, too: slower, finds what is tiny.")
     ] = False

@@ -35,7 +35,7 @@ from agvas_core.prompts import (
     follows_up,
     singles_out,
 )
-from agvas_core.regions import group_labels, make_prediction, speck_px, with_kinds
+from agvas_core.regions import group_labels, make_prediction, smallest_px, with_kinds
 from agvas_core.structures import (
     MODES,
     Conversation,
@@ -375,7 +375,7 @@ class _Reply:
 
     def _options(self) -> dict[str, object]:
         r = self.request
-        smallest = max(r.min_area_px, speck_px(self.image.size_hw))
+        smallest = smallest_px(r.min_area_px, self.image.size_hw)  # Paper differs: specks are left out
         return {"threshold": r.threshold, "alpha": r.alpha, "min_area_px": smallest, "roi_xyxy": r.roi_xyxy}
 
     def _decode(self, prefix: Prefix) -> Prediction:

@@ -109,7 +109,7 @@ def heat_map(look: Look, image_id: str, request: Request) -> Prediction:
         p_ano=heat,
         threshold=request.threshold,
         alpha=request.alpha,
-        min_area_px=request.min_area_px,
+        min_area_px=request.min_area_px or 0,
         roi_xyxy=request.roi_xyxy,
     )
 

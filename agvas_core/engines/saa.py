@@ -17,7 +17,7 @@ from torch import Tensor
 
 from agvas_core.engines.agvas import NO_IMAGE, peak_memory_mb
 from agvas_core.engines.ruled import rules_of
-from agvas_core.regions import make_prediction, region_labels, speck_px, with_kinds
+from agvas_core.regions import make_prediction, region_labels, smallest_px, with_kinds
 from agvas_core.saa import report
 from agvas_core.saa.candidates import Proposer, work_hw
 from agvas_core.saa.confidence import to_probability
@@ -138,7 +138,7 @@ class SAAEngine:
             p_ano=p,
             threshold=request.threshold,
             alpha=request.alpha,
-            min_area_px=max(request.min_area_px, speck_px(image.size_hw)),
+            min_area_px=smallest_px(request.min_area_px, image.size_hw),  # Paper differs: specks are left out
             roi_xyxy=request.roi_xyxy,
         )
         best: dict[int, tuple[int, str, float]] = {}  # region -> pixels shared, phrase, how sure

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 import agvas_core
 from agvas_core.cli.app import app, main
+from agvas_core.cli.question import Question
 from agvas_core.regions import make_prediction, with_kinds
 from agvas_core.structures import Done, EngineCard, MaskReady, Notice, Stage, TextDelta
 from agvas_core.writers import NO_PICTURES, UNTRAINED_VERDICT
@@ -50,7 +51,7 @@ class BrightEngine:
             p_ano=p,
             threshold=request.threshold,
             alpha=request.alpha,
-            min_area_px=request.min_area_px,
+            min_area_px=request.min_area_px or 0,
             roi_xyxy=request.roi_xyxy,
         )
         yield MaskReady(with_kinds(prediction, [("stain", 0.8)]))
@@ -115,6 +116,10 @@ def test_predict_prints_words_verdict_and_regions_and_writes_the_files(run, phot
     facts = json.loads((tmp_path / "out" / "regions.json").read_text())
     assert facts["verdict"] == "anomaly" and facts["regions"][0]["box_xyxy"] == [40, 5, 55, 15]
     assert (facts["regions"][0]["kind"], facts["regions"][0]["kind_score"]) == ("stain", 0.8)
+
+
+def test_the_smallest_area_is_none_unless_it_is_asked_for():
+    assert Question().request().min_area_px is None and Question(min_area=0).request().min_area_px == 0
 
 
 def test_a_second_opinion_is_an_option_of_every_question(run, photo, monkeypatch, tmp_path):

@@ -324,6 +324,20 @@ def test_threshold_alpha_area_and_region_of_interest_are_honoured(engine, pictur
     assert (expected.pred_mask != got.pred_mask).mean() < 0.001
 
 
+def test_the_smallest_area_0_keeps_specks_which_nothing_once_did(engine, picture):
+    """Parts below a ten-thousandth of the image were dropped whatever was asked for, and nothing said so."""
+    image = picture(6, size_hw=(300, 300))
+    everything = mask_of(reply(engine, image, mode="direct", min_area_px=0))
+    level = float(np.quantile(everything.anomaly_map, 0.999))
+    areas = {}
+    for smallest in (None, 0, 1, 50):
+        got = mask_of(reply(engine, image, mode="direct", min_area_px=smallest, threshold=level))
+        areas[smallest] = got.min_area_px
+        if smallest == 0:
+            assert np.array_equal(got.pred_mask, got.anomaly_map > level)
+    assert areas == {None: 9, 0: 0, 1: 9, 50: 50}
+
+
 @pytest.mark.parametrize("mode", WORDED)
 def test_the_words_read_only_what_the_mask_shows(engine, picture, monkeypatch, mode):
     # describing modes once measured outside the region of interest too
