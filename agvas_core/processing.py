@@ -46,22 +46,21 @@ def open_image(source: str | Path | bytes | Image.Image | NDArray, name: str | N
         ValueError: when it is empty, too large, damaged or not an image; the message is a sentence for the user.
     """
     if isinstance(source, (str, Path)):
-        path = Path(source)
-        picture, shown = _decode(_read_bytes(path)), name or path.name
+        picture, shown = open_picture(source), name or Path(source).name
     elif isinstance(source, (bytes, bytearray, memoryview)):
-        picture, shown = _decode(bytes(source)), name or "image"
+        picture, shown = _loaded(_decode(bytes(source))), name or "image"
     elif isinstance(source, Image.Image):
-        picture, shown = source, name or Path(str(getattr(source, "filename", "") or "image")).name
+        picture, shown = _loaded(source), name or Path(str(getattr(source, "filename", "") or "image")).name
     elif isinstance(source, np.ndarray):
         return _inspection_image(_array_to_rgb(source), name or "image")
     else:
         raise ValueError(f"Cannot read an image from a {type(source).__name__}; give a path, bytes, image or array.")
-    _check_size(picture.height, picture.width)
-    try:
-        picture.load()
-    except Exception as error:  # Pillow's readers raise almost anything on damaged data
-        raise ValueError(f"This image is damaged or incomplete ({error}); save or export it again.") from error
-    return _inspection_image(_picture_to_rgb(_upright(picture)), shown)
+    return _inspection_image(_picture_to_rgb(picture), shown)
+
+
+def open_picture(path: str | Path) -> Image.Image:
+    """Return a picture file upright and decoded, in its own mode; raises what open_image does."""
+    return _loaded(_decode(_read_bytes(Path(path))))
 
 
 def stretch_to_uint8(values: ArrayLike) -> NDArray[np.uint8]:
@@ -310,6 +309,16 @@ def _check_size(height: int, width: int) -> None:
             f"This image has {width} x {height} px; the limit of its longer side is {MAX_SIDE_PX:,} px. "
             "Crop it or scale it down."
         )
+
+
+def _loaded(picture: Image.Image) -> Image.Image:
+    """Return a picture decoded and upright, unless it is too large or damaged."""
+    _check_size(picture.height, picture.width)
+    try:
+        picture.load()
+    except Exception as error:  # Pillow's readers raise almost anything on damaged data
+        raise ValueError(f"This image is damaged or incomplete ({error}); save or export it again.") from error
+    return _upright(picture)
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from agvas_core.processing import open_image
+from agvas_core.processing import open_image, open_picture
 from agvas_core.structures import InspectionImage
 
 GOOD = "good"
@@ -84,15 +84,17 @@ def load_sample(sample: Sample) -> tuple[InspectionImage, NDArray[np.bool_]]:
 def load_mask(path: str | Path, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     """Return a mask file as bool (H, W): any value above 0 is anomalous; transparency is ignored.
 
+    It is turned upright as images are.
+
     Raises:
-        ValueError: when the file cannot be read.
+        ValueError: when the file cannot be read, or is too large.
     """
     height, width = size_hw
     try:
-        with Image.open(path) as picture:
-            values = np.asarray(picture.convert("RGB") if picture.mode not in ("1", "L", "I", "F", "I;16") else picture)
-    except OSError as error:
-        raise ValueError(f"{path} is not a readable mask ({error}).") from error
+        picture = open_picture(path)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{path} is not a readable mask: {error}") from error
+    values = np.asarray(picture.convert("RGB") if picture.mode not in ("1", "L", "I", "F", "I;16") else picture)
     mask = (values.max(axis=2) if values.ndim == 3 else values) > _floor(values, Path(path))
     if mask.shape != (height, width):
         resized = Image.fromarray(mask.astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)

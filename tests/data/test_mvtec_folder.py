@@ -84,3 +84,21 @@ def test_a_broken_image_is_named_with_its_path(tmp_path):
     (folder / "test" / "good" / "000.png").write_bytes(b"")
     with pytest.raises(ValueError, match=r"000.png: This file is empty"):
         load_sample(find_samples(tmp_path)[0])
+
+
+def test_a_mask_far_too_large_is_refused_in_a_sentence(tmp_path):
+    """It once ended in Pillow's own DecompressionBombError."""
+    Image.new("1", (20_000, 20_000)).save(tmp_path / "m.png")
+    with pytest.raises(ValueError, match=r"m\.png is not a readable mask: This image .* the limit is 40"):
+        load_mask(tmp_path / "m.png", (20, 30))
+
+
+def test_a_mask_is_turned_upright_as_its_image_is(tmp_path):
+    """Masks once ignored the orientation that images follow: the truth lay beside the defect."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    mask = np.zeros((20, 30), np.uint8)
+    mask[:5, :10] = 255
+    Image.fromarray(mask).save(tmp_path / "m.png", exif=exif)
+    upright = load_mask(tmp_path / "m.png", (30, 20))
+    assert upright[:10, 15:].all() and upright.sum() == 50
