@@ -9,12 +9,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import DynamicCache
 
 from agvas_core.modeling.agvas import ImageFeatures
 from agvas_core.modeling.pixel_features import PixelFeatures
 from agvas_core.processing import Letterbox
+from agvas_core.structures import Prediction
 from agvas_core.views import View
 
 
@@ -49,6 +51,13 @@ class EncodedImage:
     def tokens(self) -> int:
         """Placeholders of it in the LLM's input."""
         return self.features.visual.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of all features kept, the further looks' included."""
+        pixel = [self.features.pixel, *(glimpse.features for glimpse in (*self.again, *self.tiles))]
+        tensors = [self.features.visual, *(t for features in pixel for t in (*features.tensors, features.image))]
+        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
 @dataclass(eq=False)
@@ -112,9 +121,24 @@ def common(a: list[int], b: list[int]) -> int:
     return n
 
 
-def keep(store: OrderedDict, key: object, value: object, bound: int) -> None:
-    """Put a value into a store as its newest; the oldest go beyond the bound."""
+def keep(store: OrderedDict, key: object, value: object, bound: int, most_bytes: int | None = None) -> None:
+    """Put a value into a store as its newest; the oldest go beyond the bound.
+
+    most_bytes: the oldest go beyond this memory, too; the newest stays however large. Values then are encoded images
+        or predictions.
+    """
     store[key] = value
     store.move_to_end(key)
-    while len(store) > bound:
+    while len(store) > bound or (len(store) > 1 and most_bytes is not None and _bytes_of(store) > most_bytes):
         store.popitem(last=False)
+
+
+def _bytes_of(store: OrderedDict[object, EncodedImage | Prediction]) -> int:
+    return sum(
+        value.nbytes if isinstance(value, EncodedImage) else sum(m.nbytes for m in _maps_of(value))
+        for value in store.values()
+    )
+
+
+def _maps_of(prediction: Prediction) -> tuple[NDArray, ...]:
+    return prediction.p_seg, prediction.p_nor, prediction.p_ano, prediction.anomaly_map, prediction.pred_mask

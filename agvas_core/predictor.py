@@ -32,6 +32,7 @@ from agvas_core.tokenizer import encode_chat, end_of_turn_id
 from agvas_core.views import View, blend, parts_along, raise_contrast, smaller_canvases, tiles, turned_views
 
 IMAGES_KEPT = 6
+BYTES_KEPT = 400_000_000  # of encoded images, and of glances: a long image, or the maps of a large one, takes 100 MB
 CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
 WHOLE_SHARE, LONG_WHOLE_SHARE = 0.4, 0.6  # of the map of the whole image, where tiles or parts along it are seen, too
 PREFIXES_KEPT = 4
@@ -42,6 +43,7 @@ class AnomalyPredictor:
 
     says_anchors: replies may ask for a mask by themselves; not where the mask decoder is untrained.
     images_kept, prefixes_kept: how many images' features and how many read beginnings of chats are kept.
+    bytes_kept: memory of the kept images' features, and of their glances, above which fewer are kept, at least one.
     """
 
     def __init__(
@@ -53,11 +55,12 @@ class AnomalyPredictor:
         says_anchors: bool = True,
         images_kept: int = IMAGES_KEPT,
         prefixes_kept: int = PREFIXES_KEPT,
+        bytes_kept: int = BYTES_KEPT,
     ) -> None:
         placed = getattr(model.lmm, "hf_device_map", None) is not None  # by backbones.load_backbones
         self.model = (model if placed else model.to(device)).eval()
         self.tokenizer, self.device = tokenizer, torch.device(device)
-        self.images_kept, self.prefixes_kept = images_kept, prefixes_kept
+        self.images_kept, self.prefixes_kept, self.bytes_kept = images_kept, prefixes_kept, bytes_kept
         if self.device.type == "cpu" and model.config.pixel.kind == "conv":  # 5 to 10 % faster there
             model.pixel_encoder.serve()  # type: ignore[operator]
             model.agmd.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -113,7 +116,7 @@ class AnomalyPredictor:
             again, along = self._look_again(image), self._look_along(image)
             encoded = EncodedImage(image.image_id, own, letterbox, canvas_hw, again, along, LONG_WHOLE_SHARE)
             with self._lock:
-                keep(self._images, image.image_id, encoded, self.images_kept)
+                keep(self._images, image.image_id, encoded, self.images_kept, self.bytes_kept)
             out.append(encoded)
         return out
 
@@ -326,7 +329,7 @@ class AnomalyPredictor:
         prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"], encoded), encoded, anchors=True)
         prediction = self.decode(prefix, encoded)
         with self._lock:
-            keep(self._glances, (image.image_id, close), prediction, self.images_kept)
+            keep(self._glances, (image.image_id, close), prediction, self.images_kept, self.bytes_kept)
         return prediction
 
     # --- words -------------------------------------------------------------------------------------------------------

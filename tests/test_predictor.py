@@ -8,6 +8,7 @@ import torch
 from scipy import ndimage
 
 from agvas_core.config import PixelConfig, get_preset
+from agvas_core.encoded import Glimpse
 from agvas_core.findings import masks_to_canvas, measure
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.modeling.static_words import StaticWords
@@ -17,6 +18,7 @@ from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, measured
 from agvas_core.regions import make_prediction, place_of
 from agvas_core.structures import Prediction
 from agvas_core.tokenizer import encode_chat
+from agvas_core.views import View
 
 TYPED = (
     "[SEG]",
@@ -156,6 +158,25 @@ def test_caches_are_bounded(predictor, picture):
     assert not predictor.has_image(picture(0).image_id)
     assert predictor.has_image(picture(IMAGES_KEPT + 2).image_id)
     assert predictor.glance(picture(0)).image_id == picture(0).image_id  # it comes back
+
+
+def test_kept_images_are_bounded_by_their_bytes_too(model, tokenizer, picture):
+    """Six long images, each with many looks, once took 1.5 GB."""
+    encoded = AnomalyPredictor(model, tokenizer).set_image(picture(0))
+    pixel = encoded.features.pixel
+    canvas = 0 if pixel.image is None else pixel.image.nbytes
+    one = encoded.features.visual.nbytes + sum(t.nbytes for t in pixel.tensors) + canvas
+    view = View((0, 0, 96, 96))
+    assert encoded.nbytes == one and replace(encoded, again=(Glimpse(view, pixel, encoded.letterbox),) * 3).nbytes > one
+    for kept, bound in ((2, int(2.5 * one)), (1, one - 1)):  # the newest is kept however large it is
+        predictor = AnomalyPredictor(model, tokenizer, bytes_kept=bound)
+        for seed in range(4):
+            predictor.set_image(picture(seed))
+        known = [predictor.has_image(picture(seed).image_id) for seed in range(4)]
+        assert known == [seed >= 4 - kept for seed in range(4)]
+    small = AnomalyPredictor(model, tokenizer, bytes_kept=1)
+    assert small.glance(picture(0)) is small.glance(picture(0)) is not small.glance(picture(1))
+    assert len(small._glances) == 1
 
 
 # --- images of any size ----------------------------------------------------------------------------------------------
