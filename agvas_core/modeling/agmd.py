@@ -48,11 +48,14 @@ class AGMD(nn.Module):
         c, m = config.width, config.mask_width
         self.config = config
         self.queries = nn.Parameter(torch.randn(3, c))  # t_nor, t_ano, t_seg
-        self.token_norm = nn.LayerNorm(c)  # whatever length the anchors come with, attention must not saturate
+        # Paper differs: Z_0 passes a LayerNorm; whatever length the anchors come with, attention must not saturate
+        self.token_norm = nn.LayerNorm(c)
         self.pixel_proj = nn.Conv2d(pixel_width, c, 1) if pixel_width != c else nn.Identity()
         self.transformer = TwoWayTransformer(
             width=c, heads=config.heads, mlp_width=config.mlp_width, blocks=config.blocks
         )
+        # Paper differs: f_p' is brought to stride 2 (SAM's decoder, on which it builds, ends at 4), with skips of the
+        # encoder's features at strides 8 and 4 where it has them, as in SAM 2
         c4, c8 = high_res_widths
         up8, up4 = max(c // 2, m), max(c // 4, m)
         self.up8 = nn.ConvTranspose2d(c, up8, 2, stride=2)
@@ -62,12 +65,18 @@ class AGMD(nn.Module):
         self.skip4 = nn.Sequential(group_norm(c4), nn.Conv2d(c4, up4, 1)) if c4 else None
         self.fuse4 = ResidualBlock(up4)
         self.up2 = nn.Sequential(group_norm(up4), nn.ReLU(), nn.Conv2d(up4, 4 * m, 1), nn.PixelShuffle(2))
+        # Paper differs: no bare product t' f_p'^T (Eq. 6-7); each t' first passes an MLP of its own, as SAM's
+        # hypernetworks, which also gives a bias
         self.token_mlps = nn.ModuleList(
             nn.Sequential(nn.Linear(c, c), nn.ReLU(), nn.Linear(c, m + 1)) for _ in range(3)
-        )  # SAM's hypernetworks: weights and a bias
+        )
 
     def forward(self, h_anchors: Tensor, features: PixelFeatures) -> MaskLogits:
-        """Return logits at stride 2 from h_anchors (A, 3, C) and features of batch A."""
+        """Return logits at stride 2 from h_anchors (A, 3, C) and features of batch A.
+
+        Paper differs: use_seg=False (its ablation "w/o [SEG]") hides only that branch; [SEG] still stands in Z_0 and in
+        the text. use_relative=False does likewise.
+        """
         queries = self.queries.to(h_anchors.dtype).expand(h_anchors.shape[0], -1, -1)
         tokens = self.token_norm(torch.cat([queries, h_anchors], dim=1))  # Z_0 (A, 6, C)
         cells = self.pixel_proj(features.embedding)  # (A, C, h, w)

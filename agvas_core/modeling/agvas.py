@@ -203,7 +203,10 @@ class AGVAS(nn.Module):
         return self.lmm.lm_head(hidden)
 
     def decode_masks(self, anchor_states: Tensor, pixel: PixelFeatures) -> MaskLogits:
-        """Return logits (A, H / 2, W / 2) from the anchors' states (A, 3, D) and features of batch A (Eq. 4-7)."""
+        """Return logits (A, H / 2, W / 2) from the anchors' states (A, 3, D) and features of batch A (Eq. 4-7).
+
+        Paper leaves open: before which norm the last layer's states are taken; here, after the LLM's final one.
+        """
         h_anchors = self.token_refiner(_for(self.token_refiner, anchor_states))  # (A, 3, C)
         pixel = PixelFeatures(_for(self.agmd, pixel.embedding), tuple(_for(self.agmd, f) for f in pixel.high_res))
         return self.agmd(h_anchors, pixel)

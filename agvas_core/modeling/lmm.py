@@ -34,7 +34,11 @@ CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.261302
 
 
 def lmm_config(config: AGVASConfig, *, image_token_id: int) -> LlavaOnevisionConfig | LlavaConfig:
-    """Return the transformers config of our LMM's sizes; ValueError on an unknown family."""
+    """Return the transformers config of our LMM's sizes; ValueError on an unknown family.
+
+    Paper differs: the small presets are of the same classes, but start from random weights, so that the parts that it
+    keeps frozen, both eyes, the projector and the LLM, are trained here.
+    """
     s, t = config.semantic, config.llm
     vision = {
         "hidden_size": s.width,

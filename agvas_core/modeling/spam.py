@@ -13,6 +13,7 @@ class SPAM(nn.Module):
 
     def __init__(self, *, width: int, pixel_width: int, heads: int) -> None:
         super().__init__()
+        # Paper leaves open: whether Linear_s of Eq. 1 is the LMM's own projector; here it is, so Linear_p stands alone
         self.pixel_proj = nn.Linear(pixel_width, width)
         self.cross_attn = nn.MultiheadAttention(width, heads, batch_first=True)
 

@@ -8,7 +8,10 @@ from torch import Tensor, nn
 
 
 class TokenRefiner(nn.Module):
-    """Bring the LLM's anchor states to the width of the mask decoder."""
+    """Bring the LLM's anchor states to the width of the mask decoder.
+
+    Paper leaves open: what stands between its two linear layers, and their inner width. We take a ReLU and the LLM's.
+    """
 
     def __init__(self, *, width: int, out_width: int) -> None:
         super().__init__()

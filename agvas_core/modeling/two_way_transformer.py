@@ -49,7 +49,12 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """L two-way blocks and a last look of the tokens at the cells."""
+    """L two-way blocks and a last look of the tokens at the cells.
+
+    Paper leaves open: positions. As in SAM, Z_0 itself is added to the tokens' queries and keys, and sine positions to
+    the cells'; unlike SAM's first block, ours adds them, too, and keeps what it was given beside its self-attention.
+    Paper differs: it names the two blocks alone; the last look is SAM's.
+    """
 
     def __init__(self, *, width: int, heads: int, mlp_width: int, blocks: int) -> None:
         super().__init__()

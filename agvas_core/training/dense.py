@@ -1,4 +1,7 @@
-"""Dense stage: pixel encoder, AGMD and region reader, with learned anchors in the LLM's place (no language yet)."""
+"""Dense stage: pixel encoder, AGMD and region reader, with learned anchors in the LLM's place (no language yet).
+
+Paper differs: it has a pretrained pixel encoder and trains once, all together; this stage makes up for the encoder.
+"""
 
 # B images, A queries (image, what to segment), R defects
 
@@ -157,7 +160,8 @@ class DenseTask(nn.Module):
     ) -> None:
         super().__init__()
         pixel = model.config.pixel
-        # deep supervision: each stage of the encoder is also asked directly where the anomalies are; dropped at export
+        # Paper differs: deep supervision. Side heads ask each stage of the encoder directly where the anomalies are;
+        # they are dropped at export
         widths = [c for c in (pixel.width, *pixel.widths_high_res) if c]
         self.side_heads = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in widths)
         self.side_weight = side_weight

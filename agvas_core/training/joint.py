@@ -1,4 +1,8 @@
-"""Joint stage: all of AG-VAS on talks; the anchors come from the LLM, several question-answer turns per image."""
+"""Joint stage: all of AG-VAS on talks; the anchors come from the LLM, several question-answer turns per image.
+
+Paper differs: the semantic eye, the projector and all of the LLM are trained, not LoRA alone; and the refined anchors
+are drawn towards those that the dense stage has learned (the loss "bank").
+"""
 
 # B images (one talk each), L tokens, A anchor triples, R region placeholders
 

@@ -19,6 +19,8 @@ FACT_WEIGHT = 4.0
 class SegLossWeights:
     """Weights of the segmentation loss; bce and dice are the paper's.
 
+    Paper differs: SEG learns from anomalies alone, as NOR and ANO do: no other segmentation set is trained on.
+
     Attributes:
         bce: lambda_bce.
         dice: lambda_dice.

@@ -29,12 +29,13 @@ class TrainOptions:
 
     Attributes:
         steps: length of the run; the learning rate falls to zero in its last `decay_share`.
-        lr: peak learning rate of AdamW.
+        lr: peak learning rate of AdamW. Paper differs: 3e-4, for a pretrained LLM's LoRA.
         warmup_steps: linear rise at the start.
         decay_share: share of the steps in which the rate falls.
         weight_decay: AdamW's, on matrices only.
         clip_norm: bound of the gradient's norm.
-        ema: decay of the averaged weights, which are the ones that are evaluated and exported; 0 keeps none.
+        ema: decay of the averaged weights, which are the ones that are evaluated and exported; 0 keeps none. Paper
+            differs: it says of none.
         save_seconds: a state is written at least this often.
         eval_steps: steps between evaluations, 0 for none.
         minutes: stop (resumably) after so many minutes, 0 for no limit.
@@ -85,7 +86,8 @@ class StepStream(IterableDataset):
 def rate_at(step: int, options: TrainOptions, seconds: float = 0.0) -> float:
     """Return the learning rate of a step, so many seconds into the run, as a share of the peak.
 
-    Warm-up by steps, stable, linear decay by steps or, if the run has a length in minutes, by time.
+    Warm-up by steps, stable, linear decay by steps or, if the run has a length in minutes, by time. Paper differs: it
+    takes DeepSpeed's WarmupDecayLR, which falls from the end of the warm-up on; a stable rate can be gone on from.
     """
     rise = min(1.0, (step + 1) / max(1, options.warmup_steps))
     left = 1 - (seconds / (60 * options.total_minutes) if options.total_minutes else step / options.steps)
