@@ -275,7 +275,7 @@ class AnomalyPredictor:
         """Return the mask of anchor states (1, 3, D): of the views' maps the root mean square, see views.py."""
         size_hw = encoded.letterbox.size_hw
         maps = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (2, H, W)
-        if encoded.again:
+        if encoded.again:  # Paper differs: it looks once; here the maps of several looks are joined, and those of tiles
             np.square(maps, out=maps)
             for glimpse in encoded.again:  # summed as they come: twelve looks at 40 MP would be 6 GB
                 maps += np.square(self._maps_of(states, glimpse))
