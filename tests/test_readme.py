@@ -5,6 +5,7 @@ import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,10 @@ import demo
 from agvas_core import config
 from agvas_core.adapter import verify_adapter
 from agvas_core.cli.app import app
+from demo.desk import EngineDesk
 from tests.bases import tiny_base_config
+from tests.fake_app import write_examples
+from tests.fakes import FakeEngine
 from tests.test_docs import shrunk
 from tests.training.folders import write_data
 
@@ -75,6 +79,43 @@ def test_the_numbers_are_those_that_the_command_prints():
         said = CliRunner().invoke(app, ["checkpoint", "inspect", "--preset", preset]).output
         total = next(line for line in said.splitlines() if line.startswith("sum")).split()
         assert f"{float(total[column]):.1f}" == number and f"{number} GiB" in TEXT
+
+
+# --- REST and Python: the blocks are run -----------------------------------------------------------------------------
+
+SNIPPETS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
+
+
+def snippet(words: str, written: str, replaced: str) -> str:
+    """Return the one Python block with these words, with one thing in it replaced."""
+    found = [block for block in SNIPPETS if words in block]
+    assert len(found) == 1 and written in found[0]
+    return found[0].replace(written, replaced)
+
+
+def test_no_python_block_is_left_out():
+    """Nothing ran them, so they could have drifted from the code."""
+    assert len(SNIPPETS) == 2
+
+
+def test_the_rest_block_works_as_it_is_written(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("gradio_client")
+    monkeypatch.chdir(ROOT)
+    desk = EngineDesk(["fake", "saa+"], lambda _: FakeEngine(pause_s=0.0))
+    url = demo.launch(desk, host="127.0.0.1", quiet=True, block=False, examples_folder=write_examples(tmp_path))
+    names: dict[str, Any] = {}
+    exec(snippet("gradio_client", "http://127.0.0.1:7860", url), names)
+    answer = names["answer"]
+    assert answer["engine"] == "fake" and answer["verdict"] in ("anomaly", "normal") and answer["mode"] == "direct"
+    assert f"{answer['verdict']} {answer['score']}" in capsys.readouterr().out
+    assert Image.open(answer["mask"]).size == Image.open("assets/examples/hex-nut.jpg").size
+
+
+def test_the_python_block_works_as_it_is_written(checkpoint, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    exec(snippet("load_engine", '"agvas-nano"', repr(str(checkpoint))), {})
+    said = capsys.readouterr().out
+    assert said.index("Stage(") < said.index("MaskReady(") < said.index("Done(") and "mode='explain'" in said
 
 
 # --- all of it: what it names is there -------------------------------------------------------------------------------
