@@ -17,6 +17,7 @@ import demo
 from agvas_core import config
 from agvas_core.adapter import verify_adapter
 from agvas_core.cli.app import app
+from agvas_core.modeling.anomaly_ov import SUSPICION_WORDS
 from demo.desk import EngineDesk
 from tests.bases import tiny_base_config
 from tests.fake_app import write_examples
@@ -166,6 +167,11 @@ def test_every_file_that_is_linked_or_asked_about_is_there():
     made = {"checkpoints/mine"}
     assert len(linked) > 8 and len(asked) > 3
     assert [path for path in {*linked, *asked} - made if not (ROOT / path).exists()] == []
+
+
+def test_who_says_how_suspicious_an_image_looks_is_told_in_the_engines_row():
+    row = next(line for line in TEXT.splitlines() if line.startswith("| `anomaly-ov-nano` |"))
+    assert all(word in row for word in SUSPICION_WORDS) and ":second-opinion" in row
 
 
 @pytest.mark.parametrize(
