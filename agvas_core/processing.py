@@ -7,8 +7,10 @@ from __future__ import annotations
 import hashlib
 import io
 import math
+import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +28,14 @@ FORMATS: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", 
 WANTED = "upload a PNG, JPEG, WebP, BMP or TIFF image"
 
 _CELLS_AT_ONCE = 2**16
+_NEARLY_BLACK = 64  # above the upper 8 of 16 bits, where 14 or fewer are in use
+_FOREIGN = "B" if sys.byteorder == "little" else "L"
+_GREY_ALPHA = "LA;16B"
+_OTHER_BYTES = {
+    f"{colors};16{order}": f"{colors};16{other}"
+    for colors in ("RGB", "RGBA")
+    for order, other in (("B", "L"), ("L", "B"), ("N", _FOREIGN))
+} | {_GREY_ALPHA: "RGBA"}  # its four bytes as they are: Pillow has no other reader of them
 _DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
@@ -34,7 +44,9 @@ def open_image(source: str | Path | bytes | Image.Image | NDArray, name: str | N
 
     EXIF orientation is applied; of an animation the first frame is taken. Transparent pixels show white, except when
     every pixel is transparent (an unused alpha channel), which is then ignored. 16-bit and float greys are stretched
-    between their robust extremes (see stretch_to_uint8); a float array within [0, 1] is scaled by 255.
+    between their robust extremes (see stretch_to_uint8); a float array within [0, 1] is scaled by 255. Of 16-bit
+    colours the upper 8 bits are taken; a PNG or TIFF that they leave nearly black, with 10, 12 or 14 bits in use, is
+    stretched as greys are. Not so a PPM file: Pillow gives only its upper bits.
 
     Args:
         source: path, the bytes of a file, a PIL image, or an array (H, W), (H, W, 1 | 2 | 3 | 4) of grey, grey +
@@ -46,16 +58,15 @@ def open_image(source: str | Path | bytes | Image.Image | NDArray, name: str | N
         ValueError: when it is empty, too large, damaged or not an image; the message is a sentence for the user.
     """
     if isinstance(source, (str, Path)):
-        picture, shown = open_picture(source), name or Path(source).name
-    elif isinstance(source, (bytes, bytearray, memoryview)):
-        picture, shown = _loaded(_decode(bytes(source))), name or "image"
-    elif isinstance(source, Image.Image):
-        picture, shown = _loaded(source), name or Path(str(getattr(source, "filename", "") or "image")).name
-    elif isinstance(source, np.ndarray):
+        return _inspection_image(_bytes_to_rgb(_read_bytes(Path(source))), name or Path(source).name)
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return _inspection_image(_bytes_to_rgb(bytes(source)), name or "image")
+    if isinstance(source, Image.Image):
+        shown = name or Path(str(getattr(source, "filename", "") or "image")).name
+        return _inspection_image(_picture_to_rgb(_loaded(source)), shown)
+    if isinstance(source, np.ndarray):
         return _inspection_image(_array_to_rgb(source), name or "image")
-    else:
-        raise ValueError(f"Cannot read an image from a {type(source).__name__}; give a path, bytes, image or array.")
-    return _inspection_image(_picture_to_rgb(picture), shown)
+    raise ValueError(f"Cannot read an image from a {type(source).__name__}; give a path, bytes, image or array.")
 
 
 def open_picture(path: str | Path) -> Image.Image:
@@ -71,19 +82,31 @@ def stretch_to_uint8(values: ArrayLike) -> NDArray[np.uint8]:
     become black, +inf white; an image of one value becomes its place in the type's range (floats: in [0, 1]).
     """
     array = np.asarray(values)
+    if array.dtype == np.uint16 and array.size:  # by a table: a colour photo of 40 MP would take gigabytes in floats
+        table = _between(np.arange(2**16, dtype=np.float64), *_extremes(array, 65535.0))
+        return table[array]
     full_scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
     deep = array.astype(np.float64)
     finite = deep[np.isfinite(deep)]
     if finite.size == 0:
         return np.where(deep == np.inf, 255, 0).astype(np.uint8)
-    low, high = np.percentile(finite, (0.1, 99.9))
+    low, high = _extremes(finite, full_scale)
+    return _between(np.nan_to_num(deep, nan=low, neginf=low, posinf=high), low, high)
+
+
+def _extremes(finite: NDArray, full_scale: float) -> tuple[float, float]:
+    """Return what becomes black and what white; full_scale: what is white where all values are equal."""
+    low, high = (float(value) for value in np.percentile(finite, (0.1, 99.9)))
     margin = (high - low) / 2
     low, high = max(float(finite.min()), low - margin), min(float(finite.max()), high + margin)
     if high <= low:  # all but single pixels are equal
         low, high = float(finite.min()), float(finite.max())
     if high <= low:
         low, high = 0.0, full_scale
-    deep = np.nan_to_num(deep, nan=low, neginf=low, posinf=high)
+    return low, high
+
+
+def _between(deep: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
     return np.rint(255.0 * np.clip((deep - low) / (high - low), 0.0, 1.0)).astype(np.uint8)
 
 
@@ -328,10 +351,59 @@ def _upright(picture: Image.Image) -> Image.Image:
         return picture
 
 
+def _bytes_to_rgb(data: bytes) -> NDArray[np.uint8]:
+    """Return uint8 (H, W, 3) from a file's bytes."""
+    picture = _loaded(_decode(data))
+    low = _low_bytes(data) if _may_be_deep(picture) else None
+    return _picture_to_rgb(picture) if low is None else _array_to_rgb(_deep_colors(picture, low))
+
+
+def _may_be_deep(picture: Image.Image) -> bool:
+    """Whether 8 bits of a picture are so dark that most of what it shows may be in 8 lower ones."""
+    if picture.mode not in ("RGB", "RGBA") or "transparency" in picture.info:
+        return False
+    extrema: Any = picture.getextrema()
+    return max(most for _, most in extrema[:3]) < _NEARLY_BLACK
+
+
+def _low_bytes(data: bytes) -> NDArray[np.uint8] | None:
+    """Return the lower 8 bits, (H, W, 3 | 4), of a PNG or TIFF with 16 bits a colour; None of any other picture.
+
+    Pillow keeps one byte of each value, the upper one; told that the file has the other byte order, it keeps the lower.
+    """
+    picture: Any = _decode(data)
+    if picture.format not in ("PNG", "TIFF"):
+        return None
+    raws = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in picture.tile]
+    if not raws or any(raw not in _OTHER_BYTES for raw in raws):
+        return None
+    picture.tile = [
+        tile._replace(args=_OTHER_BYTES[raw] if isinstance(tile.args, str) else (_OTHER_BYTES[raw], *tile.args[1:]))
+        for raw, tile in zip(raws, picture.tile, strict=True)
+    ]
+    low = np.asarray(_loaded(picture))
+    return low[..., [1, 1, 1, 3]] if raws[0] == _GREY_ALPHA else low
+
+
+def _deep_colors(high: Image.Image, low: NDArray[np.uint8]) -> NDArray[np.uint16]:
+    """Return uint16 (H, W, 3 | 4) of upper and lower bytes; alpha, which may use as few bits, is made to fill them."""
+    deep = np.asarray(high).astype(np.uint16)
+    deep <<= 8
+    deep |= low
+    if deep.shape[2] == 4:
+        most = int(deep[..., 3].max())
+        if 0 < most < _NEARLY_BLACK << 8:
+            deep[..., 3] = deep[..., 3].astype(np.uint32) * 65535 // most
+    return deep
+
+
 def _picture_to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
     """Return uint8 (H, W, 3) from a loaded PIL image of any mode."""
     if picture.mode in _DEEP_MODES:
-        return _gray_to_rgb(stretch_to_uint8(np.asarray(picture)))
+        values = np.asarray(picture)
+        if picture.mode == "I" and values.min() >= 0 and values.max() <= 65535:  # as Pillow reads PGM files of 16 bits
+            values = values.astype(np.uint16)
+        return _gray_to_rgb(stretch_to_uint8(values))
     has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
     if not has_alpha:
         return np.array(picture.convert("RGB"))

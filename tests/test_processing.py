@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -122,6 +124,70 @@ def test_sixteen_bit_greys_are_stretched_without_clipping_a_small_defect():
         assert np.ptp(rgb[60:, 60:, 0].astype(int)) > 100
 
 
+def _deep_png(values):
+    """Return a PNG of 16 bits a channel, which Pillow does not write, from uint16 (H, W, 2 | 3 | 4)."""
+    height, width, channels = values.shape
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, {2: 4, 3: 2, 4: 6}[channels], 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in values))),
+        (b"IEND", b""),
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+
+
+def _deep_tiff(values, order):
+    """Return a plain TIFF of 16 bits a channel from uint16 (H, W, 3)."""
+    height, width, channels = values.shape
+    data = values.astype(order + "u2").tobytes()
+    at = 8 + 2 + 9 * 12 + 4  # after the header and nine tags
+    tags = [(256, 4, 1, width), (257, 4, 1, height), (258, 3, 3, at), (259, 3, 1, 1), (262, 3, 1, 2)]
+    tags += [(273, 4, 1, at + 6), (277, 3, 1, channels), (278, 4, 1, height), (279, 4, 1, len(data))]
+    entries = [
+        struct.pack(order + ("HHIHxx" if kind == 3 and count == 1 else "HHII"), tag, kind, count, value)
+        for tag, kind, count, value in tags
+    ]
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HIH", 42, 8, len(tags))
+    return head + b"".join(entries) + struct.pack(order + "I3H", 0, 16, 16, 16) + data
+
+
+@pytest.mark.parametrize("kind", ["PNG", "PNG, alpha", "PNG, grey, alpha", "TIFF <", "TIFF >"])
+def test_twelve_bits_of_sixteen_a_colour_are_not_nearly_black(kind):
+    """Pillow keeps the upper byte only: such pictures once had a mean of 7 of 255."""
+    values = np.random.default_rng(0).integers(100, 4096, (20, 30, 3)).astype(np.uint16)
+    opaque = np.full((20, 30, 1), 4095, np.uint16)
+    if kind == "PNG, grey, alpha":
+        data, values = _deep_png(np.concatenate((values[..., :1], opaque), axis=2)), values[..., [0, 0, 0]]
+    elif kind == "PNG, alpha":
+        data = _deep_png(np.concatenate((values, opaque), axis=2))
+    else:
+        data = _deep_png(values) if kind == "PNG" else _deep_tiff(values, kind[-1])
+    image = open_image(data)
+    np.testing.assert_array_equal(image.rgb, open_image(values).rgb)  # as an array: with all the bits of the file
+    assert 100 < image.rgb.mean() < 150 and len(np.unique(image.rgb)) > 200
+
+
+def test_sixteen_bits_a_colour_in_full_use_and_dark_photos_of_eight_stay_as_they_are():
+    full = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
+    np.testing.assert_array_equal(open_image(_deep_png(full)).rgb, full >> 8)
+    for form in ("PNG", "TIFF"):
+        dark = _gradient() // 5
+        np.testing.assert_array_equal(open_image(_bytes(Image.fromarray(dark), form)).rgb, dark)
+    assert (open_image(_deep_png(np.zeros((4, 4, 3), np.uint16))).rgb == 0).all()
+
+
+def test_a_constant_grey_of_sixteen_bits_is_its_place_in_them():
+    """Pillow reads PGM files as int32, of whose range a 16-bit value is nothing: they came out black."""
+    assert (open_image(b"P5 3 2 65535\n" + b"\x80\x00" * 6).rgb == 128).all()
+    assert (open_image(_bytes(Image.fromarray(np.full((2, 3), 32768, np.uint16)), "PNG")).rgb == 128).all()
+
+
+def test_values_of_sixteen_bits_are_stretched_as_floats_are():
+    values = np.random.default_rng(0).integers(900, 4096, (50, 60)).astype(np.uint16)
+    np.testing.assert_array_equal(stretch_to_uint8(values), stretch_to_uint8(values.astype(float)))
+
+
 def test_float_images():
     unit = np.linspace(0, 1, 100, dtype=np.float32).reshape(10, 10)
     assert open_image(unit).rgb[0, 0, 0] == 0 and open_image(unit).rgb[-1, -1, 0] == 255
@@ -201,8 +267,6 @@ def test_huge_images_are_refused_before_they_are_decoded():
 def test_a_decompression_bomb_is_refused():
     data = bytearray(_bytes(Image.new("1", (8, 8)), "PNG"))
     data[16:24] = (60_000).to_bytes(4, "big") * 2  # width and height in the header
-    import zlib
-
     data[29:33] = zlib.crc32(bytes(data[12:29])).to_bytes(4, "big")
     with pytest.raises(ValueError, match="megapixels"):
         open_image(bytes(data))
