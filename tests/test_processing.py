@@ -168,6 +168,15 @@ def test_twelve_bits_of_sixteen_a_colour_are_not_nearly_black(kind):
     assert 100 < image.rgb.mean() < 150 and len(np.unique(image.rgb)) > 200
 
 
+def test_a_tiff_of_deep_planes_is_refused():
+    """Pillow reads each of them as twice as many rows of 8 bits: a picture of stripes, without an error."""
+    data = bytearray(_deep_tiff(np.zeros((4, 4, 3), np.uint16), "<"))
+    at = data.index(struct.pack("<HHI", 278, 4, 1))  # its rows a strip give way to the planes
+    data[at : at + 12] = struct.pack("<HHIHxx", 284, 3, 1, 2)
+    with pytest.raises(ValueError, match="in a plane for each colour"):
+        open_image(bytes(data))
+
+
 def test_sixteen_bits_a_colour_in_full_use_and_dark_photos_of_eight_stay_as_they_are():
     full = np.random.default_rng(0).integers(0, 65536, (20, 30, 3)).astype(np.uint16)
     np.testing.assert_array_equal(open_image(_deep_png(full)).rgb, full >> 8)
