@@ -118,13 +118,9 @@ def _which(session: Session, reply: Reply | None) -> str:
 def sliders(session: Session) -> tuple[Any, Any, Any]:
     """The three sliders at the selected reply's values, or at those that the next reply starts from."""
     knobs = session.shown_knobs
-    smallest = gr.update(value=knobs.min_area_px, maximum=slider_end(session, "min_area_px"))
+    largest = max(LARGEST_MIN_AREA_PX, 2 * knobs.min_area_px)  # a photo of 40 MP has specks of 4,000 px
+    smallest = gr.update(value=knobs.min_area_px, maximum=largest)
     return gr.update(value=knobs.threshold), gr.update(value=knobs.alpha), smallest
-
-
-def slider_end(session: Session, name: str) -> int:
-    """Return a slider's largest value; a photo of 40 MP has specks of 4,000 px."""
-    return max(LARGEST_MIN_AREA_PX, 2 * session.shown_knobs.min_area_px) if name == "min_area_px" else 1
 
 
 def box_waiting(lang: str, *, clear: bool) -> Any:

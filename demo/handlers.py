@@ -194,7 +194,8 @@ def _answering(session: Session) -> Iterator[None]:
     if not session.busy.acquire(blocking=False):
         raise RuntimeError(say("busy", session.lang))
     try:
-        session.stop.clear()
+        if not session.clearing:
+            session.stop.clear()
         session.late_knobs = {}
         yield
     finally:

@@ -189,6 +189,22 @@
     apply(figure);
   });
 
+  // A slider's number field: nothing typed is no value, and of a value out of range the nearest is meant; gradio would show an error.
+  const isKnob = (field) => field.matches?.("#agv-side input[type=number]");
+  document.addEventListener("input", (event) => {
+    const field = event.target;
+    if (!isKnob(field)) return;
+    if (field.value === "") return event.stopImmediatePropagation();
+    if (field.max !== "") {
+      const nearest = Math.min(Math.max(+field.value, +field.min), +field.max);
+      if (nearest !== +field.value) field.value = nearest;
+    }
+  }, true); // before gradio reads it
+  document.addEventListener("focusout", (event) => {
+    const field = event.target;
+    if (isKnob(field) && field.value === "") field.value = field.closest(".block").querySelector("input[type=range]").value;
+  }, true);
+
   document.addEventListener("keydown", (event) => {
     const edit = event.target.closest?.(".agv-edit");
     if (edit && event.key === "Enter" && !event.shiftKey && event.target.tagName === "TEXTAREA") {

@@ -35,16 +35,6 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden
 NOW: dict[str, Any] = {**PRIVATE, "queue": False}
 
 
-class Knob(gr.Slider):
-    """A slider whose number field may be empty, or out of range, while one types; gr.Slider would show an error."""
-
-    is_template = True  # for the browser it is a gr.Slider
-
-    def preprocess(self, payload: float | None) -> float | None:
-        """Return the value as it is: the handler knows the range."""
-        return payload
-
-
 def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Blocks:
     """Lay out the page; no engine is loaded here."""
     examples_folder = EXAMPLES if examples_folder is None else examples_folder
@@ -122,9 +112,11 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 )
                 close = gr.Checkbox(False, label=say("close"), info=say("close_tip"), elem_id="agv-close")
                 title = gr.HTML(panel.selected_title(None, "en"))
-                threshold = Knob(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
-                alpha = Knob(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
-                smallest = Knob(0, draw.LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip"))
+                threshold = gr.Slider(0, 1, 0.5, step=0.01, label=say("threshold"), info=say("threshold_tip"))
+                alpha = gr.Slider(0, 1, 0.5, step=0.01, label=say("alpha"), info=say("alpha_tip"))
+                smallest = gr.Slider(
+                    0, draw.LARGEST_MIN_AREA_PX, 0, step=1, label=say("min_area"), info=say("min_area_tip")
+                )
                 table = gr.HTML(panel.regions_table(None, "en"))
 
         settings = [engine, mode, normal, close]
@@ -143,18 +135,22 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             return Settings(engine_id, mode, normal, close, **asdict(current.knobs))
 
         def stream(current: Session, replies: Iterator[Any], *, clear: bool) -> Iterator[list[Any]]:
+            nothing = [gr.skip()] * len(talk)
             selected = current.selected_reply_id  # whose values the sliders show; sent again, they would undo a move
             try:
                 waiting = draw.box_waiting(current.lang, clear=clear)
                 for _ in replies:
                     other, selected = selected != current.selected_reply_id, current.selected_reply_id
-                    yield shown(current, waiting, sliders=other)
+                    yield nothing if current.clearing else shown(current, waiting, sliders=other)
                     waiting = gr.skip()
             except RuntimeError as busy:
                 gr.Warning(str(busy))
-                yield [gr.skip()] * len(talk)
+                yield nothing
                 return
-            yield shown(current, draw.box_ready(current.lang), sliders=selected != current.selected_reply_id)
+            if current.clearing:  # drawn now, the old chat could come to the page after the new one
+                yield nothing
+            else:
+                yield shown(current, draw.box_ready(current.lang), sliders=selected != current.selected_reply_id)
 
         def on_submit(current: Session, message: dict[str, Any] | None, *values: Any) -> Iterator[list[Any]]:
             message = message or {}
@@ -219,6 +215,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             return shown(current, {"text": question, "files": []}, sliders=True)
 
         def on_clear(current: Session) -> list[Any]:
+            current.clearing = True
             current.stop.set()
             with current.busy:
                 current.clear()
@@ -229,14 +226,11 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
         # --- the selected reply ---
 
-        def taking(name: str) -> Callable[[Session, float | None], list[Any]]:
-            def on_knob(current: Session, typed: float | None) -> list[Any]:
-                if typed is None:  # its number field was emptied, to type another one
-                    return [gr.skip()] * 4
-                value = min(max(typed, 0), draw.slider_end(current, name))
+        def taking(name: str) -> Callable[[Session, float], list[Any]]:
+            def on_knob(current: Session, value: float) -> list[Any]:
                 current.move_knob(name, value)
                 overtaken = time.monotonic() - current.sliders_sent_at < OVERTAKEN_S
-                back = gr.update(value=value) if overtaken or value != typed else gr.skip()
+                back = gr.update(value=value) if overtaken else gr.skip()
                 if adjust(current, **{name: value}) is None:
                     return [gr.skip(), gr.skip(), gr.skip(), back]
                 return [messages(current), *draw.side(current), back]

@@ -83,6 +83,7 @@ class Session:
         self.knobs = Knobs()  # as the user set them last; replies start from them, whatever reply is selected
         self.late_knobs: dict[str, Any] = {}  # those that were set while a reply runs, which began without them
         self.sliders_sent_at = 0.0  # when their values last went to the page; time.monotonic()
+        self.clearing = False  # a new chat was asked for: what a reply that still runs would draw is not drawn
         self.stop = threading.Event()
         self.busy = threading.Lock()
         self.guard = threading.RLock()  # held while images or maps are read for drawing, or let go
@@ -250,6 +251,7 @@ class Session:
         self.uploads, self.seen, self.used_at, self.in_use = {}, {}, {}, frozenset()
         self.current_image_id = self.selected_reply_id = None
         self.stop = threading.Event()
+        self.clearing = False
 
     def conversation(self, before: Exchange | None = None) -> Conversation:
         """Return the finished turns as engines read them, up to an exchange when one is given."""

@@ -231,6 +231,19 @@ def test_a_wide_window_shows_the_page_in_its_middle_and_a_phone_its_full_width(u
         assert abs(left - right) < 20 and page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_a_new_chat_while_a_reply_streams_is_empty_and_answers(url, open_page, photo):
+    """The stopped reply's last drawing once came after the empty page, and the old chat stood there again."""
+    page = open_page(url)
+    ask(page, "a long long explanation", photo, wait=False)
+    page.wait_for_selector("#agv-chat .bot-row .message-content", timeout=REPLY_MS)
+    page.click("#agv-new")
+    page.wait_for_function("document.querySelectorAll('#agv-chat .bot-row').length === 0", timeout=20_000)
+    done(page)
+    ask(page, "segment", photo)
+    assert page.locator("#agv-chat .bot-row").count() == 1
+    assert page.get_attribute("#agv-chat .agv-verdict", "data-verdict") == "anomaly"
+
+
 def test_a_comparison_shows_both_images_and_what_was_measured(url, open_page, photo, tmp_path):
     page = open_page(url)
     choose(page, "direct")
