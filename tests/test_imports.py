@@ -37,7 +37,7 @@ ARROWS: dict[str, set[str]] = {
     "checkpoint": _VALUES | {"anchors", "prompts", "tokenizer", "modeling"},
     "checkpoint_expert": {"checkpoint", "modeling"},
     "findings": _LANGUAGE | {"processing"},
-    "encoded": {"modeling", "processing", "views"},
+    "encoded": {"modeling", "processing", "structures", "views"},
     "predictor": _MODEL | {"views", "encoded", "findings"},
     "saa": _PICTURES | {"predictor", "findings"},  # rules and candidates; the bundled model is one proposer
     "engines": _MODEL
