@@ -36,6 +36,7 @@ BYTES_KEPT = 400_000_000  # of encoded images, and of glances: a long image, or 
 CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
 WHOLE_SHARE, LONG_WHOLE_SHARE = 0.4, 0.6  # of the map of the whole image, where tiles or parts along it are seen, too
 PREFIXES_KEPT = 4
+KINDS_KEPT = 256  # of regions: a later question about an image mostly shows the same ones
 
 
 class AnomalyPredictor:
@@ -71,6 +72,7 @@ class AnomalyPredictor:
         self._close_looks: OrderedDict[str, EncodedImage] = OrderedDict()
         self._glances: OrderedDict[tuple[str, bool], Prediction] = OrderedDict()
         self._prefixes: OrderedDict[object, Prefix] = OrderedDict()
+        self._kinds: OrderedDict[tuple[str, bytes], tuple[str, float]] = OrderedDict()
         self._never_said = self._unsayable(says_anchors)
         self._lock = threading.RLock()
 
@@ -252,6 +254,18 @@ class AnomalyPredictor:
         """Return for each mask (R, H, W) the likeliest kind of defect and its probability; [] without a kind head."""
         if self.model.region_reader is None or self.model.region_reader.kind_head is None or not len(masks):
             return []
+        keys = [(encoded.image_id, digest(mask)) for mask in masks]
+        with self._lock:
+            known = {key: self._kinds[key] for key in keys if key in self._kinds}
+        fresh = [i for i, key in enumerate(keys) if key not in known]
+        if fresh:
+            known |= dict(zip((keys[i] for i in fresh), self._read_kinds(encoded, masks[fresh]), strict=True))
+            with self._lock:
+                for key, kind in known.items():
+                    keep(self._kinds, key, kind, KINDS_KEPT)
+        return [known[key] for key in keys]
+
+    def _read_kinds(self, encoded: EncodedImage, masks: Tensor) -> list[tuple[str, float]]:
         on_canvas = masks_to_canvas(masks, encoded.letterbox).to(self.device)
         _, logits = self.model.region_tokens(encoded.features.pixel, on_canvas)
         assert logits is not None

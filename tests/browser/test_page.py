@@ -16,14 +16,20 @@ pytestmark = pytest.mark.browser
 
 REAL_REPLY_MS = 180_000
 NANO = ROOT / "checkpoints" / "agvas-nano"
+SKELETON_SEEN = """() => {
+  const look = () => { window.skeletonSeen ||= !!document.querySelector(".agv-skeleton [role=progressbar]") };
+  new MutationObserver(look).observe(document.body, {subtree: true, childList: true, attributes: true});
+}"""
 
 
 def test_first_visit_says_what_it_is_and_one_click_on_an_example_gives_a_full_answer(url, open_page):
     page = open_page(url)
     assert page.inner_text("h1") == "AG-VAS Chat"
     assert "good" in page.inner_text(".agv-welcome")
+    # watched from before the click: on a busy machine the skeleton had come and gone when it was first asked for
+    page.evaluate(SKELETON_SEEN)
     page.click(".agv-example >> nth=0")
-    page.wait_for_selector(".agv-skeleton [role=progressbar]", timeout=5000)
+    page.wait_for_function("window.skeletonSeen", timeout=15_000)
     page.wait_for_selector(".agv-files a", timeout=REPLY_MS)
     assert page.get_attribute("#agv-chat .agv-verdict", "data-verdict") == "anomaly"
 

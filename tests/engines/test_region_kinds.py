@@ -39,8 +39,19 @@ def test_masks_read_in_pieces_give_the_same_kinds(engine, picture, monkeypatch):
     read = engine.predictor.region_kinds
     monkeypatch.setattr("agvas_core.engines.agvas.MASK_VALUES", 1)
     monkeypatch.setattr(engine.predictor, "region_kinds", lambda e, masks: asked.append(len(masks)) or read(e, masks))
+    engine.predictor._kinds.clear()  # else nothing is read anew
     pieces = _answer(engine, image, "direct")
     assert set(asked) == {1}
     assert [r.kind for r in pieces.regions] == [r.kind for r in whole.regions]
     assert [r.kind_score for r in pieces.regions] == pytest.approx([r.kind_score for r in whole.regions], abs=1e-5)
     assert region_labels(pieces.pred_mask).max() == len(pieces.regions)
+
+
+def test_a_region_that_is_shown_again_is_not_read_again(engine, picture, monkeypatch):
+    image = picture(3)
+    once = _answer(engine, image, "direct")
+    monkeypatch.setattr(engine.predictor.model, "region_tokens", lambda *_: pytest.fail("read again"))
+    again = _answer(engine, image, "direct")
+    assert once.regions and [(r.kind, r.kind_score) for r in again.regions] == [
+        (r.kind, r.kind_score) for r in once.regions
+    ]
