@@ -19,10 +19,12 @@ import agvas_core.engines.agvas as engine_module
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import Reply, ask
+from agvas_core.findings import masks_to_canvas
+from agvas_core.modeling.pixel_features import PixelFeatures
 from agvas_core.predictor import AnomalyPredictor
-from agvas_core.processing import open_image, restore
+from agvas_core.processing import Letterbox, open_image, restore
 from agvas_core.prompts import ChatTurn
-from agvas_core.regions import make_prediction, speck_px
+from agvas_core.regions import group_labels, make_prediction, speck_px
 from agvas_core.structures import InspectionImage, Prediction, Request
 from agvas_core.tokenizer import encode_chat
 from demo.render import SHOWN_KINDS, write_reply_files
@@ -175,9 +177,18 @@ class Bench:
                 threshold=self.threshold,
                 min_area_px=speck_px(image.size_hw),
             )
+            self._read_kinds(prediction, seen, letterbox)
             self.clock.move(size_of(prediction))
         self.render(image, prediction)
         return prediction
+
+    def _read_kinds(self, prediction: Prediction, seen: PixelFeatures, letterbox: Letterbox) -> None:
+        """Read what kind each finding is: a reply of ours says it, so the naive path's has to know it, too."""
+        findings = group_labels(prediction.pred_mask)  # (H, W)
+        numbers = np.arange(1, findings.max() + 1)
+        if len(numbers) and self.model.config.decoder.region_kinds:
+            masks = torch.from_numpy(findings[None] == numbers[:, None, None])  # (R, H, W)
+            self.model.region_tokens(seen, masks_to_canvas(masks, letterbox).to(seen.embedding.device))
 
     def _loop(self, ids: list[int], asked: int, visual: Tensor, cache: DynamicCache | None) -> Tensor:
         """Return the states (1, L, D) of a chat whose answer, from token `asked` on, is decoded one by one."""
