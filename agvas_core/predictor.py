@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.regions import make_prediction
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
-from agvas_core.views import View, blend, parts_along, raise_contrast, smaller_canvases, tiles, turned_views
+from agvas_core.views import View, blend, joined, parts_along, raise_contrast, smaller_canvases, tiles, turned_views
 
 IMAGES_KEPT = 6
 BYTES_KEPT = 400_000_000  # of encoded images, and of glances: a long image, or the maps of a large one, takes 100 MB
@@ -288,13 +289,9 @@ class AnomalyPredictor:
     def decode_states(self, states: Tensor, encoded: EncodedImage, **options: object) -> Prediction:
         """Return the mask of anchor states (1, 3, D): of the views' maps the root mean square, see views.py."""
         size_hw = encoded.letterbox.size_hw
-        maps = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (2, H, W)
-        if encoded.again:  # Paper differs: it looks once; here the maps of several looks are joined, and those of tiles
-            np.square(maps, out=maps)
-            for glimpse in encoded.again:  # summed as they come: twelve looks at 40 MP would be 6 GB
-                maps += np.square(self._maps_of(states, glimpse))
-            maps /= 1 + len(encoded.again)
-            np.sqrt(maps, out=maps)
+        first = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (2, H, W)
+        # Paper differs: it looks once; here the maps of several looks are joined, and those of tiles
+        maps = joined(chain([first], (self._maps_of(states, glimpse) for glimpse in encoded.again)))
         if encoded.tiles:
             parts = ((glimpse.view, self._maps_of(states, glimpse)) for glimpse in encoded.tiles)
             left, _, right, _ = encoded.tiles[0].view.box_xyxy

@@ -72,6 +72,21 @@ def smaller_canvases(first: int, shares: Iterable[float], multiple: int = 32) ->
     return [canvas for canvas in dict.fromkeys(canvases) if canvas < first]
 
 
+def joined(looks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the root mean square of the looks' maps (..., H, W), in the memory of the first; a single one stays as it is.
+
+    They are summed as they come: twelve looks at 40 MP would be 6 GB.
+    """
+    coming = iter(looks)
+    maps, count = next(coming), 1
+    for look in coming:
+        if count == 1:
+            np.square(maps, out=maps)
+        maps += np.square(look)
+        count += 1
+    return maps if count == 1 else np.sqrt(np.divide(maps, count, out=maps), out=maps)
+
+
 def raise_contrast(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return rgb (h, w, 3) with its differences from its mean enlarged, half way (geometrically) to CONTRAST_WANTED."""
     darkest, brightest = np.percentile(rgb.mean(axis=2), [0.5, 99.5])

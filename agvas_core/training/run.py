@@ -281,9 +281,7 @@ def joint_evaluation(maker: JointMaker, count: int) -> Callable[[nn.Module], dic
     return evaluate
 
 
-def train_joint(
-    options: RunOptions, *, freeze_pixel: bool, eval_images: int = 64, mix: Path | None = None
-) -> Trainer:
+def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 64, mix: Path | None = None) -> Trainer:
     """Run (or resume) the joint stage; freeze_pixel and mix as in joint_task."""
     task, tokenizer = joint_task(options, freeze_pixel=freeze_pixel, mix=mix)
     prepare = JointMaker(tokenizer, task.model.config, task.model.token_ids)

@@ -27,6 +27,7 @@ from agvas_core.prompts import ChatTurn
 from agvas_core.regions import group_labels, make_prediction, speck_px
 from agvas_core.structures import InspectionImage, Prediction, Request
 from agvas_core.tokenizer import encode_chat
+from agvas_core.views import joined
 from demo.render import SHOWN_KINDS, write_reply_files
 
 
@@ -166,13 +167,13 @@ class Bench:
         anchors = find_anchors(torch.tensor([ids], device=hidden.device), self.predictor.ids.anchors)
         with self.clock.stage("restore"):
             states = gather_anchor_states(hidden, anchors[-1:])
-            maps = [restore(torch.cat(model.decode_masks(states, seen).probabilities()), letterbox)]
-            maps += [self.predictor._maps_of(states, glimpse) for glimpse in again]
-            p_seg, p_nor, p_ano = np.mean(maps, axis=0).clip(0, 1)
+            maps = restore(torch.cat(model.decode_masks(states, seen).probabilities()), letterbox)  # (3, H, W)
+            looks = [maps[[0, 2]], *(self.predictor._maps_of(states, glimpse) for glimpse in again)]
+            p_seg, p_ano = joined(looks).clip(0, 1)
             prediction = make_prediction(
                 image_id=image.image_id,
                 p_seg=p_seg,
-                p_nor=p_nor,
+                p_nor=1 - p_ano,
                 p_ano=p_ano,
                 threshold=self.threshold,
                 min_area_px=speck_px(image.size_hw),
