@@ -73,7 +73,7 @@ def smaller_canvases(first: int, shares: Iterable[float], multiple: int = 32) ->
 
 
 def joined(looks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the root mean square of the looks' maps (..., H, W), in the memory of the first; a single one stays as it is.
+    """Return the root mean square of the looks' maps (..., H, W), in the memory of the first; one alone stays as it is.
 
     They are summed as they come: twelve looks at 40 MP would be 6 GB.
     """
