@@ -95,6 +95,29 @@ def test_failures_fit_into_their_file(common, tmp_path):
     assert (shown == BLUE).all(axis=2).any()  # a rare colour is kept
 
 
+def test_losses(common, tokenizer, tmp_path, capsys):
+    import losses
+    from safetensors.torch import save_file
+
+    from agvas_core.checkpoint import save_checkpoint, token_ids_of
+    from agvas_core.modeling.agvas import build_agvas
+    from agvas_core.training.dense import AnchorBank
+    from agvas_core.training.run import BANK_FILE, training_config
+
+    model = build_agvas(training_config("tiny-test"), token_ids_of(tokenizer))
+    start = tmp_path / "start"
+    save_checkpoint(model, tokenizer, start, card="", training={})
+    save_file(AnchorBank(model.config.decoder.width).state_dict(), start / BANK_FILE)
+    row = "LISA: BCE 2, Dice 0.5"
+    small = ["--preset", "tiny-test", "--steps", "1", "--batch", "1", "--sizes", "64", "--only", row]
+    out = ["--start-from", str(start), "--run-dir", str(tmp_path / "runs"), "--json", str(tmp_path / "out.json")]
+    values = losses.main([*common, *small, *out])
+    assert set(values["held-out synthesis"]) == {"before", row}
+    assert (tmp_path / "runs" / "LISA__BCE_2__Dice_0.5" / "dense" / "state.pt").is_file()
+    assert f"| {row} |" in capsys.readouterr().out
+    assert losses.LOSSES["paper: BCE 0.5, Dice 2"] == losses.SegLossWeights(0.5, 2.0, hard_bce=0.0)
+
+
 def test_scale(tmp_path, capsys):
     import scale
 

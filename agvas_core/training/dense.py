@@ -155,16 +155,13 @@ class AnchorBank(nn.Module):
 class DenseTask(nn.Module):
     """Losses of the dense stage; holds what it trains."""
 
-    def __init__(
-        self, model: AGVAS, weights: SegLossWeights, kind_weight: float = 0.5, side_weight: float = 0.3
-    ) -> None:
+    def __init__(self, model: AGVAS, weights: SegLossWeights, kind_weight: float = 0.5) -> None:
         super().__init__()
         pixel = model.config.pixel
         # Paper differs: deep supervision. Side heads ask each stage of the encoder directly where the anomalies are;
         # they are dropped at export
         widths = [c for c in (pixel.width, *pixel.widths_high_res) if c]
         self.side_heads = nn.ModuleList(nn.Conv2d(c, 1, 1) for c in widths)
-        self.side_weight = side_weight
         self.pixel_encoder, self.agmd, self.region_reader = model.pixel_encoder, model.agmd, model.region_reader
         self.bank = AnchorBank(model.config.decoder.width)
         self.weights, self.kind_weight = weights, kind_weight
@@ -175,8 +172,8 @@ class DenseTask(nn.Module):
         features = self.pixel_encoder(pixels)
         logits = self.agmd(self.bank(batch.query), features.select(batch.query_image))
         losses = seg_losses(logits, batch.query_mask, self.weights)
-        if self.side_weight:
-            losses["side"] = self.side_weight * self._side_loss(features, batch.labels > 0)
+        if self.weights.side:
+            losses["side"] = self.weights.side * self._side_loss(features, batch.labels > 0)
         if self.region_reader is not None and len(batch.defect_image):
             masks = as_found(batch, logits)
             _, kind_logits = self.region_reader(features.select(batch.defect_image), masks)

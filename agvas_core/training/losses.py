@@ -27,12 +27,18 @@ class SegLossWeights:
         hard_bce: Paper differs: weight of the BCE over the hardest pixels, so that a small false alarm on a normal
             image is not lost in the mean of all its pixels.
         hard_share: share of an image's pixels that count as the hardest.
+        focal: gamma of the focal loss (Lin et al. 2017) in the BCE's place; 0 is the BCE itself.
+        dice_on_empty: whether normal images count in the Dice loss, too.
+        side: Paper differs: weight of deep supervision, side heads at every stride of the pixel encoder; 0 for none.
     """
 
     bce: float = 0.5
     dice: float = 2.0
     hard_bce: float = 0.25
     hard_share: float = 0.02
+    focal: float = 0.0
+    dice_on_empty: bool = False
+    side: float = 0.3
 
 
 def dice_loss(prob: Tensor, target: Tensor, *, eps: float = 1.0) -> Tensor:
@@ -44,7 +50,8 @@ def dice_loss(prob: Tensor, target: Tensor, *, eps: float = 1.0) -> Tensor:
 def seg_losses(logits: MaskLogits, gt_mask: Tensor, weights: SegLossWeights) -> dict[str, Tensor]:
     """Return the weighted losses "bce", "dice", "hard_bce" of the branches, from gt_mask (A, H0, W0) bool.
 
-    Paper differs: Dice counts on non-empty targets only; on empty ones it teaches to predict nothing anywhere.
+    Paper differs: Dice counts on non-empty targets only, unless weights.dice_on_empty; on empty ones it teaches to
+    predict nothing anywhere.
     """
     branches: list[tuple[Tensor, bool]] = []
     if logits.seg is not None:
@@ -54,18 +61,25 @@ def seg_losses(logits: MaskLogits, gt_mask: Tensor, weights: SegLossWeights) -> 
         branches += [(contrast, False), (-contrast, True)]  # a two-way softmax is a sigmoid of a difference
     size = (branches[0][0].shape[-2], branches[0][0].shape[-1])
     anomalous = adaptive_avg_pool2d(gt_mask.float()[:, None], size)[:, 0]  # (A, H, W), soft at borders
-    present = gt_mask.flatten(1).any(1)
+    counted = torch.ones_like(gt_mask[:, 0, 0]) if weights.dice_on_empty else gt_mask.flatten(1).any(1)
     total: dict[str, Tensor] = {name: anomalous.new_zeros(()) for name in ("bce", "dice", "hard_bce")}
     for branch, complement in branches:
         target = 1 - anomalous if complement else anomalous
         bce = binary_cross_entropy_with_logits(branch, target, reduction="none")
         hardest = bce.flatten(1).topk(max(1, int(weights.hard_share * bce[0].numel())), dim=1).values
-        total["bce"] = total["bce"] + weights.bce * bce.mean()
+        modulated = missed(branch, target) ** weights.focal * bce if weights.focal else bce
+        total["bce"] = total["bce"] + weights.bce * modulated.mean()
         total["hard_bce"] = total["hard_bce"] + weights.hard_bce * hardest.mean()
-        if bool(present.any()):
-            dice = dice_loss(branch.sigmoid()[present], target[present]).mean()
-            total["dice"] = total["dice"] + weights.dice * dice * (present.float().mean())
+        if bool(counted.any()):
+            dice = dice_loss(branch.sigmoid()[counted], target[counted]).mean()
+            total["dice"] = total["dice"] + weights.dice * dice * (counted.float().mean())
     return total
+
+
+def missed(logits: Tensor, target: Tensor) -> Tensor:
+    """Return the probability that a pixel is not given to its own class, of logits and target (A, H, W)."""
+    prob = logits.sigmoid()
+    return target * (1 - prob) + (1 - target) * prob
 
 
 def words_loss(logits: Tensor, targets: Tensor, fact_ids: Tensor | None = None) -> Tensor:

@@ -33,6 +33,7 @@ from agvas_core.training.words import WordsMaker, WordsTask, fact_token_ids, par
 
 DENSE, WORDS, JOINT = "dense", "words", "joint"
 BANK_FILE = "anchor_bank.safetensors"
+MIXED_FILE = "mixed_with.txt"  # in the joint stage's folder: the checkpoint that went into its eyes
 CALIBRATION_STEP = 900_000  # far beyond the longest run's last step
 CALIBRATION_IMAGES = 1024  # by 277 the best threshold was 0.47, 0.59 or 0.66, as the seed fell
 
@@ -153,7 +154,7 @@ def dense_task(options: RunOptions) -> DenseTask:
         task = DenseTask(build_agvas(training_config(options.preset), TokenIds(0, 0, (0, 0, 0))), options.losses)
     else:
         task = DenseTask(grown(load_checkpoint(options.start_from)[0], options.preset), options.losses)
-        task.bank.load_state_dict(load_file(options.start_from / BANK_FILE))
+        task.bank = load_bank(options.start_from, task.bank.base.shape[1])
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
     return task
 
@@ -202,8 +203,7 @@ def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorB
     if options.start_from is not None:
         model, tokenizer, _ = load_checkpoint(options.start_from)
         model = grown(model, options.preset)
-        bank = AnchorBank(model.config.decoder.width)
-        bank.load_state_dict(load_file(options.start_from / BANK_FILE))
+        bank = load_bank(options.start_from, model.config.decoder.width)
         # how it serves and what the words read is the preset's choice; no weight depends on it
         preset = get_preset(options.preset)
         decoder = replace(model.config.decoder, measured_kinds=preset.decoder.measured_kinds)
@@ -229,13 +229,7 @@ def joint_task(
     will be served; see mix_in.
     """
     model, tokenizer, bank = _begin(options)
-    pixels = {
-        "pixel_encoder": model.pixel_encoder,
-        "agmd": model.agmd,
-        "region_reader": model.region_reader,
-        "bank": bank,
-    }
-    _take(options.run_dir / DENSE / STATE_FILE, pixels)
+    take_dense(model, bank, options.run_dir)
     if mix is not None:
         mix_in(model, bank, mix, options.preset)
     words = {"language_model": model.lmm.model.language_model, "lm_head": model.lmm.lm_head}
@@ -248,6 +242,24 @@ def joint_task(
                 part.requires_grad_(False)
     task.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # in place
     return task, tokenizer
+
+
+def load_bank(folder: Path, width: int) -> AnchorBank:
+    """Return the learned anchors of a decoder's width that lie beside a checkpoint's weights."""
+    bank = AnchorBank(width)
+    bank.load_state_dict(load_file(folder / BANK_FILE))
+    return bank
+
+
+def take_dense(model: AGVAS, bank: AnchorBank, run_dir: Path) -> None:
+    """Copy into a model and its learned anchors what a run's dense stage learned, when it has run."""
+    parts = {
+        "pixel_encoder": model.pixel_encoder,
+        "agmd": model.agmd,
+        "region_reader": model.region_reader,
+        "bank": bank,
+    }
+    _take(run_dir / DENSE / STATE_FILE, parts)
 
 
 def _take(state_path: Path, parts: Mapping[str, nn.Module | None]) -> None:
@@ -287,6 +299,8 @@ def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 6
     prepare = JointMaker(tokenizer, task.model.config, task.model.token_ids)
     maker = BatchMaker(ImageSource(options.source, seed=options.seed + 1), options.batch, prepare)
     trainer = Trainer(task, maker, options.train, options.run_dir / JOINT, joint_evaluation(prepare, eval_images))
+    if mix is not None:
+        (options.run_dir / JOINT / MIXED_FILE).write_text(f"{mix}\n", encoding="utf-8")
     trainer.run()
     return trainer
 
@@ -373,7 +387,8 @@ def export(options: RunOptions, folder: Path, card: str, mix: Path | None = None
     own = options.source
     mixed = ["photographs of normal surfaces"] * bool(own.textures) + ["a few real labelled defects"] * bool(own.real)
     summary = f"trained on {images:,} inspection images: synthetic defects" + "".join(f", {name}" for name in mixed)
-    training: dict[str, Any] = {"summary": summary, "stages": stages, "logit_shift": shift, "mixed": mix is not None}
+    halved = mix is not None or (options.run_dir / JOINT / MIXED_FILE).is_file()
+    training: dict[str, Any] = {"summary": summary, "stages": stages, "logit_shift": shift, "mixed": halved}
     if before:
         training["before"] = before
     save_checkpoint(task.model, tokenizer, folder, card=card, training=training, dtype=torch.float16)

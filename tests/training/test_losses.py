@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -51,6 +52,26 @@ def test_weights_are_the_papers():
     weighted = seg_losses(logits_of(torch.zeros(1, 4, 4)), square(), SegLossWeights(hard_bce=0.0))
     assert weighted["bce"].item() == pytest.approx(0.5 * math.log(2))
     assert weighted["dice"].item() == pytest.approx(2 * (1 - (2 * 4 + 1) / (8 + 8 + 1)))
+
+
+def test_focal_by_hand():
+    """Lin et al. 2017, Eq. 4: (1 - p_t) ** gamma times the BCE."""
+    logits = torch.tensor([[[0.0, 2.0], [-1.0, 3.0]]])
+    mask = torch.tensor([[[True, True], [False, False]]])
+    p_t = [1 / (1 + math.exp(-x)) for x in (0.0, 2.0, 1.0, -3.0)]
+    by_hand = sum((1 - p) ** 2 * -math.log(p) for p in p_t) / 4
+    weights = SegLossWeights(bce=1.0, dice=0.0, hard_bce=0.0, focal=2.0)
+    assert seg_losses(logits_of(logits), mask, weights)["bce"].item() == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_dice_on_empty_masks_by_hand():
+    masks = torch.cat([square(), torch.zeros(1, 4, 4, dtype=torch.bool)])
+    weights = SegLossWeights(bce=0.0, dice=1.0, hard_bce=0.0)
+    half = 1 - (2 * 4 + 1) / (8 + 8 + 1)
+    logits = logits_of(torch.zeros(2, 4, 4))
+    assert seg_losses(logits, masks, weights)["dice"].item() == pytest.approx(half / 2)
+    both = seg_losses(logits, masks, replace(weights, dice_on_empty=True))["dice"].item()
+    assert both == pytest.approx((half + 1 - 1 / (8 + 1)) / 2)
 
 
 def test_empty_masks_teach_by_bce_alone():

@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -31,6 +32,7 @@ def trained(tokenizer, tmp_path_factory):
     }  # fmt: skip
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "build_tokenizer", lambda: tokenizer)
+        patch.setattr(run, "CALIBRATION_IMAGES", 32)
         train(stage="dense", steps=2, **small)
         train(stage="joint", steps=2, **small)
         train(stage="export", **small)
@@ -105,6 +107,18 @@ def test_words_are_learned_on_eyes_that_were_mixed_before(trained, tokenizer, mo
     for name in ("pixel_encoder.stem.0.weight", "agmd.queries"):
         mean = (dense.model.state_dict()[name] + old.state_dict()[name]) / 2
         torch.testing.assert_close(mixed.model.state_dict()[name], mean)
+
+
+def test_the_record_says_that_the_eyes_were_mixed_before(trained, tokenizer, tmp_path, monkeypatch):
+    """The export knew of its own --mix alone, and the bundled weights' record had to be put right by hand."""
+    monkeypatch.setattr(run, "build_tokenizer", lambda: tokenizer)
+    monkeypatch.setattr(run, "CALIBRATION_IMAGES", 16)
+    shutil.copytree(trained / "run" / "dense", tmp_path / "dense")
+    options = options_of(tmp_path)
+    run.train_joint(options, freeze_pixel=True, eval_images=1, mix=trained / "out")
+    run.export(options, tmp_path / "out", card="")
+    assert load_checkpoint(tmp_path / "out")[2]["mixed"] is True
+    assert load_checkpoint(trained / "out")[2]["mixed"] is False
 
 
 def test_a_joint_stage_that_freezes_the_pixels_leaves_masks_and_kinds_as_they_are(trained, tokenizer, monkeypatch):
