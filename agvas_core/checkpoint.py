@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,8 @@ from agvas_core.prompts import IMAGE_TOKEN, REGION_TOKEN
 CONFIG_FILE, INDEX_FILE, CARD_FILE = "agvas_config.json", "weights.json", "README.md"
 TOKENIZER_FILE = "tokenizer.json"
 SHARD_BYTES = 9_000_000  # files above 10 MB need git-lfs on the hub
+CARD_PICTURE = re.compile(r"!\[([^\]]*)\]\(([\w-]+\.png)\)")  # beside the card: a name without any folder
+CARD_PICTURE_BYTES = 1_000_000  # larger ones stay links
 
 
 def token_ids_of(tokenizer: PreTrainedTokenizerFast) -> TokenIds:
@@ -183,3 +187,22 @@ def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def card_text(folder: Path) -> str:
+    """Return a folder's card without its front matter, which is for the hub, and with its pictures in it.
+
+    A page has no way to a file beside the weights, so pictures become data URLs. "" when there is no card.
+    """
+    path = folder / CARD_FILE
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if text.startswith("---\n"):
+        text = text.partition("\n---\n")[2]
+
+    def shown(link: re.Match[str]) -> str:
+        picture = folder / link[2]
+        if not picture.is_file() or picture.stat().st_size > CARD_PICTURE_BYTES:
+            return link[0]
+        return f"![{link[1]}](data:image/png;base64,{b64encode(picture.read_bytes()).decode()})"
+
+    return CARD_PICTURE.sub(shown, text).strip()

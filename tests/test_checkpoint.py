@@ -1,7 +1,9 @@
+import base64
 import hashlib
 import json
 import shutil
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -9,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from agvas_core.checkpoint import (
     INDEX_FILE,
     SHARD_BYTES,
+    card_text,
     checkpoint_hash,
     load_checkpoint,
     load_weights,
@@ -17,6 +20,7 @@ from agvas_core.checkpoint import (
 )
 from agvas_core.config import get_preset
 from agvas_core.modeling.agvas import build_agvas
+from tests.training.folders import save
 
 
 @pytest.fixture
@@ -137,3 +141,16 @@ def test_a_checkpoints_hash_is_its_own(folder, make_model, tokenizer, tmp_path):
     save_checkpoint(make_model(seed=7), tokenizer, tmp_path / "b", card="", training={"summary": "made for tests"})
     save_checkpoint(make_model(seed=8), tokenizer, tmp_path / "c", card="", training={"summary": "made for tests"})
     assert len({before, checkpoint_hash(tmp_path / "b"), checkpoint_hash(tmp_path / "c")}) == 3
+
+
+def test_a_card_is_shown_without_front_matter_and_with_its_own_pictures_only(tmp_path):
+    """The picture of where the model fails was once a name in the text, which nobody could see."""
+    assert card_text(tmp_path) == ""
+    save(tmp_path / "a" / "failures.png", np.zeros((4, 4, 3), np.uint8))
+    save(tmp_path / "secret.png", np.zeros((4, 4, 3), np.uint8))
+    own = "![Misses](failures.png)"
+    text = f"---\nlicense: x\n---\n\n# Card\n{own} ![no](../secret.png) ![gone](gone.png)\n"
+    (tmp_path / "a" / "README.md").write_text(text, encoding="utf-8")
+    inside = base64.b64encode((tmp_path / "a" / "failures.png").read_bytes()).decode()
+    shown = card_text(tmp_path / "a")
+    assert shown == f"# Card\n![Misses](data:image/png;base64,{inside}) ![no](../secret.png) ![gone](gone.png)"

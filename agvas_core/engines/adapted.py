@@ -7,9 +7,9 @@ from pathlib import Path
 import torch
 
 from agvas_core.adapter import RECORD_FILE, Base, base_folder, load_adapter, load_base_of
-from agvas_core.checkpoint import CARD_FILE, file_sha256
+from agvas_core.checkpoint import card_text, file_sha256
 from agvas_core.config import AGVASConfig
-from agvas_core.engines.agvas import AGVASEngine, card_text
+from agvas_core.engines.agvas import AGVASEngine
 
 
 def load_adapter_engine(folder: Path, *, device: str) -> AGVASEngine:
@@ -45,6 +45,6 @@ def load_adapter_engine(folder: Path, *, device: str) -> AGVASEngine:
         licence=f"code: Apache-2.0; weights: as {base}{f' and {pixel}' if pixel else ''} say"
         if of_hub
         else "Apache-2.0",
-        markdown=card_text(folder / CARD_FILE),
+        markdown=card_text(folder),
         weights_hash=file_sha256(folder / RECORD_FILE),  # it holds the weights' hash
     )

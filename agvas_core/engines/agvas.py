@@ -15,7 +15,7 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
-from agvas_core.checkpoint import CARD_FILE, checkpoint_hash
+from agvas_core.checkpoint import card_text, checkpoint_hash
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, shown_before, too_many_characters
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
@@ -96,7 +96,7 @@ class AGVASEngine:
             device=device,
             weights=weights,
             trained=bool(training),
-            markdown=card_text(folder / CARD_FILE),
+            markdown=card_text(folder),
             weights_hash=checkpoint_hash(folder),
         )
 
@@ -426,14 +426,6 @@ def _told(prediction: Prediction, said: str | None) -> Iterator[Event]:
     assert said is not None
     yield MaskReady(prediction)
     yield TextDelta(said)
-
-
-def card_text(path: Path) -> str:
-    """Return a model card without its front matter, which is for the hub; "" when there is none."""
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if text.startswith("---\n"):
-        text = text.partition("\n---\n")[2]
-    return text.strip()
 
 
 def _direct_words(prediction: Prediction) -> str:

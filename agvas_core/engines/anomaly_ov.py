@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from agvas_core.checkpoint import CARD_FILE
+from agvas_core.checkpoint import card_text
 from agvas_core.checkpoint_expert import load_expert
 from agvas_core.engines.agvas import NO_IMAGE, UNTRAINED, peak_memory_mb
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
@@ -247,7 +247,7 @@ def load_bundled(folder: Path, model_folder: Path, *, device: str = "cpu") -> An
         modes=MODES,
         device=device,
         memory_mb=weights_mb(parts),
-        markdown=(folder / CARD_FILE).read_text(encoding="utf-8") if (folder / CARD_FILE).is_file() else "",
+        markdown=card_text(folder),
         heat_map_only=True,
     )
     return AnomalyOVEngine(seer, card)
