@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 _VALUES = {"structures", "config"}
-_LANGUAGE = _VALUES | {"anchors", "kinds", "prompts", "regions"}
+_LANGUAGE = _VALUES | {"anchors", "kinds", "prompts", "regions", "wording", "claims"}
 _PICTURES = _LANGUAGE | {"processing", "tokenizer"}
 _MODEL = _PICTURES | {"modeling", "checkpoint", "checkpoint_expert"}
 # room: the rooms that it may import, besides itself
@@ -21,6 +21,8 @@ ARROWS: dict[str, set[str]] = {
     "anchors": _VALUES,
     "kinds": set(),
     "regions": _VALUES,
+    "wording": {"prompts"},
+    "claims": {"kinds", "regions"},
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used
     "processing": _LANGUAGE,

@@ -2,10 +2,9 @@ import re
 
 import pytest
 
-from agvas_core.kinds import CHINESE, ENGLISH, asked_pattern
+from agvas_core.kinds import CHINESE, ENGLISH, KIND_WORDS, asked_pattern
 from agvas_core.prompts import singles_out
 from agvas_core.synthesis.facts import DEFECT_KINDS
-from agvas_core.synthesis.phrases import KIND_WORDS
 
 
 def test_every_kind_that_is_taught_has_its_spellings():

@@ -17,7 +17,8 @@ from transformers import PreTrainedTokenizerBase
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.checkpoint import card_text, checkpoint_hash
 from agvas_core.encoded import EncodedImage, Prefix
-from agvas_core.engines.dialogue import mode_of, recent_exchanges, shown_before, too_many_characters
+from agvas_core.engines.dialogue import mode_of, recent_exchanges, shown_before, too_many_characters, whole_before
+from agvas_core.engines.held_words import Finding, FreeWords, HeldWords
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.shared_weights import shared_checkpoint
@@ -83,7 +84,13 @@ class _Clock:
 
 
 class AGVASEngine:
-    """Answers with the bundled model, or any other AG-VAS checkpoint."""
+    """Answers with the bundled model, or any other AG-VAS checkpoint.
+
+    Attributes:
+        hold_words: whether words that read a mask's kinds are held to it; see held_words.
+    """
+
+    hold_words = True
 
     def __init__(self, folder: Path, *, engine_id: str, name: str, device: str = "cpu") -> None:
         model, tokenizer, training = shared_checkpoint(folder, device)
@@ -182,6 +189,7 @@ class AGVASEngine:
         encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")
         reply = _Reply(self.predictor, conversation, request, image, encoded, mode, stop, clock, self._card)
+        reply.hold_words = self.hold_words
         try:
             if not stop.is_set():
                 yield from reply.words_alone() if self.speaks_alone else reply.events()
@@ -211,6 +219,7 @@ class _Reply:
         self.question = build_instruction(mode, request.instruction, request.normal_description)
         self.history = recent_exchanges(conversation.turns, image.image_id, HISTORY_EXCHANGES)
         self.shown_before = shown_before(conversation.turns, image.image_id)
+        self.whole_before = whole_before(conversation.turns, image.image_id)
         # a first question about what is wrong is answered with the mask that its answer speaks of
         self.shows_glance = (
             (mode, request.mode) == ("chat", "auto")
@@ -219,6 +228,7 @@ class _Reply:
             and self.shown_before is None
         )
         self.tokens = 0
+        self.hold_words = True
 
     def events(self) -> Iterator[Event]:
         """Yield what the mode calls for; QuestionTooLongError when the question alone is too much."""
@@ -271,9 +281,10 @@ class _Reply:
             return
         yield from _shown(prediction, said)
         findings = measure(prediction)
-        line = findings.line(self._kinds_to_read(findings))
+        kinds = self._kinds_to_read(findings)
+        line = findings.line(kinds)
         start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], findings.masks, open_end=True)
-        yield from self._speak(start, shown=True)
+        yield from self._speak(start, self._held(findings, kinds), shown=True)
 
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
@@ -283,7 +294,8 @@ class _Reply:
         asks_again = self.mode == "chat" and (sure or follows_up(self.request.instruction))
         glance = self.shown_before if asks_again else None
         if glance is None or glance.verdict == "other":  # of what was left out, nothing can be told
-            glance = self._adjust(self.predictor.glance(self.image, close=self.request.close))
+            seen = self.whole_before if self.mode == "chat" else None  # what the reader has before him
+            glance = self._adjust(seen or self.predictor.glance(self.image, close=self.request.close))
         sure = sure and self.card.trained
         if self.shows_glance or sure:
             glance = self._named(glance)
@@ -298,13 +310,22 @@ class _Reply:
                 yield from _told(glance, said)
                 return
         findings = measure(glance)
-        line = findings.line(self._kinds_to_read(findings))
+        kinds = self._kinds_to_read(findings)
+        line = findings.line(kinds)
         self.clock.lap("glance")
         assert MEASURED_SLOT[self.mode] == "user", self.mode
         start = self._read([ChatTurn("user", self.question, measured=line)], findings.masks, prompt=True)
-        yield from self._speak(start, shown=self.mode == "chat")
+        yield from self._speak(start, self._held(findings, kinds), shown=self.mode == "chat")
 
-    def _speak(self, start: Prefix, *, shown: bool) -> Iterator[Event]:
+    def _held(self, findings: Findings, kinds: list[str] | None) -> HeldWords | FreeWords:
+        """Return what the words pass through: where they were made to read the mask's kinds, they are held to it."""
+        if kinds is None or not self.card.trained or not self.hold_words:
+            return FreeWords()
+        of = [*kinds, *[""] * len(findings.spots)]
+        shown = [Finding(kind, place, area) for kind, (place, area) in zip(of, findings.spots, strict=False)]
+        return HeldWords(self.request.instruction, shown, chat=self.mode == "chat")
+
+    def _speak(self, start: Prefix, words: HeldWords | FreeWords, *, shown: bool) -> Iterator[Event]:
         """Stream words; decode a mask when the model writes anchors, or ask for one when it should have and did not."""
         predictor = self.predictor
         states: list[torch.Tensor] = []  # of the anchor triple that is being written
@@ -319,12 +340,13 @@ class _Reply:
                     prediction = predictor.decode_states(torch.stack(states)[None], self.encoded, **self._options())
                     prediction, said = self._meant(self._named(prediction))
                     self.clock.lap("mask")
+                    yield from _delta(words.part())
                     yield from _shown(prediction, said)
                     shown = True
                     yield from _delta(visible.anchors())
                 continue
-            yield from _delta(visible.push(text.push(token)))
-        yield from _delta(visible.push(text.finish()))
+            yield from _delta(words.push(visible.push(text.push(token))))
+        yield from _delta(words.push(visible.push(text.finish())) + words.finish())
         self.clock.lap("words")
         if not shown and not self.stop.is_set():
             prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)

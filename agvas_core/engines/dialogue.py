@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, choose_mode, sanitize
+from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, choose_mode, sanitize, singles_out
 from agvas_core.structures import Conversation, Mode, Prediction, Request, Turn
 
 
@@ -19,6 +19,15 @@ def mode_of(conversation: Conversation, request: Request) -> Mode:
 def shown_before(turns: Sequence[Turn], image_id: str | None) -> Prediction | None:
     """Return the newest mask of an image that earlier replies have shown, or None."""
     return next((t.prediction for t in reversed(turns) if t.prediction is not None and t.image_id == image_id), None)
+
+
+def whole_before(turns: Sequence[Turn], image_id: str | None) -> Prediction | None:
+    """Return the newest mask of an image that no words narrowed ("only the scratch"), or None."""
+    for question, shown in zip(reversed(turns[:-1]), reversed(turns[1:]), strict=True):
+        if shown.prediction is not None and shown.image_id == image_id and question.role == "user":
+            if shown.prediction.verdict != "other" and not singles_out(question.text):
+                return shown.prediction
+    return None
 
 
 def recent_exchanges(turns: Sequence[Turn], image_id: str, count: int) -> list[ChatTurn]:

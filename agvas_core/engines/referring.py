@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agvas_core.engines.names import RULES
-from agvas_core.kinds import ENGLISH, asked_pattern
+from agvas_core.kinds import ENGLISH, asked_pattern, kind_words
 from agvas_core.prompts import pointing_words, singles_out
 from agvas_core.regions import keep_regions, place_of
 from agvas_core.structures import Prediction, Region
+from agvas_core.wording import a, at, join
 
 ALL_SHOWN = "Your words ask for a part, but the mask shows everything that was found: it could not be singled out."
 NONE_OF_KIND = "There is no {kinds} among the findings, as far as I can tell"
@@ -47,19 +48,19 @@ _EXCEPT = re.compile(
 # a thing that the words call a defect whatever its kind: "the defect near the hole", "defects such as scratches"
 _ANY_DEFECT = re.compile(r"\b(?:defects?|anomal\w+|flaws?|faults?|damages?|abnormal\w*|everything)\b|缺陷|异常|瑕疵")
 _OF_THE_KIND = r"\s+(?:defects?|anomal\w+|flaws?|faults?|damages?|marks?)\b"  # "scratch defects" are scratches
-_UNCOUNTED = ("contamination", "corrosion")
 _SAME_SIDE = {"top": "upper", "bottom": "lower"}  # as regions.PLACES names the middle column
 
 
 @dataclass(frozen=True)
 class _Finding:
-    """Regions that lie close together: their indices, kind, px, mean row and column, and the words of their place."""
+    """Regions that lie close together: their indices, kind, px, mean row and column, place, and the sides it names."""
 
     indices: frozenset[int]
     kind: str
     area_px: int
     centroid_yx: tuple[float, float]
-    place: tuple[str, ...]
+    place: str
+    sides: tuple[str, ...]
 
 
 def singled_out(
@@ -114,7 +115,7 @@ def _no_such_kind(instruction: str, prediction: Prediction) -> tuple[Prediction,
         return None
     none = _none_of(named)
     sides = [side for pattern, _, _, side in _SIDES if pattern.search(wanted)]
-    there = {n for f in findings if sides and all(side in f.place for side in sides) for n in f.indices}
+    there = {n for f in findings if sides and all(side in f.sides for side in sides) for n in f.indices}
     if there:
         kept = keep_regions(prediction, there)
         return kept, f"{none}. What lies there is marked: {_seen(kept)}."
@@ -151,12 +152,12 @@ def _meant(words: str, prediction: Prediction) -> set[int] | None:
     chosen = [f for f in _findings(prediction) if not kinds or f.kind in kinds]
     sides = [side for side in _SIDES if side[0].search(words)]
     if sides:
-        there = [f for f in chosen if all(side in f.place for _, _, _, side in sides)]
+        there = [f for f in chosen if all(side in f.sides for _, _, _, side in sides)]
         if not there and chosen:  # "the left one" of two in the middle
             there = [min(chosen, key=lambda f: sum(sign * f.centroid_yx[axis] for _, axis, sign, _ in sides))]
         chosen = there
     elif _MIDDLE.search(words):
-        chosen = [f for f in chosen if f.place == ("center",)]
+        chosen = [f for f in chosen if f.place == "center"]
     sizes = [sign for pattern, sign in _SIZES if pattern.search(words)]
     for sign in sizes if chosen else ():
         chosen = [min(chosen, key=lambda f: sign * f.area_px)]
@@ -175,8 +176,9 @@ def _findings(prediction: Prediction) -> list[_Finding]:
 def _finding(regions: list[Region], size_hw: tuple[int, int]) -> _Finding:
     area = sum(r.area_px for r in regions)
     y, x = (sum(r.area_px * r.centroid_yx[axis] for r in regions) / area for axis in (0, 1))
-    place = tuple(_SAME_SIDE.get(word, word) for word in place_of(y, x, *size_hw).split())
-    return _Finding(frozenset(r.index for r in regions), regions[0].kind, area, (y, x), place)
+    place = place_of(y, x, *size_hw)
+    sides = tuple(_SAME_SIDE.get(word, word) for word in place.split())
+    return _Finding(frozenset(r.index for r in regions), regions[0].kind, area, (y, x), place, sides)
 
 
 def _emptied(prediction: Prediction) -> Prediction:
@@ -196,22 +198,13 @@ def _none_of(kinds: set[str]) -> str:
 def _seen(prediction: Prediction) -> str:
     """Return "a hole in the center and a scratch on the left", largest first."""
     by_size = sorted(_findings(prediction), key=lambda f: -f.area_px)
-    said = list(dict.fromkeys(f"{_with_article(f.kind)} {_where(f.place)}" for f in by_size))
+    said = list(dict.fromkeys(f"{_named(f.kind)} {at(f.place)}" for f in by_size))
     more = len(said) - SEEN_NAMED
-    said = [*said[:SEEN_NAMED], *([f"{more} more"] if more > 0 else [])]
-    return " and ".join(filter(None, [", ".join(said[:-1]), said[-1]]))
+    return join([*said[:SEEN_NAMED], *([f"{more} more"] if more > 0 else [])])
 
 
-def _with_article(kind: str) -> str:
-    if not kind:
-        return "something"
-    return kind if kind in _UNCOUNTED else f"a {kind}"
-
-
-def _where(place: tuple[str, ...]) -> str:
-    if len(place) > 1 or place == ("center",):
-        return f"in the {' '.join(place)}"
-    return {"upper": "at the top", "lower": "at the bottom"}.get(place[0], f"on the {place[0]}")
+def _named(kind: str) -> str:
+    return a(kind_words(kind).one) if kind else "something"
 
 
 def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:

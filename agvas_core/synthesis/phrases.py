@@ -1,4 +1,4 @@
-"""The tables behind words.py: a tiny phrase grammar, what is known of each defect kind, and the paraphrases of all questions."""
+"""The tables behind words.py: a tiny phrase grammar, what surfaces should look like, and the paraphrases of all questions."""
 
 # ruff: noqa: E501
 # "(a|b|)" picks one alternative, nested or not; "{name}" is filled by the caller.
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 import re
-from dataclasses import dataclass
 
 _CHOICE = re.compile(r"\(([^()]*)\)")
 
@@ -22,50 +21,6 @@ def expand(pattern: str, rng: random.Random, **names: str) -> str:
 
 CHINESE_SHARE = 0.06
 SLIP_SHARE = 0.07
-
-
-@dataclass(frozen=True)
-class KindWords:
-    """How a defect kind is spoken of.
-
-    Attributes:
-        one: singular noun, without article.
-        many: plural noun.
-        causes: noun phrases that follow "caused by".
-        why: what it does to the surface; follows "because it".
-        grave: True when it usually affects the part's function, not only its looks.
-        colored: False when its color says nothing.
-    """
-
-    one: str
-    many: str
-    causes: tuple[str, str]
-    why: str
-    grave: bool = False
-    colored: bool = True
-
-
-KIND_WORDS: dict[str, KindWords] = {
-    "scratch": KindWords("scratch", "scratches", ("contact with a sharp tool", "rubbing during transport"), "cuts a line into the surface"),
-    "crack": KindWords("crack", "cracks", ("too much stress", "a hard impact"), "breaks the surface apart", True),
-    "hole": KindWords("hole", "holes", ("a sharp object", "an error in drilling"), "opens the surface where it should be closed", True),
-    "pit": KindWords("pit", "pits", ("gas bubbles in the material", "wear of the surface"), "leaves a small cavity in the surface"),
-    "dent": KindWords("dent", "dents", ("a hit by a hard object", "pressure during handling"), "pushes the surface inward", colored=False),
-    "bump": KindWords("bump", "bumps", ("trapped air under the surface", "a particle under the surface"), "raises the surface", colored=False),
-    "stain": KindWords("stain", "stains", ("a spilled liquid", "dirty handling"), "marks the clean surface"),
-    "discoloration": KindWords("discoloration", "discolorations", ("uneven heating", "a chemical on the surface"), "changes the normal color"),
-    "contamination": KindWords("contamination", "contaminations", ("dust or dirt from production", "material left from another process"), "puts foreign material on the surface"),
-    "fiber": KindWords("fiber", "fibers", ("a loose thread from a cloth", "dust from the air"), "lies on the surface and does not belong there"),
-    "missing part": KindWords("missing part", "missing parts", ("an error in assembly", "a part that broke off"), "leaves a gap where something should be", True, False),
-    "chipped edge": KindWords("chipped edge", "chipped edges", ("a hit on the edge", "rough handling"), "takes a piece out of the edge", True, False),
-    "deformation": KindWords("deformation", "deformations", ("too much pressure", "too much heat"), "bends the normal shape", True, False),
-    "misprint": KindWords("misprint", "misprints", ("a shifted print head", "wet ink"), "spoils the normal print"),
-    "weave fault": KindWords("weave fault", "weave faults", ("a broken thread", "a wrong machine setting"), "disturbs the regular pattern", True, False),
-    "corrosion": KindWords("corrosion spot", "corrosion spots", ("moisture on the surface", "a damaged coating"), "eats into the surface", True),
-    "burn": KindWords("burn", "burns", ("too much heat", "contact with a hot tool"), "scorches the surface", True),
-    "blur": KindWords("blurred patch", "blurred patches", ("too much polishing", "smeared material"), "wipes out the normal texture", colored=False),
-    "foreign patch": KindWords("foreign patch", "foreign patches", ("a piece of another material", "a repair with the wrong material"), "does not match the texture around it"),
-}  # fmt: skip
 
 # First match wins: a word in the surface's name -> what it should look like.
 SURFACE_LOOKS: tuple[tuple[str, str], ...] = (

@@ -9,22 +9,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agvas_core.anchors import ANCHOR_TEXT
+from agvas_core.kinds import kind_words
 from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
 from agvas_core.synthesis.facts import DefectFacts, SceneFacts
 from agvas_core.synthesis.phrases import (
     BARE_SURFACE,
     DEFAULT_LOOK,
-    KIND_WORDS,
     OBJECT_LOOK,
     SURFACE_LOOKS,
-    KindWords,
     expand,
 )
-
-NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
-# Share of the image in per cent, as printed in the measured line, below which a defect is called small, then medium.
-SMALL_BELOW, MEDIUM_BELOW = 1.0, 5.0
-
+from agvas_core.wording import NUMBERS, a, at, join, size_word
 
 # --- phrases ---------------------------------------------------------------------------------------------------------
 
@@ -34,41 +29,9 @@ def area_percent(defect: DefectFacts, scene: SceneFacts) -> float:
     return 100.0 * defect.area_px / max(1, scene.size_hw[0] * scene.size_hw[1])
 
 
-def size_word(percent: float) -> str:
-    """Return "small", "medium" or "large" for a share of the image in per cent, judged as it is printed."""
-    shown = float(format_percent(percent))
-    if shown < SMALL_BELOW:
-        return "small"
-    return "medium" if shown < MEDIUM_BELOW else "large"
-
-
-def kind_words(kind: str) -> KindWords:
-    """Return how a kind is spoken of; plain words for kinds that the table does not know."""
-    known = KIND_WORDS.get(kind)
-    return known or KindWords(
-        kind, f"{kind}s", ("rough handling", "an error in production"), "differs from the rest of the surface"
-    )
-
-
-def at(place: str) -> str:
-    """Return "in the upper left", "at the top", "on the left" ..."""
-    preposition = {"top": "at", "bottom": "at", "left": "on", "right": "on"}.get(place, "in")
-    return f"{preposition} the {place}"
-
-
-def a(noun: str) -> str:
-    """Return the noun with its article."""
-    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
-
-
 def with_articles(text: str) -> str:
     """Return the text with "an" before vowels."""
     return re.sub(r"\ba (?=[aeiou])", "an ", text)
-
-
-def join(parts: Sequence[str]) -> str:
-    """Return "x", "x and y" or "x, y and z"."""
-    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def subject(scene: SceneFacts) -> str:

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from agvas_core.anchors import ANCHOR_TEXT
+from agvas_core.kinds import kind_words
 from agvas_core.prompts import DIRECT_ANSWER, ChatTurn, Exchange, exchange_turns, measured_line
 from agvas_core.regions import PLACES, place_of
 from agvas_core.synthesis.facts import DEFECT_KINDS, DefectFacts, SceneFacts
@@ -16,15 +17,11 @@ from agvas_core.synthesis.sentences import (
     ABOUT_DEFECTS,
     SMALL_TALK,
     FiveFields,
-    a,
     about_surface,
     after_mask,
     area_percent,
-    at,
     expectation,
     fields,
-    join,
-    kind_words,
     listed,
     look_of,
     normal_answer,
@@ -33,6 +30,7 @@ from agvas_core.synthesis.sentences import (
     summary,
     with_articles,
 )
+from agvas_core.wording import a, at, join
 
 __all__ = ["FiveFields", "fields", "make_exchange", "measured_regions", "random_scene", "talk", "talk_turns"]
 

@@ -19,11 +19,11 @@ from transformers import PreTrainedTokenizerBase
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.regions import PLACES
 from agvas_core.synthesis.facts import DEFECT_KINDS
-from agvas_core.synthesis.sentences import NUMBERS
 from agvas_core.synthesis.words import random_scene, talk
 from agvas_core.training.joint import MAX_TALK_TOKENS, JointMaker, render_talk
 from agvas_core.training.losses import words_loss
 from agvas_core.training.sources import SEED_STRIDE
+from agvas_core.wording import NUMBERS
 
 ALIKE = 0.9  # cosine of two embeddings above which the language model cannot tell their words apart
 

@@ -13,6 +13,7 @@ from agvas_core.engines.agvas import NO_ANCHORS, NO_IMAGE, UNTRAINED, AGVASEngin
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
+from agvas_core.findings import measure
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn, Piece
 from agvas_core.regions import rethreshold
 from agvas_core.structures import (
@@ -125,6 +126,41 @@ def test_describe_says_words_before_the_mask(engine, picture, monkeypatch, mode)
     assert sum(isinstance(e, MaskReady) for e in events) == 1
     assert not any(isinstance(e, Notice) for e in events)
     assert text_of(events) == "The anomaly is a dark hole, as indicated by the mask."
+
+
+def test_words_that_read_the_masks_kinds_are_held_to_it(engine, picture, monkeypatch):
+    """The bundled model counted "five misprints" where its mask showed four and a pit, and copied shares wrongly."""
+    model = engine.predictor.model
+    monkeypatch.setattr(
+        model, "config", replace(model.config, decoder=replace(model.config.decoder, measured_kinds=True))
+    )
+    wrong = "I found nine defects: nine pits."
+    asked = {"mode": "chat", "instruction": "How many defects are there?", "max_new_tokens": 60}
+    said = []
+    for threshold in (0.0, 1.0):
+        say(monkeypatch, engine, wrong)
+        said.append(text_of(reply(engine, picture(), threshold=threshold, **asked)))
+    assert said[0] in [f"There is one defect: a {kind}." for kind in ("scratch", "hole")]
+    assert said[1] == "I see no defect."
+    say(monkeypatch, engine, wrong)
+    monkeypatch.setattr(engine, "hold_words", False)
+    assert text_of(reply(engine, picture(), threshold=0.0, **asked)) == wrong
+
+
+def test_a_chat_speaks_of_the_whole_mask_that_was_shown(engine, picture, monkeypatch):
+    """A look of its own could differ from the mask above it by a region."""
+    image, other = picture(1), mask_of(reply(engine, picture(1), mode="direct", threshold=1.0))
+    seen = replace(other, p_seg=np.ones_like(other.p_seg), p_ano=np.ones_like(other.p_ano))
+    asked = {"mode": "chat", "instruction": "Where is it?"}
+    read = []
+    monkeypatch.setattr(agvas, "measure", lambda prediction: read.append(prediction) or measure(prediction))
+    for question in ("segment the anomalies", "segment only the scratch"):
+        turns = (
+            Turn("user", question, image.image_id),
+            Turn("assistant", "Done.", image.image_id, "direct", seen),
+        )
+        reply(engine, image, turns=turns, **asked)
+    assert read[0].pred_mask.all() and not read[1].pred_mask.all()  # a part is not all that there is to tell
 
 
 def test_direct_shows_the_mask_and_a_short_sentence(engine, picture):

@@ -5,12 +5,14 @@ from collections import Counter
 import pytest
 
 from agvas_core.anchors import ANCHOR_TEXT
+from agvas_core.kinds import KIND_WORDS
 from agvas_core.prompts import DIRECT_ANSWER, chat_pieces, choose_mode, format_percent
 from agvas_core.regions import PLACES
 from agvas_core.synthesis.facts import DEFECT_KINDS, DefectFacts, SceneFacts
-from agvas_core.synthesis.phrases import KIND_WORDS, QUESTIONS, expand
-from agvas_core.synthesis.sentences import area_percent, look_of, size_word, subject
+from agvas_core.synthesis.phrases import QUESTIONS, expand
+from agvas_core.synthesis.sentences import area_percent, look_of, subject
 from agvas_core.synthesis.words import fields, make_exchange, measured_regions, random_scene, talk, talk_turns
+from agvas_core.wording import size_word
 
 
 def defect(kind="scratch", place="upper left", area_px=400, y=40.0, x=40.0, color="dark"):

@@ -1,0 +1,265 @@
+"""Words held to their mask: a sentence that contradicts what is marked is not said; one from what was measured is.
+
+Paper differs: there the language model alone speaks. The bundled one has read what the mask measured and still counts
+five of a kind where there are four, or names a place where nothing is; a reader would not know which of the two to
+believe. So each sentence is read before it is shown.
+"""
+
+# R findings
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from agvas_core.claims import Mention, denied_kinds, mentions, parse_reply, places_in, said_count
+from agvas_core.kinds import ENGLISH, asked_pattern, kind_words
+from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
+from agvas_core.wording import NUMBERS, a, at, join, size_word
+
+_END = re.compile(r"[.!?]+(?:\s+|$)")
+_LABEL = re.compile(r"(?:Expectation|Observation|Diagnosis|Summary|Explanation): ")
+_PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
+_IS_SIZE = re.compile(r"\bis (small|of medium size|medium-sized|large)\b")
+_SHOWS = re.compile(r"^(?:yes|there (?:is|are)|i (?:see|found|marked|count)|(?:it|this) is|the (?:marked|image))\b")
+_IS_NO_DEFECT = re.compile(r"the [a-z ]+ comes from [a-z ]+ and is normal")  # of a shadow
+_HOW_MANY = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
+_HOW_LARGE = re.compile(r"\bhow (?:big|large|wide|long)\b|\bsize\b|\barea\b|\bper ?cent|%|\bcovers?\b")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding of a mask: its kind ("" where it was not read), its place, and its share of the image in per cent."""
+
+    kind: str
+    place: str
+    percent: float
+
+
+class FreeWords:
+    """What HeldWords is for a model whose words are not read: all goes through as it comes."""
+
+    def push(self, text: str) -> str:
+        """Return the text."""
+        return text
+
+    def part(self) -> str:
+        """Return nothing: all was said."""
+        return ""
+
+    def finish(self) -> str:
+        """Return nothing: all was said."""
+        return ""
+
+
+class HeldWords:
+    """Takes a reply as it grows and gives back whole sentences, all of which agree with the mask.
+
+    Attributes:
+        changed: how many sentences were replaced or left out.
+    """
+
+    def __init__(self, question: str, findings: Sequence[Finding], *, chat: bool = True) -> None:
+        """question: the user's own words; findings: what the mask shows, largest first; chat: as in agrees."""
+        self.question, self.findings, self.chat = question, findings, chat
+        self.changed = 0
+        self._begun = self._gap = ""
+        self._said = False
+
+    def push(self, text: str) -> str:
+        """Take more of the reply; return what can be said now."""
+        self._begun += text
+        out = ""
+        while (end := _END.search(self._begun)) and end.end() < len(self._begun):
+            out += self._held(self._begun[: end.end()])
+            self._begun = self._begun[end.end() :]
+        return out
+
+    def part(self) -> str:
+        """Return what was begun, as far as it is, held to the mask: anchors follow it."""
+        begun, self._begun = self._begun, ""
+        if begun.strip() and not self._agrees(begun):
+            seen = _listed(self.findings) if self.findings else "no anomaly"
+            mask = "the mask" if begun.rstrip().endswith("mask") else ""  # else the anchors' place says it
+            self.changed, begun = self.changed + 1, f"I see {seen}, as indicated by {mask}"
+        return self._after_gap(begun)
+
+    def finish(self) -> str:
+        """Return the last sentence."""
+        rest, self._begun = self._begun, ""
+        return self._held(rest)
+
+    def _agrees(self, sentence: str) -> bool:
+        return agrees(sentence, self.findings, self.question, chat=self.chat)
+
+    def _held(self, sentence: str) -> str:
+        """Return a sentence that agrees, one in its place, or nothing where enough was said."""
+        said, space = sentence.rstrip(), sentence[len(sentence.rstrip()) :]
+        if said and not self._agrees(said):
+            self.changed += 1
+            label, mended = _LABEL.match(said), _with_true_shares(said, self.findings)
+            if self._agrees(mended):
+                said = mended
+            elif label:
+                said = label[0] + _field(label[0], self.findings)
+            else:
+                said = "" if self._said else answer(self.question, self.findings)
+        out = self._after_gap(said)
+        self._gap = space if self._said else ""
+        return out
+
+    def _after_gap(self, said: str) -> str:
+        """Return words behind the blank that parts them from what was said before; none at an end."""
+        if not said.strip():
+            return ""
+        gap, self._gap, self._said = self._gap, "", True
+        return gap + said
+
+
+def agrees(sentence: str, findings: Sequence[Finding], question: str = "", *, chat: bool = True) -> bool:
+    """Return whether a sentence claims nothing that the findings do not show.
+
+    What it leaves out is no contradiction. A definition ("a pit leaves a small cavity ...") claims nothing when the
+    question names the kind. chat: no mask is being asked for, so a place that the question names is where to look, and
+    not what to mark ("the left one").
+    """
+    claims, spoken = parse_reply(sentence), mentions(sentence)
+    asked_places, asked_kinds = places_in(question), _kinds_in(question)
+    if claims.says_normal:
+        if _IS_NO_DEFECT.match(sentence.strip().lower()):
+            return True
+        if claims.places:
+            asked = chat or claims.places <= asked_places
+            return asked and not any(f.place in claims.places for f in findings)
+        return not findings
+    if denied_kinds(sentence) & {f.kind for f in findings}:
+        return False
+    if re.search(r"\bno other (?:defect|anomaly)", sentence.lower()) and len(findings) > 1:
+        return False
+    if chat and len(asked_places) == 1 and not asked_kinds and claims.places:
+        corner = set(next(iter(asked_places)).split())
+        if not all(corner <= set(place.split()) for place in claims.places):
+            return False  # asked for one corner, it tells of others
+    shows = _SHOWS.match(sentence.strip().lower()) or claims.places or said_count(sentence) is not None
+    if not shows and claims.kinds <= asked_kinds:
+        return True
+    if claims.places - {m.place for m in spoken} - {f.place for f in findings}:
+        return False
+    return (
+        all(_is_there(m, findings) for m in spoken)
+        and _numbers_agree(sentence, spoken, findings)
+        and _sizes_agree(sentence, spoken, findings)
+    )
+
+
+def _is_there(mention: Mention, findings: Sequence[Finding]) -> bool:
+    same = _meant(mention, findings)
+    return bool(same) and (mention.size is None or mention.size in {size_word(f.percent) for f in same})
+
+
+def _meant(mention: Mention, findings: Sequence[Finding]) -> list[Finding]:
+    return [f for f in findings if f.kind == mention.kind and mention.place in (None, f.place)]
+
+
+def _numbers_agree(sentence: str, spoken: Sequence[Mention], findings: Sequence[Finding]) -> bool:
+    total = said_count(sentence)
+    if total is not None and total != len(findings):
+        return False
+    said = Counter[tuple[str, str | None]]()
+    for mention in spoken:
+        said[mention.kind, mention.place] += mention.number or 0
+    there = Counter(f.kind for f in findings)
+    for (kind, place), number in said.items():
+        if number > sum(f.kind == kind and place in (None, f.place) for f in findings):
+            return False
+        counts = total is not None or any((m.number or 0) > 1 for m in spoken)
+        if counts and place is None and number and number != there[kind]:
+            return False
+    listed = sum(number for (_, place), number in said.items() if place is None)
+    return total is None or not listed or listed == sum(bool(f.kind) for f in findings)
+
+
+def _sizes_agree(sentence: str, spoken: Sequence[Mention], findings: Sequence[Finding]) -> bool:
+    meant = [f for m in spoken for f in _meant(m, findings)] or list(findings)
+    shares = {format_percent(f.percent) for f in meant}
+    if any(share not in shares for share in _PERCENT.findall(sentence)):
+        return False
+    size = _IS_SIZE.search(sentence.lower())
+    return size is None or re.sub(r"^of | size$|-sized$", "", size[1]) in {size_word(f.percent) for f in meant}
+
+
+def _with_true_shares(sentence: str, findings: Sequence[Finding]) -> str:
+    """Return a sentence with the share of the image that was measured where it says one: digits are copied badly."""
+    meant = [f for m in mentions(sentence) for f in _meant(m, findings)] or list(findings)
+    return _PERCENT.sub(f"{format_percent(meant[0].percent)} %", sentence) if meant else sentence
+
+
+def answer(question: str, findings: Sequence[Finding]) -> str:
+    """Return a sentence that answers a question from the findings alone."""
+    if not findings:
+        return "I see no defect."
+    asked, places, kinds = question.casefold(), sorted(places_in(question)), _kinds_in(question)
+    if len(places) == 1 and not kinds:
+        there = [a(_noun(f)) for f in findings if f.place == places[0]]
+        where = at(places[0])
+        return f"{where.capitalize()} I see {join(there)}." if there else f"I see nothing unusual {where}."
+    if _HOW_MANY.search(asked):
+        verb, noun = ("is", "defect") if len(findings) == 1 else ("are", "defects")
+        return f"There {verb} {_number(len(findings))} {noun}: {_counted(findings)}."
+    if kinds:
+        there = [f"{a(_noun(f))} {at(f.place)}" for f in findings if f.kind in kinds]
+        if there:
+            return f"There is {join(there)}."
+        none = " or ".join(kind_words(kind).one for kind in sorted(kinds))
+        return f"I see no {none}, but there is {_listed(findings[:1])}."
+    if _HOW_LARGE.search(asked):
+        first = findings[0]
+        return f"The {_noun(first)} {at(first.place)} covers about {format_percent(first.percent)} % of the image."
+    return f"I see {_listed(findings)}."
+
+
+def _field(label: str, findings: Sequence[Finding]) -> str:
+    """Return what stands in a field of a report."""
+    if not findings:
+        return "No anomaly is visible."
+    if label.startswith("Diagnosis"):
+        return f"{_counted(findings).capitalize()}."
+    if label.startswith("Explanation"):
+        words = kind_words(findings[0].kind)
+        return f"This is not normal: the {words.one} {words.why}."
+    return f"I see {_listed(findings)}."
+
+
+def _kinds_in(words: str) -> frozenset[str]:
+    text = words.casefold()
+    return frozenset(kind for kind in ENGLISH if re.search(asked_pattern(kind), text))
+
+
+def _noun(finding: Finding) -> str:
+    return kind_words(finding.kind).one if finding.kind else "defect"
+
+
+def _number(count: int) -> str:
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def _listed(findings: Sequence[Finding]) -> str:
+    """Return "a small scratch at the top and a hole in the center", of many those that were read."""
+    parts = [f"{a(_noun(f))} {at(f.place)}" for f in findings[:MAX_MEASURED_REGIONS]]
+    return join([*parts, *_more(findings)])
+
+
+def _counted(findings: Sequence[Finding]) -> str:
+    """Return "two scratches and a hole"."""
+    parts = []
+    for kind, count in Counter(f.kind for f in findings[:MAX_MEASURED_REGIONS]).items():
+        words = kind_words(kind or "defect")
+        parts.append(a(words.one) if count == 1 else f"{_number(count)} {words.many}")
+    return join([*parts, *_more(findings)])
+
+
+def _more(findings: Sequence[Finding]) -> list[str]:
+    more = len(findings) - MAX_MEASURED_REGIONS
+    return [f"{_number(more)} more"] if more > 0 else []

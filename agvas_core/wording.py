@@ -1,0 +1,35 @@
+"""Small pieces of English that every sentence about a mask is made of: places, articles, numbers, sizes, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agvas_core.prompts import format_percent
+
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+# Share of the image in per cent, as printed in the measured line, below which a defect is called small, then medium.
+SMALL_BELOW, MEDIUM_BELOW = 1.0, 5.0
+
+
+def size_word(percent: float) -> str:
+    """Return "small", "medium" or "large" for a share of the image in per cent, judged as it is printed."""
+    shown = float(format_percent(percent))
+    if shown < SMALL_BELOW:
+        return "small"
+    return "medium" if shown < MEDIUM_BELOW else "large"
+
+
+def at(place: str) -> str:
+    """Return "in the upper left", "at the top", "on the left" ..."""
+    preposition = {"top": "at", "bottom": "at", "left": "on", "right": "on"}.get(place, "in")
+    return f"{preposition} the {place}"
+
+
+def a(noun: str) -> str:
+    """Return the noun with its article."""
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def join(parts: Sequence[str]) -> str:
+    """Return "x", "x and y" or "x, y and z"."""
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"

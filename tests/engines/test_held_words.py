@@ -1,0 +1,138 @@
+"""Words held to their mask: what is true goes through letter by letter, what is not is put right or left out."""
+
+import random
+
+import pytest
+
+from agvas_core.claims import Mention, mentions
+from agvas_core.engines.held_words import Finding, HeldWords, agrees, answer
+from agvas_core.prompts import MAX_MEASURED_REGIONS
+from agvas_core.synthesis.sentences import area_percent
+from agvas_core.synthesis.words import random_scene, talk
+
+CRACK, PIT = Finding("crack", "center", 1.23), Finding("pit", "lower left", 0.04)
+BOTH = (CRACK, PIT)
+SEEN = "I see a crack in the center and a pit in the lower left."
+
+
+def said(text, findings=BOTH, question="", chat=True):
+    words = HeldWords(question, findings, chat=chat)
+    out = "".join(words.push(text[i : i + 3]) for i in range(0, len(text), 3))
+    return out + words.finish(), words.changed
+
+
+def found_in(scene, indices):
+    """What a mask of these defects shows, as far as the words can read it."""
+    return [
+        Finding(scene.defects[i].kind, scene.defects[i].place, area_percent(scene.defects[i], scene)) for i in indices
+    ]
+
+
+def test_every_true_answer_of_the_training_goes_through_as_it_is():
+    exchanges = 0
+    for seed in range(250):
+        rng = random.Random(seed)
+        scene = random_scene(rng)
+        if len(scene.defects) > MAX_MEASURED_REGIONS:
+            continue  # of the others no kind is read
+        for e in talk(scene, rng, (2, 4)):
+            shown = e.target if e.mode == "explain" else range(len(scene.defects))
+            text = e.answer.replace("[NOR][ANO][SEG]", "").strip()
+            assert said(text, found_in(scene, shown), e.instruction, e.mode == "chat") == (text, 0), e
+            exchanges += 1
+    assert exchanges > 400
+
+
+def test_answers_about_another_image_are_found_out():
+    caught = total = 0
+    for seed in range(250):
+        rng = random.Random(seed)
+        scene, other = random_scene(rng, normal_share=0.0), random_scene(random.Random(seed + 10_000))
+        for e in talk(scene, rng, (1, 3)):
+            if e.kind in ("where", "count", "any", "what", "verdict", "size", "explain"):
+                own, others = (found_in(s, range(min(5, len(s.defects)))) for s in (scene, other))
+                if {(f.kind, f.place) for f in own} & {(f.kind, f.place) for f in others}:
+                    continue
+                text = e.answer.replace("[NOR][ANO][SEG]", "").strip()
+                caught += said(text, others, e.instruction, e.mode == "chat")[1] > 0
+                total += 1
+    assert total > 100 and caught >= 0.98 * total
+
+
+@pytest.mark.parametrize(
+    ("question", "wrong", "right"),
+    [
+        ("how many?", "I found two defects: two cracks.", "There are two defects: a crack and a pit."),
+        ("is it ok?", "I see three defects: a crack and two pits.", SEEN),
+        ("where?", "The crack is on the left.", SEEN),
+        ("how big?", "The crack covers about 0.5 % of the image.", "The crack covers about 1.2 % of the image."),
+        ("what is at the top?", "I see a crack in the center.", "I see nothing unusual at the top."),
+        ("what is in the lower left corner?", SEEN, "In the lower left I see a pit."),
+        ("any stains?", "Yes, there is a stain in the center.", "I see no stain, but there is a crack in the center."),
+        ("any pits?", "No, I see no pit, but there is a crack in the center.", "There is a pit in the lower left."),
+        ("fine?", "No defect is visible. The part looks as it should.", SEEN),
+        ("fine?", "It looks minor because the crack is small.", SEEN),
+        ("else?", "I see no other defect, only the crack.", SEEN),
+    ],
+)  # fmt: skip
+def test_what_contradicts_the_mask_is_put_right(question, wrong, right):
+    assert said(wrong, question=question) == (right, said(wrong, question=question)[1])
+    assert agrees(right, BOTH, question) and not agrees(wrong, BOTH, question)
+
+
+def test_nothing_marked_means_no_defect_is_spoken_of():
+    assert said("I see two cracks. The largest is a small crack.", ()) == ("I see no defect.", 2)
+    place = "I see no defect in the upper right, so nothing is marked."
+    assert said(place, (), "Segment only the largest one.", chat=False) == ("I see no defect.", 1)
+    assert said(place, (), "Segment the one in the upper right.", chat=False) == (place, 0)
+
+
+def test_a_later_wrong_sentence_is_left_out_and_its_blank_with_it():
+    assert said("I see a crack in the center. The pit is at the top. Please check it.") == (
+        "I see a crack in the center. Please check it.",
+        1,
+    )
+    assert said("I see a crack in the center. The pit is at the top.")[0] == "I see a crack in the center."
+
+
+def test_a_reports_fields_keep_their_names():
+    report = (
+        "Observation: I see a stain on the left. Diagnosis: Two stains. Explanation: The stain marks the clean surface."
+    )
+    assert said(report)[0] == (
+        "Observation: I see a crack in the center and a pit in the lower left. Diagnosis: A crack and a pit. "
+        "Explanation: This is not normal: the crack breaks the surface apart."
+    )
+
+
+def test_words_before_anchors_are_held_too():
+    words = HeldWords("", BOTH, chat=False)
+    words.push("The anomaly is a stain on the left of the part, as indicated by ")
+    assert words.part() == "I see a crack in the center and a pit in the lower left, as indicated by "
+    assert words.push(".") + words.finish() == "."
+    empty = HeldWords("", (), chat=False)
+    empty.push("The part has a stain on the left, as shown by the empty mask ")
+    assert empty.part() == "I see no anomaly, as indicated by the mask"
+
+
+def test_a_definition_is_no_claim():
+    text = "A stain marks the clean surface. It may be caused by a spilled liquid."
+    assert said(text, BOTH, "What is a stain?") == (text, 0)
+    assert said("The shadow comes from the light and is normal.", BOTH, "And the shadow?")[1] == 0
+
+
+def test_beyond_what_is_read_kinds_are_not_named():
+    many = [CRACK] * MAX_MEASURED_REGIONS + [Finding("", "top", 0.01)] * 2
+    assert answer("how many?", many) == "There are seven defects: five cracks and two more."
+    assert answer("what is at the top?", many) == "At the top I see a defect and a defect."
+
+
+def test_mentions_by_hand():
+    assert mentions("In the upper left I see a small dark pit and two cracks at the top.") == [
+        Mention("pit", "upper left", 1, "small"),
+        Mention("crack", "top", 2, None),
+    ]
+    assert mentions("The largest, the chipped edge on the right, covers about 3 %.") == [
+        Mention("chipped edge", "right", None, None)
+    ]
+    assert mentions("I see no scratch. It may come from material left from another process.") == []
