@@ -36,7 +36,7 @@ from agvas_core.prompts import (
     follows_up,
     singles_out,
 )
-from agvas_core.regions import group_labels, make_prediction, smallest_px, with_kinds
+from agvas_core.regions import group_labels, make_prediction, place_of, smallest_px, with_kinds
 from agvas_core.structures import (
     MODES,
     Conversation,
@@ -53,7 +53,9 @@ from agvas_core.structures import (
     TextDelta,
 )
 from agvas_core.tokenizer import encode_chat
+from agvas_core.wording import at
 
+NEARLY_SHARE = 0.6  # of the threshold: of defects that are missed half come so near, of normal images a fifth
 NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
 NO_ANCHORS = "The words ended without a mask, so the mask was asked for directly."
 UNTRAINED = "UNTRAINED: this engine's weights are random, so neither its mask nor its words mean anything."
@@ -265,7 +267,7 @@ class _Reply:
         if prediction.verdict == "other":
             yield from _told(prediction, said)
             return
-        yield from _shown(prediction, said)
+        yield from self._show(prediction, said)
         if self.card.trained:  # else the sentence would stand by a mask that means nothing
             yield TextDelta(_direct_words(prediction))
 
@@ -279,7 +281,7 @@ class _Reply:
         if prediction.verdict == "other":
             yield from _told(prediction, said)
             return
-        yield from _shown(prediction, said)
+        yield from self._show(prediction, said)
         findings = measure(prediction)
         kinds = self._kinds_to_read(findings)
         line = findings.line(kinds)
@@ -300,7 +302,7 @@ class _Reply:
         if self.shows_glance or sure:
             glance = self._named(glance)
         if self.shows_glance:
-            yield from _shown(glance, None)
+            yield from self._show(glance, None)
         if sure:
             yield TextDelta(_how_sure(glance))
             return
@@ -341,7 +343,7 @@ class _Reply:
                     prediction, said = self._meant(self._named(prediction))
                     self.clock.lap("mask")
                     yield from _delta(words.part())
-                    yield from _shown(prediction, said)
+                    yield from self._show(prediction, said)
                     shown = True
                     yield from _delta(visible.anchors())
                 continue
@@ -350,7 +352,7 @@ class _Reply:
         self.clock.lap("words")
         if not shown and not self.stop.is_set():
             prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
-            yield from _shown(*self._meant(self._decode(prefix)))
+            yield from self._show(*self._meant(self._decode(prefix)))
             self.clock.lap("mask")
             yield Notice(NO_ANCHORS)
 
@@ -395,6 +397,13 @@ class _Reply:
                 )
             history = history[2:]  # the oldest exchange
 
+    def _show(self, prediction: Prediction, said: str | None) -> Iterator[Event]:
+        """Yield a mask, and what is to be said of it: of an empty one, what nearly was in it."""
+        yield MaskReady(prediction)
+        said = said or (_nearly(prediction) if self.card.trained else None)
+        if said:
+            yield Notice(said)
+
     def _options(self) -> dict[str, object]:
         r = self.request
         smallest = smallest_px(r.min_area_px, self.image.size_hw)  # Paper differs: specks are left out
@@ -436,18 +445,29 @@ class _Reply:
         return make_prediction(image_id=glance.image_id, **maps, **self._options())  # type: ignore[arg-type]
 
 
-def _shown(prediction: Prediction, said: str | None) -> Iterator[Event]:
-    """Yield a mask, and what is to be said of it."""
-    yield MaskReady(prediction)
-    if said:
-        yield Notice(said)
-
-
 def _told(prediction: Prediction, said: str | None) -> Iterator[Event]:
     """Yield an emptied mask; the sentence about it is all the words: the model's would say that nothing was found."""
     assert said is not None
     yield MaskReady(prediction)
     yield TextDelta(said)
+
+
+def _nearly(prediction: Prediction) -> str | None:
+    """Return what an empty mask nearly shows, and where; None when nothing comes near its threshold."""
+    score, threshold = prediction.pred_score, prediction.threshold
+    if prediction.verdict != "normal" or score < NEARLY_SHARE * threshold:
+        return None
+    height, width = prediction.size_hw
+    left, top, right, bottom = prediction.roi_xyxy or (0, 0, width, height)
+    inside = prediction.anomaly_map[top:bottom, left:right]
+    y, x = np.unravel_index(int(inside.argmax()), inside.shape)
+    where = at(place_of(top + float(y), left + float(x), height, width))
+    if score > threshold:
+        return f"What is above the threshold {where} is smaller than {prediction.min_area_px} px, so it is not marked."
+    return (
+        f"Nothing reaches the threshold {threshold:.2f}, but a sign {where} comes near it with {score:.2f}: "
+        "please look there, or lower the threshold."
+    )
 
 
 def _direct_words(prediction: Prediction) -> str:

@@ -15,7 +15,7 @@ from agvas_core.engines.base import Engine
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import measure
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn, Piece
-from agvas_core.regions import rethreshold
+from agvas_core.regions import place_of, rethreshold
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -27,6 +27,7 @@ from agvas_core.structures import (
     Turn,
 )
 from agvas_core.tokenizer import encode_chat, encode_pieces
+from agvas_core.wording import at
 from agvas_core.writers import verdict_facts
 
 WORDED = ("describe", "describe_plus", "explain", "chat")
@@ -169,6 +170,27 @@ def test_direct_shows_the_mask_and_a_short_sentence(engine, picture):
     nothing = reply(engine, picture(), mode="direct", threshold=1.0)
     assert mask_of(nothing).verdict == "normal"
     assert text_of(nothing) == "No anomaly found."
+
+
+def test_an_empty_mask_says_what_came_near_and_where(engine, picture):
+    """Beside a sign just below the threshold "No anomaly found" once said nothing of it."""
+    image = picture(1)
+    seen = mask_of(reply(engine, image, mode="direct"))
+    score = float(seen.anomaly_map.max())
+    y, x = np.unravel_index(seen.anomaly_map.argmax(), seen.size_hw)
+    place = at(place_of(float(y), float(x), *seen.size_hw))
+
+    def told(**request):
+        return [e.text for e in reply(engine, image, mode="direct", **request) if isinstance(e, Notice)]
+
+    near = score / 0.9
+    assert told(threshold=near) == [
+        f"Nothing reaches the threshold {near:.2f}, but a sign {place} comes near it with {score:.2f}: please look "
+        "there, or lower the threshold."
+    ]
+    assert told(threshold=min(1.0, score / 0.5)) == [] and told(threshold=0.0) == []
+    small = told(threshold=score * 0.999, min_area_px=10**6)
+    assert small == [f"What is above the threshold {place} is smaller than 1000000 px, so it is not marked."]
 
 
 def test_chat_needs_no_mask(engine, picture, monkeypatch):
