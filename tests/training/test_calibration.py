@@ -29,7 +29,7 @@ def test_every_image_counts_alike_however_large_its_defect_is():
     images = torch.zeros(5, 3, 32, 32, dtype=torch.uint8)
     images[0] = 120  # one that is all defect is found at 0.3 only
     images[1:4, :, 4:7, 4:7] = 255  # small ones at 0.8
-    images[1:, :, 20:23, 20:23] = 150  # what is none reaches 0.5, on a normal image, too
+    images[1:, :, 20:26, 20:26] = 150  # what is none reaches 0.5, on a normal image, too
     labels = ((images[:, 0] == 120) | (images[:, 0] == 255)).to(torch.uint8)
     heights = {0: 0.1, 120: 0.3, 150: 0.5, 255: 0.8}
 
@@ -39,6 +39,25 @@ def test_every_image_counts_alike_however_large_its_defect_is():
     threshold = best_threshold(maps, [SyntheticBatch(images, labels, [])])
     assert 0.5 < threshold < 0.8
     assert threshold == pytest.approx(0.65, abs=0.02)  # the middle of what is as good
+
+
+def test_most_normal_images_stay_empty():
+    images = torch.zeros(12, 3, 32, 32, dtype=torch.uint8)
+    images[:2, :, 4:7, 4:7] = 255  # defects at 0.6
+    labels = (images[:, 0] == 255).to(torch.uint8)
+
+    def threshold(loud: int) -> float:
+        """Of ten normal images so many have something at 0.75."""
+        noisy = images.clone()
+        noisy[2 : 2 + loud, :, 20:23, 20:23] = 150
+        heights = {0: 0.1, 150: 0.75, 255: 0.6}
+        return best_threshold(
+            lambda shown: torch.stack([h * (shown[:, 0] == v) for v, h in heights.items()]).sum(0),
+            [SyntheticBatch(noisy, labels, [])],
+        )
+
+    assert threshold(0) == threshold(1) == pytest.approx(0.35, abs=0.02)  # one of ten may
+    assert threshold(2) == pytest.approx(0.76, abs=0.01)
 
 
 def test_what_is_judged_is_what_is_served(make_model, tokenizer, picture):
