@@ -95,6 +95,19 @@ def mentions(sentence: str) -> list[Mention]:
     return out
 
 
+def list_at(sentence: str) -> int | None:
+    """Return where a sentence begins to list defects ("two scratches and a hole"), or None."""
+    found = _kinds_at(sentence.lower())
+    before = _BEFORE_KIND.search(sentence[: found[0][0]].lower()) if found else None
+    return before.start() if before and before[1] != "the" else None
+
+
+def with_count(sentence: str, count: str) -> str:
+    """Return a sentence with another number of defects where it says one."""
+    match = _EXPLICIT_COUNT.search(sentence.lower())
+    return sentence if match is None else sentence[: match.start(1)] + count + sentence[match.end(1) :]
+
+
 def denied_kinds(sentence: str) -> frozenset[str]:
     """Return the kinds of which a sentence says that there is none."""
     text = _without_normal_looks(_plain(sentence))

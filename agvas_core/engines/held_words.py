@@ -11,10 +11,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from agvas_core.claims import Mention, denied_kinds, mentions, parse_reply, places_in, said_count
+from agvas_core.claims import (
+    Mention,
+    denied_kinds,
+    list_at,
+    mentions,
+    parse_reply,
+    places_in,
+    said_count,
+    with_count,
+)
 from agvas_core.kinds import ENGLISH, asked_pattern, kind_words
 from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
 from agvas_core.wording import NUMBERS, a, at, join, size_word
@@ -99,16 +108,19 @@ class HeldWords:
         said, space = sentence.rstrip(), sentence[len(sentence.rstrip()) :]
         if said and not self._agrees(said):
             self.changed += 1
-            label, mended = _LABEL.match(said), _with_true_shares(said, self.findings)
-            if self._agrees(mended):
-                said = mended
-            elif label:
-                said = label[0] + _field(label[0], self.findings)
-            else:
-                said = "" if self._said else answer(self.question, self.findings)
+            said = self._put_right(said)
         out = self._after_gap(said)
         self._gap = space if self._said else ""
         return out
+
+    def _put_right(self, sentence: str) -> str:
+        if label := _LABEL.match(sentence):
+            return label[0] + _field(label[0], self.findings)
+        whole = not (self.chat and _kinds_in(self.question))  # "any stains?" is not answered with all there is
+        for mended in _mended(sentence, self.findings, lists=whole):
+            if self._agrees(mended):
+                return mended
+        return "" if self._said else answer(self.question, self.findings)
 
     def _after_gap(self, said: str) -> str:
         """Return words behind the blank that parts them from what was said before; none at an end."""
@@ -190,10 +202,20 @@ def _sizes_agree(sentence: str, spoken: Sequence[Mention], findings: Sequence[Fi
     return size is None or re.sub(r"^of | size$|-sized$", "", size[1]) in {size_word(f.percent) for f in meant}
 
 
-def _with_true_shares(sentence: str, findings: Sequence[Finding]) -> str:
-    """Return a sentence with the share of the image that was measured where it says one: digits are copied badly."""
+def _mended(sentence: str, findings: Sequence[Finding], *, lists: bool) -> Iterator[str]:
+    """Yield a sentence with the share that was measured; with lists also with the findings where it lists others."""
+    if not findings:
+        return
     meant = [f for m in mentions(sentence) for f in _meant(m, findings)] or list(findings)
-    return _PERCENT.sub(f"{format_percent(meant[0].percent)} %", sentence) if meant else sentence
+    yield _PERCENT.sub(f"{format_percent(meant[0].percent)} %", sentence)  # digits are copied badly
+    start = list_at(sentence) if lists else None
+    if start is None:
+        return
+    also = re.search(r"\balso\b", sentence[:start])
+    told = findings[1:] if also else findings
+    if told:
+        listed = _listed(told) if places_in(sentence) else _counted(told)
+        yield with_count(sentence[:start], _number(len(findings))) + listed + "."
 
 
 def answer(question: str, findings: Sequence[Finding]) -> str:

@@ -62,8 +62,12 @@ def test_answers_about_another_image_are_found_out():
 @pytest.mark.parametrize(
     ("question", "wrong", "right"),
     [
-        ("how many?", "I found two defects: two cracks.", "There are two defects: a crack and a pit."),
-        ("is it ok?", "I see three defects: a crack and two pits.", SEEN),
+        ("how many?", "I found two defects: two cracks.", "I found two defects: a crack and a pit."),
+        ("bad?", "Yes, there are five defects: five cracks.", "Yes, there are two defects: a crack and a pit."),
+        ("what is it?", "The image shows a part with two cracks.", "The image shows a part with a crack and a pit."),
+        ("good?", "I would reject it: I see a stain at the top.", f"I would reject it: {SEEN}"),
+        ("else?", "I also see a stain at the top.", "I also see a pit in the lower left."),
+        ("how many?", "The cracks are in the center and on the left.", "There are two defects: a crack and a pit."),
         ("where?", "The crack is on the left.", SEEN),
         ("how big?", "The crack covers about 0.5 % of the image.", "The crack covers about 1.2 % of the image."),
         ("what is at the top?", "I see a crack in the center.", "I see nothing unusual at the top."),
