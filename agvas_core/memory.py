@@ -1,8 +1,9 @@
-"""How large a model is, by part, and what it needs of a device: counted on the meta device, with nothing loaded."""
+"""How large a model is, by part, and what it needs of a device, counted with nothing loaded; and what was needed."""
 
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -179,3 +180,15 @@ def pixel_name(config: AGVASConfig) -> str:
 
 def _size(module: nn.Module) -> int:
     return sum(p.numel() for p in module.parameters())
+
+
+def peak_memory_mb(device: torch.device) -> float:
+    """Return the peak memory of the GPU, or of the process on a CPU, in MB; 0 where the system keeps none."""
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (1e6 if sys.platform == "darwin" else 1e3), 1)

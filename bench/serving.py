@@ -36,8 +36,8 @@ from serving_parts.users import measure_users  # noqa: E402
 from agvas_core import load_engine  # noqa: E402
 from agvas_core.checkpoint import token_ids_of  # noqa: E402
 from agvas_core.config import get_preset  # noqa: E402
-from agvas_core.engines.agvas import AGVASEngine, peak_memory_mb  # noqa: E402
-from agvas_core.memory import check_memory  # noqa: E402
+from agvas_core.engines.agvas import AGVASEngine  # noqa: E402
+from agvas_core.memory import check_memory, peak_memory_mb  # noqa: E402
 from agvas_core.modeling import beside, static_words  # noqa: E402
 from agvas_core.modeling.agvas import AGVAS  # noqa: E402
 from agvas_core.processing import open_image  # noqa: E402

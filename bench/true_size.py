@@ -19,8 +19,7 @@ import torch
 from agvas_core.anchors import ANCHOR_TEXT
 from agvas_core.checkpoint import token_ids_of
 from agvas_core.config import get_preset
-from agvas_core.engines.agvas import peak_memory_mb
-from agvas_core.memory import GIB, check_memory, memory_needed
+from agvas_core.memory import GIB, check_memory, memory_needed, peak_memory_mb
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.processing import open_image

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from agvas_core.checkpoint import card_text
 from agvas_core.checkpoint_expert import load_expert
-from agvas_core.engines.agvas import NO_IMAGE, UNTRAINED, peak_memory_mb
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
+from agvas_core.engines.own_words import NO_IMAGE, UNTRAINED
 from agvas_core.engines.shared_weights import shared_checkpoint
+from agvas_core.memory import peak_memory_mb
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.anomaly_ov import AnomalyExpert, suspicion_word
 from agvas_core.modeling.expert_eyes import expert_features

@@ -212,8 +212,9 @@ def _mended(sentence: str, findings: Sequence[Finding], *, lists: bool) -> Itera
     if start is None:
         return
     also = re.search(r"\balso\b", sentence[:start])
-    told = findings[1:] if also else findings
-    if told:
+    told, count = findings[1:] if also else findings, said_count(sentence)
+    alike = count is None or (count == 1) == (len(findings) == 1)  # not "one defects"
+    if told and alike:
         listed = _listed(told) if places_in(sentence) else _counted(told)
         yield with_count(sentence[:start], _number(len(findings))) + listed + "."
 

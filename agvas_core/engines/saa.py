@@ -15,8 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from agvas_core.engines.agvas import NO_IMAGE, peak_memory_mb
+from agvas_core.engines.own_words import NO_IMAGE
 from agvas_core.engines.ruled import rules_of
+from agvas_core.memory import peak_memory_mb
 from agvas_core.regions import make_prediction, region_labels, smallest_px, with_kinds
 from agvas_core.saa import report
 from agvas_core.saa.candidates import Proposer, work_hw

@@ -15,7 +15,7 @@ from serving_parts.stages import StageClock, size_of, watched
 from torch import Tensor
 from transformers import DynamicCache
 
-import agvas_core.engines.agvas as engine_module
+import agvas_core.engines.reply as reply_module
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import Reply, ask
@@ -90,19 +90,19 @@ class Bench:
         for name, stage in (("_fit", "preprocess"), ("_pixels", "preprocess"), ("_read", "prefill")):
             setattr(predictor, name, watched(clock, getattr(predictor, name), stage, None))
         predictor._speak = watched(clock, predictor._speak, "decode", None)
-        self._finish = engine_module._Reply._decode
+        self._finish = reply_module.Reply._decode
 
-        def finish(reply: engine_module._Reply, prefix: object) -> Prediction:
+        def finish(reply: reply_module.Reply, prefix: object) -> Prediction:
             with self.clock.stage("restore"):
                 prediction = self._finish(reply, prefix)  # type: ignore[arg-type]
                 self.clock.move(size_of(prediction))
             return prediction
 
-        engine_module._Reply._decode = finish  # type: ignore[method-assign]
+        reply_module.Reply._decode = finish  # type: ignore[method-assign]
 
     def close(self) -> None:
         """Take the clock off what others use, too."""
-        engine_module._Reply._decode = self._finish  # type: ignore[method-assign]
+        reply_module.Reply._decode = self._finish  # type: ignore[method-assign]
 
     def open(self, data: bytes) -> InspectionImage:
         """Decode an image file."""

@@ -8,12 +8,15 @@ import torch
 
 from agvas_core.anchors import ANCHOR_TEXT
 from agvas_core.checkpoint import save_checkpoint
-from agvas_core.engines import agvas, registry
-from agvas_core.engines.agvas import NO_ANCHORS, NO_IMAGE, UNTRAINED, AGVASEngine
+from agvas_core.engines import registry
+from agvas_core.engines import reply as making
+from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
+from agvas_core.engines.own_words import NO_ANCHORS, NO_IMAGE, UNTRAINED
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import measure
+from agvas_core.memory import peak_memory_mb
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn, Piece
 from agvas_core.regions import place_of, rethreshold
 from agvas_core.structures import (
@@ -154,7 +157,7 @@ def test_a_chat_speaks_of_the_whole_mask_that_was_shown(engine, picture, monkeyp
     seen = replace(other, p_seg=np.ones_like(other.p_seg), p_ano=np.ones_like(other.p_ano))
     asked = {"mode": "chat", "instruction": "Where is it?"}
     read = []
-    monkeypatch.setattr(agvas, "measure", lambda prediction: read.append(prediction) or measure(prediction))
+    monkeypatch.setattr(making, "measure", lambda prediction: read.append(prediction) or measure(prediction))
     for question in ("segment the anomalies", "segment only the scratch"):
         turns = (
             Turn("user", question, image.image_id),
@@ -220,8 +223,7 @@ def test_a_first_question_about_what_is_wrong_comes_with_the_mask_that_its_answe
 def test_why_is_asked_of_the_mask_that_is_seen(engine, picture, monkeypatch):
     """After "only the left one" the words once spoke of all regions again."""
     image, lines = picture(), []
-    measure = agvas.measure
-    monkeypatch.setattr(agvas, "measure", lambda prediction: lines.append(prediction) or measure(prediction))
+    monkeypatch.setattr(making, "measure", lambda prediction: lines.append(prediction) or measure(prediction))
     part = rethreshold(engine.predictor.glance(image), threshold=0.99)
     shown = (Turn("user", "only that", image.image_id), Turn("assistant", "y", image.image_id, prediction=part))
     say(monkeypatch, engine, "Because.")
@@ -400,7 +402,7 @@ def test_the_smallest_area_0_keeps_specks_which_nothing_once_did(engine, picture
 def test_the_words_read_only_what_the_mask_shows(engine, picture, monkeypatch, mode):
     # describing modes once measured outside the region of interest too
     lines = []
-    monkeypatch.setattr(agvas, "measure", lambda p, m=agvas.measure: lines.append((p.threshold, p.roi_xyxy)) or m(p))
+    monkeypatch.setattr(making, "measure", lambda p, m=measure: lines.append((p.threshold, p.roi_xyxy)) or m(p))
     reply(engine, picture(), mode=mode, threshold=0.25, roi_xyxy=(0, 0, 30, 30), max_new_tokens=2)
     assert set(lines) == {(0.25, (0, 0, 30, 30))}
 
@@ -490,9 +492,9 @@ def test_an_earlier_answer_cannot_spell_anchors(engine, picture, monkeypatch):
 
 
 def test_memory_is_told_where_the_system_tells_it(monkeypatch):
-    assert agvas.peak_memory_mb(torch.device("cpu")) > 1
+    assert peak_memory_mb(torch.device("cpu")) > 1
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
-    assert agvas.peak_memory_mb(torch.device("cpu")) == 0.0
+    assert peak_memory_mb(torch.device("cpu")) == 0.0
 
 
 def test_a_missing_bundled_model_is_said_with_what_to_do(monkeypatch, tmp_path):

@@ -17,7 +17,6 @@ from transformers import (
 from agvas_core.checkpoint import load_checkpoint
 from agvas_core.checkpoint_expert import load_expert, load_released_expert, save_expert
 from agvas_core.engines import registry
-from agvas_core.engines.agvas import NO_IMAGE
 from agvas_core.engines.anomaly_ov import (
     DETECTION_QUESTION,
     NO_NAMES,
@@ -39,6 +38,7 @@ from agvas_core.engines.anomaly_ov_hub import (
 )
 from agvas_core.engines.base import Engine
 from agvas_core.engines.kept_reading import KeptReadings
+from agvas_core.engines.own_words import NO_IMAGE
 from agvas_core.engines.registry import list_engines, load_engine
 from agvas_core.modeling.anomaly_ov import AnomalyExpert, ExpertConfig, ExpertFeatures
 from agvas_core.modeling.expert_eyes import bundled_expert_config, expert_features, fingerprint

@@ -7,8 +7,8 @@ from agvas_core import list_engines, load_engine
 from agvas_core.cli.app import app
 from agvas_core.config import PRESETS
 from agvas_core.engines import base_model
-from agvas_core.engines.agvas import NO_DECODER
 from agvas_core.engines.base_model import BASES, parse_base_name
+from agvas_core.engines.own_words import NO_DECODER
 from agvas_core.engines.registry import is_engine
 from agvas_core.structures import MODES, Conversation, Done, MaskReady, Notice, Request, Stage, TextDelta, Turn
 from demo.cards import banner

@@ -64,6 +64,7 @@ def test_answers_about_another_image_are_found_out():
     [
         ("how many?", "I found two defects: two cracks.", "I found two defects: a crack and a pit."),
         ("bad?", "Yes, there are five defects: five cracks.", "Yes, there are two defects: a crack and a pit."),
+        ("how many?", "I found one defect: a hole.", "There are two defects: a crack and a pit."),
         ("what is it?", "The image shows a part with two cracks.", "The image shows a part with a crack and a pit."),
         ("good?", "I would reject it: I see a stain at the top.", f"I would reject it: {SEEN}"),
         ("else?", "I also see a stain at the top.", "I also see a pit in the lower left."),

@@ -14,9 +14,10 @@ from PIL import Image
 
 from agvas_core.drawing import overlay
 from agvas_core.engines import registry, saa_loading
-from agvas_core.engines.agvas import NO_IMAGE, AGVASEngine
+from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
+from agvas_core.engines.own_words import NO_IMAGE
 from agvas_core.engines.ruled import WORDS_BEFORE, RuledEngine
 from agvas_core.engines.saa import SAAEngine
 from agvas_core.engines.saa_loading import load_saa, parse_saa_name

@@ -1,0 +1,59 @@
+"""What an engine itself says: that there is no image, how sure a mask is, and what nearly was in an empty one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agvas_core.regions import place_of
+from agvas_core.structures import Prediction
+from agvas_core.wording import at
+
+NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
+NO_ANCHORS = "The words ended without a mask, so the mask was asked for directly."
+UNTRAINED = "UNTRAINED: this engine's weights are random, so neither its mask nor its words mean anything."
+NO_DECODER = (
+    "UNTRAINED: without an AG-VAS adapter the mask decoder of this engine is random, so no mask is shown. The words "
+    "come from the base model alone, as its makers trained it."
+)
+NEARLY_SHARE = 0.6  # of the threshold: of defects that are missed half come so near, of normal images a fifth
+
+
+def nearly_marked(prediction: Prediction) -> str | None:
+    """Return what an empty mask nearly shows, and where; None when nothing comes near its threshold."""
+    score, threshold = prediction.pred_score, prediction.threshold
+    if prediction.verdict != "normal" or score < NEARLY_SHARE * threshold:
+        return None
+    height, width = prediction.size_hw
+    left, top, right, bottom = prediction.roi_xyxy or (0, 0, width, height)
+    inside = prediction.anomaly_map[top:bottom, left:right]
+    y, x = np.unravel_index(int(inside.argmax()), inside.shape)
+    where = at(place_of(top + float(y), left + float(x), height, width))
+    if score > threshold:
+        return f"What is above the threshold {where} is smaller than {prediction.min_area_px} px, so it is not marked."
+    return (
+        f"Nothing reaches the threshold {threshold:.2f}, but a sign {where} comes near it with {score:.2f}: "
+        "please look there, or lower the threshold."
+    )
+
+
+def direct_words(prediction: Prediction) -> str:
+    """Return the direct mode's only words."""
+    if prediction.verdict == "normal":
+        return "No anomaly found."
+    count = len(prediction.regions)
+    return f"Sure, it is marked: {count} {'region' if count == 1 else 'regions'}."
+
+
+def how_sure(prediction: Prediction) -> str:
+    """Return what the map itself says of how sure a reply is: the language model has never read its values."""
+    text = f"The strongest sign in this image scores {prediction.pred_score:.2f} of 1"
+    if prediction.verdict == "normal":
+        above = prediction.pred_score > prediction.threshold
+        why = "what is above the threshold is too small" if above else f"the threshold is {prediction.threshold:.2f}"
+        text += f", and nothing is marked: {why}."
+    else:
+        text += f"; what is above the threshold {prediction.threshold:.2f} is marked."
+        largest = prediction.regions[0]
+        if largest.kind:
+            text += f" The likeliest kind of the largest region is {largest.kind} ({100 * largest.kind_score:.0f} %)."
+    return f"{text} I learned from synthetic defects, so please check it."

@@ -1,0 +1,327 @@
+"""One reply of AG-VAS in the making: what each mode reads, decodes and says."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
+from agvas_core.encoded import EncodedImage, Prefix
+from agvas_core.engines.dialogue import recent_exchanges, shown_before, too_many_characters, whole_before
+from agvas_core.engines.held_words import Finding, FreeWords, HeldWords
+from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
+from agvas_core.engines.referring import singled_out
+from agvas_core.engines.text_stream import AnchorFilter, TokenText
+from agvas_core.findings import Findings, measure
+from agvas_core.predictor import AnomalyPredictor
+from agvas_core.prompts import (
+    DIRECT_ANSWER,
+    MEASURED_SLOT,
+    ChatTurn,
+    asks_about_defects,
+    asks_how_sure,
+    build_instruction,
+    follows_up,
+    singles_out,
+)
+from agvas_core.regions import group_labels, make_prediction, smallest_px, with_kinds
+from agvas_core.structures import (
+    Conversation,
+    EngineCard,
+    Event,
+    InspectionImage,
+    MaskReady,
+    Mode,
+    Notice,
+    Prediction,
+    Request,
+    Stage,
+    TextDelta,
+)
+from agvas_core.tokenizer import encode_chat
+
+KINDS_ASKED = 12  # regions whose kind of defect is read, largest first
+MASK_VALUES = 2**24  # of region masks held at a time, so that a photo of 40 MP does not need gigabytes
+HISTORY_EXCHANGES = 2  # earlier exchanges about the image that the small model reads; it was trained on short talks
+
+
+class QuestionTooLongError(ValueError):
+    """The question alone has more tokens than the model has positions for; the message is a sentence for the user."""
+
+
+@dataclass(eq=False)
+class Clock:
+    """Seconds by stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+    last: float = field(default_factory=time.perf_counter)
+
+    def lap(self, name: str) -> None:
+        """Count the time since the last lap as this stage's."""
+        now = time.perf_counter()
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self.last
+        self.last = now
+
+
+class Reply:
+    """One reply in the making."""
+
+    def __init__(
+        self,
+        predictor: AnomalyPredictor,
+        conversation: Conversation,
+        request: Request,
+        image: InspectionImage,
+        encoded: EncodedImage,
+        mode: Mode,
+        stop: threading.Event,
+        clock: Clock,
+        card: EngineCard,
+        *,
+        hold_words: bool = True,
+    ) -> None:
+        """hold_words: whether words that read a mask's kinds are held to it."""
+        self.card, self.hold_words = card, hold_words
+        self.predictor, self.request, self.image, self.encoded = predictor, request, image, encoded
+        self.mode, self.stop, self.clock = mode, stop, clock
+        self.question = build_instruction(mode, request.instruction, request.normal_description)
+        self.history = recent_exchanges(conversation.turns, image.image_id, HISTORY_EXCHANGES)
+        self.shown_before = shown_before(conversation.turns, image.image_id)
+        self.whole_before = whole_before(conversation.turns, image.image_id)
+        # a first question about what is wrong is answered with the mask that its answer speaks of
+        self.shows_glance = (
+            (mode, request.mode) == ("chat", "auto")
+            and card.trained
+            and asks_about_defects(request.instruction)
+            and self.shown_before is None
+        )
+        self.tokens = 0
+
+    def events(self) -> Iterator[Event]:
+        """Yield what the mode calls for; QuestionTooLongError when the question alone is too much."""
+        refused = too_many_characters(self.question)
+        if refused:
+            raise QuestionTooLongError(refused)
+        if self.mode == "direct":
+            yield from self._direct()
+        elif self.mode == "explain":
+            yield from self._explain()
+        else:
+            yield from self._words_first()
+
+    def words_alone(self) -> Iterator[Event]:
+        """Yield words in every mode, and never a mask; QuestionTooLongError when the question alone is too much."""
+        refused = too_many_characters(self.question)
+        if refused:
+            raise QuestionTooLongError(refused)
+        yield Stage("looking", 0.4)
+        text, visible = TokenText(self.predictor.tokenizer), AnchorFilter()
+        start = self._read([ChatTurn("user", self.question)], prompt=True)
+        for token, _ in self.predictor.generate(start, self.encoded, self.request.max_new_tokens, self.stop):
+            self.tokens += 1
+            yield from _delta(visible.push(text.push(token)))
+        yield from _delta(visible.push(text.finish()))
+        self.clock.lap("words")
+
+    def _direct(self) -> Iterator[Event]:
+        """One forward pass over prompt and fixed answer: no token loop."""
+        yield Stage("segmenting", 0.5)
+        prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
+        prediction, said = self._meant(self._decode(prefix))
+        self.clock.lap("mask")
+        if prediction.verdict == "other":
+            yield from _told(prediction, said)
+            return
+        yield from self._show(prediction, said)
+        if self.card.trained:  # else the sentence would stand by a mask that means nothing
+            yield TextDelta(direct_words(prediction))
+
+    def _explain(self) -> Iterator[Event]:
+        """Anchors first, the mask at once; then words that have read what the mask measured."""
+        yield Stage("segmenting", 0.5)
+        question = ChatTurn("user", self.question)
+        prefix = self._read([question, ChatTurn("assistant", ANCHOR_TEXT)], open_end=True, anchors=True)
+        prediction, said = self._meant(self._decode(prefix))
+        self.clock.lap("mask")
+        if prediction.verdict == "other":
+            yield from _told(prediction, said)
+            return
+        yield from self._show(prediction, said)
+        findings = measure(prediction)
+        kinds = self._kinds_to_read(findings)
+        line = findings.line(kinds)
+        start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], findings.masks, open_end=True)
+        yield from self._speak(start, self._held(findings, kinds), shown=True)
+
+    def _words_first(self) -> Iterator[Event]:
+        """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
+        yield Stage("looking", 0.4)
+        sure = self.mode == "chat" and asks_how_sure(self.request.instruction)
+        # "why?" is asked of the mask that is seen, which may be a part
+        asks_again = self.mode == "chat" and (sure or follows_up(self.request.instruction))
+        glance = self.shown_before if asks_again else None
+        if glance is None or glance.verdict == "other":  # of what was left out, nothing can be told
+            seen = self.whole_before if self.mode == "chat" else None  # what the reader has before him
+            glance = self._adjust(seen or self.predictor.glance(self.image, close=self.request.close))
+        sure = sure and self.card.trained
+        if self.shows_glance or sure:
+            glance = self._named(glance)
+        if self.shows_glance:
+            yield from self._show(glance, None)
+        if sure:
+            yield TextDelta(how_sure(glance))
+            return
+        if self.mode != "chat" and singles_out(self.request.instruction):
+            glance, said = self._meant(self._named(glance))  # the words are to speak of what the mask will show
+            if glance.verdict == "other":
+                yield from _told(glance, said)
+                return
+        findings = measure(glance)
+        kinds = self._kinds_to_read(findings)
+        line = findings.line(kinds)
+        self.clock.lap("glance")
+        assert MEASURED_SLOT[self.mode] == "user", self.mode
+        start = self._read([ChatTurn("user", self.question, measured=line)], findings.masks, prompt=True)
+        yield from self._speak(start, self._held(findings, kinds), shown=self.mode == "chat")
+
+    def _held(self, findings: Findings, kinds: list[str] | None) -> HeldWords | FreeWords:
+        """Return what the words pass through: where they were made to read the mask's kinds, they are held to it."""
+        if kinds is None or not self.card.trained or not self.hold_words:
+            return FreeWords()
+        of = [*kinds, *[""] * len(findings.spots)]
+        shown = [Finding(kind, place, area) for kind, (place, area) in zip(of, findings.spots, strict=False)]
+        return HeldWords(self.request.instruction, shown, chat=self.mode == "chat")
+
+    def _speak(self, start: Prefix, words: HeldWords | FreeWords, *, shown: bool) -> Iterator[Event]:
+        """Stream words; decode a mask when the model writes anchors, or ask for one when it should have and did not."""
+        predictor = self.predictor
+        states: list[torch.Tensor] = []  # of the anchor triple that is being written
+        text, visible = TokenText(predictor.tokenizer), AnchorFilter()
+        anchor_ids = predictor.ids.anchors
+        for token, state in predictor.generate(start, self.encoded, self.request.max_new_tokens, self.stop):
+            self.tokens += 1
+            if token in anchor_ids:
+                states = [state] if token == anchor_ids[0] else [*states, state]
+                if len(states) == len(ANCHOR_TOKENS):
+                    self.clock.lap("words")
+                    prediction = predictor.decode_states(torch.stack(states)[None], self.encoded, **self._options())
+                    prediction, said = self._meant(self._named(prediction))
+                    self.clock.lap("mask")
+                    yield from _delta(words.part())
+                    yield from self._show(prediction, said)
+                    shown = True
+                    yield from _delta(visible.anchors())
+                continue
+            yield from _delta(words.push(visible.push(text.push(token))))
+        yield from _delta(words.push(visible.push(text.finish())) + words.finish())
+        self.clock.lap("words")
+        if not shown and not self.stop.is_set():
+            prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
+            yield from self._show(*self._meant(self._decode(prefix)))
+            self.clock.lap("mask")
+            yield Notice(NO_ANCHORS)
+
+    def _meant(self, prediction: Prediction) -> tuple[Prediction, str | None]:
+        """Return the mask without what the words leave out, and a sentence where the anchors did not do that."""
+        if not self.card.trained:
+            return prediction, None
+
+        def everything() -> Prediction:
+            return self._adjust(self.predictor.glance(self.image, close=self.request.close))
+
+        return singled_out(self.request.instruction, prediction, everything, self.card.engine_id)
+
+    def _read(
+        self,
+        turns: list[ChatTurn],
+        masks: torch.Tensor | None = None,
+        *,
+        prompt: bool = False,
+        open_end: bool = False,
+        anchors: bool = False,
+    ) -> Prefix:
+        """Read as much of the history as the model has positions for, and turns.
+
+        open_end leaves the assistant's turn unfinished, prompt begins one.
+        With `anchors`, the states of the last anchor triple are among the newest. Nothing is ever cut in silence.
+        """
+        predictor, history = self.predictor, self.history
+        room = predictor.model.config.llm.max_positions - self.request.max_new_tokens
+        while True:
+            ids = encode_chat(predictor.tokenizer, [*history, *turns], add_generation_prompt=prompt).input_ids
+            if open_end:  # the turn's end is <|im_end|> and what follows it
+                ids = ids[: len(ids) - 1 - ids[::-1].index(predictor.end_id)]
+            ids = predictor.expand(ids, self.encoded)
+            if len(ids) <= room:
+                return predictor.read(ids, self.encoded, masks, anchors=anchors)
+            if not history:
+                raise QuestionTooLongError(
+                    f"Your question is too long for this model: with the picture it makes {len(ids):,} tokens, and "
+                    f"there is room for {room:,}. Your words are kept: shorten them with Edit, or ask in several "
+                    "questions."
+                )
+            history = history[2:]  # the oldest exchange
+
+    def _show(self, prediction: Prediction, said: str | None) -> Iterator[Event]:
+        """Yield a mask, and what is to be said of it: of an empty one, what nearly was in it."""
+        yield MaskReady(prediction)
+        said = said or (nearly_marked(prediction) if self.card.trained else None)
+        if said:
+            yield Notice(said)
+
+    def _options(self) -> dict[str, object]:
+        r = self.request
+        smallest = smallest_px(r.min_area_px, self.image.size_hw)  # Paper differs: specks are left out
+        return {"threshold": r.threshold, "alpha": r.alpha, "min_area_px": smallest, "roi_xyxy": r.roi_xyxy}
+
+    def _decode(self, prefix: Prefix) -> Prediction:
+        return self._named(self.predictor.decode(prefix, self.encoded, **self._options()))
+
+    def _named(self, prediction: Prediction) -> Prediction:
+        """Return the prediction with the kinds of defect of its largest regions; the encoder does not run again.
+
+        Parts of one finding are of one kind, the one that the words read.
+        """
+        regions = prediction.regions[:KINDS_ASKED]
+        if not regions or not self.predictor.model.config.decoder.region_kinds:
+            return prediction
+        findings = group_labels(prediction.pred_mask)  # (H, W)
+        asked = sorted({region.finding for region in regions})
+        step = max(1, MASK_VALUES // findings.size)
+        kinds: list[tuple[str, float]] = []
+        for start in range(0, len(asked), step):
+            numbers = np.array(asked[start : start + step])
+            masks = torch.from_numpy(findings[None] == numbers[:, None, None])  # (R, H, W)
+            kinds += self.predictor.region_kinds(self.encoded, masks)
+        if not kinds:
+            return prediction
+        kind_of = dict(zip(asked, kinds, strict=True))
+        return with_kinds(prediction, [kind_of[region.finding] for region in regions])
+
+    def _kinds_to_read(self, findings: Findings) -> list[str] | None:
+        """Return the kinds of the listed findings, where the words are made to read them."""
+        if not self.predictor.model.config.decoder.measured_kinds:
+            return None
+        return [kind for kind, _ in self.predictor.region_kinds(self.encoded, findings.masks)]
+
+    def _adjust(self, glance: Prediction) -> Prediction:
+        """Return the glance under the request's threshold and region of interest."""
+        maps = {"p_seg": glance.p_seg, "p_nor": glance.p_nor, "p_ano": glance.p_ano}
+        return make_prediction(image_id=glance.image_id, **maps, **self._options())  # type: ignore[arg-type]
+
+
+def _told(prediction: Prediction, said: str | None) -> Iterator[Event]:
+    """Yield an emptied mask; the sentence about it is all the words: the model's would say that nothing was found."""
+    assert said is not None
+    yield MaskReady(prediction)
+    yield TextDelta(said)
+
+
+def _delta(text: str) -> Iterator[Event]:
+    if text:
+        yield TextDelta(text)
