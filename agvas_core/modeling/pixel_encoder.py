@@ -91,6 +91,12 @@ class NeighbourBlock(nn.Module):
         return x + self.conv(self.act(self.norm(x)))
 
 
+def _forget_half(encoder: nn.Module, keys: object) -> None:
+    """Drop the copy that serves: it has the weights from before. (A hook of load_state_dict.)"""
+    assert isinstance(encoder, ConvPixelEncoder)
+    encoder._half.clear()
+
+
 class ConvPixelEncoder(nn.Module):
     """The bundled encoder: residual convolutions at strides 4, 8, 16, then attention among the stride-16 cells."""
 
@@ -111,12 +117,13 @@ class ConvPixelEncoder(nn.Module):
         self.neighbours = nn.ModuleList(NeighbourBlock(c16) for _ in range(layers if config.attention_convs else 0))
         self.out_norm = nn.LayerNorm(c16)
         self._half: list[ConvPixelEncoder] = []  # in a list, so that it is no part of this module
+        self.register_load_state_dict_post_hook(_forget_half)
 
     def serve(self) -> None:
         """Make ready to encode without gradients on a CPU: channels last, and in bfloat16 where it has such products.
 
         That takes two thirds of the time, and changes a feature by about 2 %; the features come in fp32 all the same.
-        Training ends it, for the weights may change.
+        Training ends it, and so does loading weights.
         """
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not self._half and torch.cpu._is_avx512_bf16_supported() and os.environ.get(SWITCH) != "0":

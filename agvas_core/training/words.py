@@ -86,10 +86,11 @@ class WordsTask(nn.Module):
 
 
 def fact_token_ids(tokenizer: PreTrainedTokenizerBase) -> Tensor:
-    """Return the tokens (F,) that say where, how many and what: of the places, the numbers and the kinds of defect."""
+    """Return the tokens (F,) that say where, how many, what and how large: places, numbers, kinds, and digits."""
     words = [f" {word}" for word in (*PLACES, *NUMBERS[1:], *DEFECT_KINDS)]
     ids = {token for word in words for token in tokenizer(word, add_special_tokens=False).input_ids}
-    return torch.tensor(sorted(ids))
+    digits = {token for text, token in tokenizer.get_vocab().items() if text.lstrip("Ġ").isdecimal()}
+    return torch.tensor(sorted(ids | digits))
 
 
 @torch.no_grad()

@@ -40,6 +40,17 @@ def test_gradients_training_and_weights_never_see_it(encoder):
     assert not encoder.serves_half  # its copy of the weights would be old soon
 
 
+def test_weights_that_are_loaded_are_the_ones_that_look(encoder):
+    """Its copy looked on with the weights from before, and two checkpoints seemed to be alike."""
+    other = ConvPixelEncoder(get_preset("tiny-test").pixel).eval()
+    image = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        encoder.serve()
+        encoder(image)
+        encoder.load_state_dict(other.state_dict())
+        torch.testing.assert_close(encoder(image).embedding, other(image).embedding)
+
+
 def test_it_can_be_turned_off(encoder, monkeypatch):
     monkeypatch.setenv(pixel_encoder.SWITCH, "0")
     encoder.serve()
