@@ -92,7 +92,7 @@ class NeighbourBlock(nn.Module):
 
 
 def _forget_half(encoder: nn.Module, keys: object) -> None:
-    """Drop the copy that serves: it has the weights from before. (A hook of load_state_dict.)"""
+    """Drop the copy that serves, for it has the weights from before; a hook of load_state_dict."""
     assert isinstance(encoder, ConvPixelEncoder)
     encoder._half.clear()
 

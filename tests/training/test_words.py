@@ -67,13 +67,8 @@ def test_the_joint_stage_begins_with_its_words(tmp_path):
 def test_facts_weigh_more_than_the_choice_of_words(tokenizer):
     facts = fact_token_ids(tokenizer)
     decoded = {tokenizer.decode([i]).strip() for i in facts.tolist()}
-    assert {
-        "upper",
-        "left",
-        "two",
-        "stain",
-        "5",
-    } <= decoded  # shares of the image were copied as "0.5 %", whatever they were
+    # shares of the image were copied as "0.5 %", whatever they were
+    assert {"upper", "left", "two", "stain", "5"} <= decoded
     logits, targets = torch.zeros(2, 8), torch.tensor([1, 2])
     logits[0, 1] = 5.0  # the first is right
     plain = words_loss(logits, targets)
