@@ -120,6 +120,7 @@ class AGVASConfig:
         anyres_max: an image's tiles are shrunk to the tokens of about so many.
         serving_also: when serving, the image is seen again at these shares of its first size, and at every size turned
             each way; the maps become one ("conv" only; () for one look).
+        serving_peak: parts of the map above one half that nowhere reach this are taken down to one half; 0.5 for none.
     """
 
     preset: str
@@ -132,6 +133,7 @@ class AGVASConfig:
     anyres_max: int = 9
     serving_px: int = 1024
     serving_also: tuple[float, ...] = ()
+    serving_peak: float = 0.5
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
     llm: LLMConfig = field(default_factory=LLMConfig)
     pixel: PixelConfig = field(default_factory=PixelConfig)

@@ -27,7 +27,7 @@ from agvas_core.modeling.static_words import static_words
 from agvas_core.modeling.together import read_together
 from agvas_core.processing import Letterbox, fit, limit_canvas, restore
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
-from agvas_core.regions import make_prediction
+from agvas_core.regions import make_prediction, without_weak_parts
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
 from agvas_core.views import View, blend, joined, parts_along, raise_contrast, smaller_canvases, tiles, turned_views
@@ -297,7 +297,8 @@ class AnomalyPredictor:
             left, _, right, _ = encoded.tiles[0].view.box_xyxy
             close = blend(parts, size_hw, right - left)
             maps = encoded.whole_share * maps + (1 - encoded.whole_share) * close
-        p_seg, p_ano = np.clip(maps, 0, 1, out=maps)
+        # Paper differs: P > 0.5 is the mask there; here a part of it must somewhere be clearer than that
+        p_seg, p_ano = without_weak_parts(np.clip(maps, 0, 1, out=maps), self.model.config.serving_peak)
         probabilities = {"p_seg": p_seg, "p_nor": 1 - p_ano, "p_ano": p_ano}  # a softmax of two: only one is carried
         return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]
 

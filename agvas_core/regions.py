@@ -24,6 +24,7 @@ PLACES: tuple[str, ...] = (
 )  # fmt: skip
 
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
+_HALF, _BELOW_HALF = 0.5, 0.499
 _ROUNDING = 1e-4  # probabilities may leave [0, 1] by this much through interpolation
 
 
@@ -205,6 +206,27 @@ def with_kinds(prediction: Prediction, kinds: Sequence[tuple[str, float]]) -> Pr
     """Return the prediction with (kind, probability) for its first, largest regions; the others have none."""
     named = [replace(r, kind=k, kind_score=p) for r, (k, p) in zip(prediction.regions, kinds, strict=False)]
     return replace(prediction, regions=(*named, *prediction.regions[len(named) :]))
+
+
+def without_weak_parts(maps: NDArray[np.float32], peak: float) -> NDArray[np.float32]:
+    """Return maps (2, H, W), p_seg and p_ano, without the parts that nowhere are sure.
+
+    A part is where their mean lies above one half; where it nowhere reaches `peak`, it is taken down to just below one
+    half, in both maps alike. So a defect is outlined at one half, and shown only when some of it is clearer (hysteresis
+    thresholding, Canny 1986). peak: 0.5 to 1; 0.5 leaves all as it is.
+    """
+    fused = maps.mean(axis=0)  # (H, W)
+    above = fused > _HALF
+    if peak <= _HALF or not above.any():
+        return maps
+    box = bounding_box(above)
+    labels, count = ndimage.label(above[box], structure=_EIGHT_CONNECTED)
+    highest = ndimage.maximum(fused[box], labels, np.arange(1, count + 1))  # (R,)
+    scale = np.ones(count + 1, dtype=np.float32)
+    scale[1:] = np.where(highest < peak, _BELOW_HALF / highest, 1.0)
+    out = maps.copy()
+    out[:, box[0], box[1]] *= scale[labels]
+    return out
 
 
 def _keep_kinds(old: Prediction, new: Prediction) -> Prediction:

@@ -27,6 +27,7 @@ from agvas_core.training.sources import SourceOptions
 from agvas_core.training.trainer import TrainOptions
 
 OURS = SegLossWeights(bce=1.0, dice=1.5)
+SAM = SegLossWeights(bce=20.0, dice=1.0, hard_bce=0.0, focal=2.0)
 LOSSES: dict[str, SegLossWeights] = {
     "ours": OURS,
     "ours, nothing for the hardest pixels": replace(OURS, hard_bce=0.0),
@@ -34,7 +35,8 @@ LOSSES: dict[str, SegLossWeights] = {
     "ours, no deep supervision": replace(OURS, side=0.0),
     "paper: BCE 0.5, Dice 2": SegLossWeights(hard_bce=0.0),
     "LISA: BCE 2, Dice 0.5": SegLossWeights(bce=2.0, dice=0.5, hard_bce=0.0),
-    "SAM: focal 20, Dice 1": SegLossWeights(bce=20.0, dice=1.0, hard_bce=0.0, focal=2.0),
+    "SAM: focal 20, Dice 1": SAM,
+    "SAM's, no deep supervision": replace(SAM, side=0.0),
 }
 
 

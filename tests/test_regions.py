@@ -19,6 +19,7 @@ from agvas_core.regions import (
     smallest_px,
     speck_px,
     with_kinds,
+    without_weak_parts,
 )
 
 
@@ -227,3 +228,17 @@ def test_a_smallest_area_of_0_keeps_specks_and_none_does_not():
 
 def test_a_speck_is_a_ten_thousandth():
     assert [speck_px(hw) for hw in ((1, 1), (100, 100), (512, 512))] == [1, 1, 27]
+
+
+def test_parts_that_nowhere_are_clear_are_taken_below_one_half():
+    maps = np.full((2, 20, 30), 0.1, np.float32)
+    maps[:, 2:6, 2:6] = 0.55  # weak all over
+    maps[:, 10:14, 10:14] = 0.55
+    maps[:, 12, 12] = 0.7  # weak, but clear at a pixel
+    maps[0, 2:6, 20:24], maps[1, 2:6, 20:24] = 0.7, 0.4  # their mean counts
+    calm = without_weak_parts(maps, 0.6)
+    fused = calm.mean(axis=0)
+    assert (fused[2:6, 2:6] < 0.5).all() and (fused[2:6, 20:24] < 0.5).all()
+    assert np.array_equal(calm[:, 8:], maps[:, 8:]) and (calm[:, :2] == maps[:, :2]).all()
+    assert calm[0, 3, 21] / calm[1, 3, 21] == pytest.approx(0.7 / 0.4)  # both maps alike
+    assert np.array_equal(without_weak_parts(maps, 0.5), maps) and maps[0, 2, 2] == np.float32(0.55)

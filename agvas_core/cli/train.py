@@ -52,6 +52,12 @@ def train(
     hard_bce: Annotated[
         float | None, typer.Option(help="Weight of the BCE over the hardest pixels (0.25; adapt: 0, as the paper).")
     ] = None,
+    focal: Annotated[
+        float, typer.Option(help="Gamma of the focal loss in the BCE's place (SAM: 2; 0: the BCE).")
+    ] = 0.0,
+    side: Annotated[
+        float | None, typer.Option(help="Dense: weight of the side heads, deep supervision (0.3; 0 for none).")
+    ] = None,
     minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
     total_minutes: Annotated[
         float,
@@ -121,7 +127,8 @@ def train(
         workers=workers,
     )
     hardest = hard_bce if hard_bce is not None else (0.0 if adapts else SegLossWeights.hard_bce)
-    losses = SegLossWeights(bce=bce, dice=dice, hard_bce=hardest)
+    sides = side if side is not None else SegLossWeights.side
+    losses = SegLossWeights(bce=bce, dice=dice, hard_bce=hardest, focal=focal, side=sides)
     if adapts:
         from agvas_core.adapter import LoraOptions
         from agvas_core.training.adapt import train_adapter

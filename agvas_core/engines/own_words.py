@@ -31,8 +31,8 @@ def nearly_marked(prediction: Prediction) -> str | None:
     if score > threshold:
         return f"What is above the threshold {where} is smaller than {prediction.min_area_px} px, so it is not marked."
     return (
-        f"Nothing reaches the threshold {threshold:.2f}, but a sign {where} comes near it with {score:.2f}: "
-        "please look there, or lower the threshold."
+        f"Nothing is clear enough to be marked at the threshold {threshold:.2f}, but a sign {where} comes near with "
+        f"{score:.2f}: please look there, or lower the threshold."
     )
 
 

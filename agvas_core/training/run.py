@@ -23,7 +23,14 @@ from agvas_core.predictor import AnomalyPredictor
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.synthesis.facts import DEFECT_KINDS, SyntheticBatch
 from agvas_core.tokenizer import build_tokenizer
-from agvas_core.training.calibration import best_threshold, served_maps, shift_logits
+from agvas_core.training.calibration import (
+    best_threshold,
+    clear_peak,
+    scored,
+    served_maps,
+    shift_logits,
+    shifted,
+)
 from agvas_core.training.dense import AnchorBank, DenseTask, make_dense_batch
 from agvas_core.training.joint import JointMaker, JointTask
 from agvas_core.training.losses import SegLossWeights
@@ -306,7 +313,9 @@ def train_joint(options: RunOptions, *, freeze_pixel: bool, eval_images: int = 6
 
 
 def _calibrate(task: JointTask, tokenizer: PreTrainedTokenizerFast, options: RunOptions) -> float:
-    """Move the masks' borders by images that no stage has seen; return the logits' shift.
+    """Move the masks' borders, and set how clear a part must be, by images that no stage has seen.
+
+    Returns the logits' shift; the model's config takes serving_peak.
 
     They are of the training's own kind, but all synthetic, for photographs' masks are rough, and with defects as
     seldom and as few as on a line: crowded ones, with few normal images between them, make the threshold too bold.
@@ -315,8 +324,13 @@ def _calibrate(task: JointTask, tokenizer: PreTrainedTokenizerFast, options: Run
     own = replace(options.source, passes=1, real=None, crowded=natural.crowded, normal_share=natural.normal_share)
     source = ImageSource(own, seed=options.seed)
     batches = at_least(CALIBRATION_IMAGES, (source.batch(CALIBRATION_STEP + i, options.batch) for i in count()))
-    served = served_maps(AnomalyPredictor(task.model, tokenizer))
-    return round(shift_logits(task.model.agmd, best_threshold(served, batches)), 3)
+    task.model.config = replace(task.model.config, serving_peak=0.5)
+    images = scored(served_maps(AnomalyPredictor(task.model, tokenizer)), batches)
+    threshold = best_threshold(images)
+    shift = shift_logits(task.model.agmd, threshold)
+    peak = round(shifted(clear_peak(images, threshold), shift), 3)
+    task.model.config = replace(task.model.config, serving_peak=peak)
+    return round(shift, 3)
 
 
 def at_least(images: int, batches: Iterable[SyntheticBatch]) -> Iterator[SyntheticBatch]:

@@ -188,8 +188,8 @@ def test_an_empty_mask_says_what_came_near_and_where(engine, picture):
 
     near = score / 0.9
     assert told(threshold=near) == [
-        f"Nothing reaches the threshold {near:.2f}, but a sign {place} comes near it with {score:.2f}: please look "
-        "there, or lower the threshold."
+        f"Nothing is clear enough to be marked at the threshold {near:.2f}, but a sign {place} comes near with "
+        f"{score:.2f}: please look there, or lower the threshold."
     ]
     assert told(threshold=min(1.0, score / 0.5)) == [] and told(threshold=0.0) == []
     small = told(threshold=score * 0.999, min_area_px=10**6)

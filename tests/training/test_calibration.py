@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -10,7 +12,16 @@ from agvas_core.modeling.agvas import build_agvas
 from agvas_core.modeling.pixel_encoder import PixelFeatures
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.synthesis.facts import SyntheticBatch
-from agvas_core.training.calibration import LARGEST_SHIFT, best_threshold, served_maps, shift_logits
+from agvas_core.training.calibration import (
+    LARGEST_SHIFT,
+    LEFT_EMPTY,
+    best_threshold,
+    clear_peak,
+    scored,
+    served_maps,
+    shift_logits,
+    shifted,
+)
 
 
 def timid(images):
@@ -22,7 +33,7 @@ def test_the_best_threshold_separates():
     images = torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
     images[:, :, 4:8, 4:8] = 255
     batch = SyntheticBatch(images, (images[:, 0] > 0).to(torch.uint8), [])
-    assert 0.1 < best_threshold(timid, [batch]) < 0.35
+    assert 0.1 < best_threshold(scored(timid, [batch])) < 0.35
 
 
 def test_every_image_counts_alike_however_large_its_defect_is():
@@ -36,28 +47,21 @@ def test_every_image_counts_alike_however_large_its_defect_is():
     def maps(shown):
         return torch.stack([torch.full(shown[:, 0].shape, h) * (shown[:, 0] == v) for v, h in heights.items()]).sum(0)
 
-    threshold = best_threshold(maps, [SyntheticBatch(images, labels, [])])
+    threshold = best_threshold(scored(maps, [SyntheticBatch(images, labels, [])]))
     assert 0.5 < threshold < 0.8
     assert threshold == pytest.approx(0.65, abs=0.02)  # the middle of what is as good
 
 
 def test_most_normal_images_stay_empty():
-    images = torch.zeros(12, 3, 32, 32, dtype=torch.uint8)
-    images[:2, :, 4:7, 4:7] = 255  # defects at 0.6
-    labels = (images[:, 0] == 255).to(torch.uint8)
+    normal = [(torch.full((4, 4), value / 100), torch.zeros(4, 4, dtype=torch.bool)) for value in range(1, 100)]
+    defective = [(torch.ones(4, 4), torch.ones(4, 4, dtype=torch.bool))] * 50
+    peak = clear_peak(normal + defective, 0.5)
+    assert sum(float(anomaly_map.max()) < peak for anomaly_map, _ in normal) == round(LEFT_EMPTY * len(normal))
+    assert clear_peak(normal, 0.95) == 0.95 and clear_peak(defective, 0.4) == 0.4
 
-    def threshold(loud: int) -> float:
-        """Of ten normal images so many have something at 0.75."""
-        noisy = images.clone()
-        noisy[2 : 2 + loud, :, 20:23, 20:23] = 150
-        heights = {0: 0.1, 150: 0.75, 255: 0.6}
-        return best_threshold(
-            lambda shown: torch.stack([h * (shown[:, 0] == v) for v, h in heights.items()]).sum(0),
-            [SyntheticBatch(noisy, labels, [])],
-        )
 
-    assert threshold(0) == threshold(1) == pytest.approx(0.35, abs=0.02)  # one of ten may
-    assert threshold(2) == pytest.approx(0.76, abs=0.01)
+def test_a_probability_moves_with_its_logit():
+    assert shifted(0.5, 0.0) == 0.5 and shifted(0.7, -math.log(0.7 / 0.3)) == pytest.approx(0.5)
 
 
 def test_what_is_judged_is_what_is_served(make_model, tokenizer, picture):
