@@ -1,7 +1,8 @@
 """Pictures of where the model fails: of each category, the worst false alarm and the worst miss.
 
-`python bench/failures.py --synthesis 300 --each 4 --out assets` writes assets/failures.png, of held-out synthesis;
-with `--data ROOT` of photographs, too: not to be published where their licence forbids it.
+`python bench/failures.py --synthesis 150 --each 4 --out checkpoints/agvas-nano` writes the picture that the model card
+shows, of held-out synthesis; with `--data ROOT` of photographs, too: not to be published where their licence forbids
+it.
 """
 
 from __future__ import annotations
