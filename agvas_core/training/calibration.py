@@ -22,7 +22,7 @@ from agvas_core.synthesis.facts import SyntheticBatch
 
 BINS = 100
 NEARLY = 0.98  # of the best mean
-LEFT_EMPTY = 0.91  # of the normal images; this project asks for 85 %, and of held-out ones it is some three points fewer
+LEFT_EMPTY = 0.91  # of the normal images; 85 % is asked for, and held-out ones are harder by some three points
 LARGEST_SHIFT = 2.0  # of the logits: more would hide that something else is wrong
 
 
