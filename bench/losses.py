@@ -52,6 +52,7 @@ def main(arguments: list[str] | None = None) -> dict:
     parser.add_argument("--lr", type=float, default=4e-4)
     parser.add_argument("--sizes", default="96,128,160,160,192,256,384")
     parser.add_argument("--seed", type=int, default=31)
+    parser.add_argument("--precision", default="bf16", choices=("bf16", "no"))
     parser.add_argument("--textures", type=Path)
     parser.add_argument("--real", type=Path)
     options = parser.parse_args(arguments)
@@ -83,7 +84,14 @@ def run_options(options: argparse.Namespace, run_dir: Path, losses: SegLossWeigh
         normal_share=0.36,
         crowded=True,
     )
-    train = TrainOptions(steps=options.steps, lr=options.lr, decay_share=0.9, eval_steps=10**6, workers=0)
+    train = TrainOptions(
+        steps=options.steps,
+        lr=options.lr,
+        decay_share=0.9,
+        eval_steps=10**6,
+        workers=0,
+        mixed_precision=options.precision,
+    )
     return RunOptions(options.preset, run_dir, options.batch, options.seed, source, train, options.start_from, losses)
 
 
