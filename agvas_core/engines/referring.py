@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from agvas_core.engines.names import RULES
 from agvas_core.kinds import ENGLISH, asked_pattern, kind_words
 from agvas_core.prompts import pointing_words, singles_out
-from agvas_core.regions import keep_regions, place_of
+from agvas_core.regions import group_labels, keep_regions, place_of
 from agvas_core.structures import Prediction, Region
 from agvas_core.wording import a, at, join
 
@@ -81,11 +81,11 @@ def singled_out(
         if not seen.regions:
             return prediction, None
         return _emptied(prediction), NOTHING_ASKED_FOR.format(seen=_seen(seen))
-    if not _same(prediction.pred_mask, everything().pred_mask):
-        return prediction, None
-    missed = _no_such_kind(instruction, prediction)
+    missed = _no_such_kind(instruction, prediction)  # whatever the anchors singled out, it is not that
     if missed is not None:
         return missed
+    if not _same(prediction.pred_mask, everything().pred_mask):
+        return prediction, None
     wanted, unwanted = _parts(instruction)
     chosen, count = choose(instruction, prediction), len(prediction.regions)
     if len(chosen) == count and (_meant(wanted, prediction) or count == 1):
@@ -207,6 +207,10 @@ def _named(kind: str) -> str:
     return a(kind_words(kind).one) if kind else "something"
 
 
-def _same(one: NDArray[np.bool_], other: NDArray[np.bool_]) -> bool:
-    union = np.count_nonzero(one | other)
-    return bool(union > 0 and np.count_nonzero(one & other) >= SAME_IOU * union)
+def _same(mask: NDArray[np.bool_], everything: NDArray[np.bool_]) -> bool:
+    """Return whether a mask shows all of what was found, be it within other borders."""
+    union = np.count_nonzero(mask | everything)
+    if union == 0 or np.count_nonzero(mask & everything) >= SAME_IOU * union:
+        return bool(union > 0)
+    findings = group_labels(everything)  # (H, W)
+    return bool(findings.any()) and len(np.unique(findings[mask & everything])) == int(findings.max())

@@ -196,3 +196,16 @@ def test_the_engine_says_it_once_and_rules_speak_for_themselves(checkpoint, pict
 )  # fmt: skip
 def test_words_that_only_look_as_if_they_pointed_leave_the_mask_whole(words):
     assert shown(words) == ([5, 80, 160], None)
+
+
+def test_all_findings_within_other_borders_are_still_all_of_them():
+    """A burn was once shown for "only the scratch", for its outline differed a little from the glance's."""
+    whole, narrow = spots(5, 80), np.zeros(HW, np.float32)
+    narrow[12:15, 7:10] = narrow[12:15, 82:85] = 0.9  # the same two, much smaller
+    smaller = make_prediction(image_id="x", p_seg=narrow, p_nor=1 - narrow, p_ano=narrow)
+    burns = with_kinds(smaller, [("burn", 0.9), ("burn", 0.9)])
+    found, said = singled_out("segment only the scratch", burns, lambda: whole, "agvas-nano")
+    assert found.verdict == "other" and not found.regions and "no scratch" in said
+    one = with_kinds(rethreshold(spots(5), threshold=0.5), [("burn", 0.9)])  # one of the two: singled out
+    assert singled_out("segment only the burn", one, lambda: whole, "agvas-nano") == (one, None)
+    assert singled_out("segment only the scratch", one, lambda: whole, "agvas-nano")[0].verdict == "other"
