@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 # Patterns of lower-case English, without word boundaries, plurals included.
@@ -47,6 +48,12 @@ def asked_pattern(kind: str) -> str:
     """Return a pattern that finds a kind in a request, in lower-case English or in Chinese."""
     english = "|".join([ENGLISH[kind], *([_POINTING[kind]] if kind in _POINTING else [])])
     return rf"\b(?:{english})\b" + (f"|{CHINESE[kind]}" if kind in CHINESE else "")
+
+
+def kinds_in(words: str) -> frozenset[str]:
+    """Return the kinds that a request names."""
+    text = words.casefold()
+    return frozenset(kind for kind in ENGLISH if re.search(asked_pattern(kind), text))
 
 
 @dataclass(frozen=True)

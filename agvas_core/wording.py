@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
-from agvas_core.prompts import format_percent
+from agvas_core.kinds import kind_words
+from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
 
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 # Share of the image in per cent, as printed in the measured line, below which a defect is called small, then medium.
@@ -33,3 +35,23 @@ def a(noun: str) -> str:
 def join(parts: Sequence[str]) -> str:
     """Return "x", "x and y" or "x, y and z"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def number(count: int) -> str:
+    """Return a number as a word, above ten in digits."""
+    return NUMBERS[count] if count < len(NUMBERS) else str(count)
+
+
+def counted(kinds: Sequence[str]) -> str:
+    """Return "two scratches and a stain" of the kinds of all findings, in order of their first; see more."""
+    parts = []
+    for kind, count in Counter(kinds[:MAX_MEASURED_REGIONS]).items():
+        words = kind_words(kind)
+        parts.append(a(words.one) if count == 1 else f"{number(count)} {words.many}")
+    return join(parts + more(len(kinds)))
+
+
+def more(count: int) -> list[str]:
+    """Return ["three more"] for the findings that the measured line counts but does not list, [] without any."""
+    unlisted = count - MAX_MEASURED_REGIONS
+    return [f"{number(unlisted)} more"] if unlisted > 0 else []

@@ -8,12 +8,9 @@ data (MVTec AD).
 
 from __future__ import annotations
 
-import argparse
 import random
-from collections.abc import Iterable
-from dataclasses import replace
 
-from quality_parts.options import about, parser_of, shown, start, write
+from quality_parts.options import about, groups, parser_of, shown, start, write
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -33,7 +30,7 @@ from agvas_core.evaluation.ablation import (
     measure_rows,
     switched_off,
 )
-from agvas_core.evaluation.items import LabelledImage, folder_items, synthetic_items
+from agvas_core.evaluation.items import LabelledImage
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.structures import InspectionImage, Mode, Prediction
 from agvas_core.synthesis.sentences import normal_sentence
@@ -110,17 +107,6 @@ def main(arguments: list[str] | None = None) -> dict:
             values.setdefault(name, {})[where] = {row: {"masks": m, "s": s} for row, (m, s) in measured.items()}
     print(f"\nNumbers: {write(values, options, 'ablations')}")
     return values
-
-
-def groups(options: argparse.Namespace) -> dict[str, Iterable[LabelledImage]]:
-    """Return the images by where they come from; synthesis is one category."""
-    out: dict[str, Iterable[LabelledImage]] = {}
-    if options.synthesis:
-        images = synthetic_items(options.synthesis)
-        out["held-out synthesis"] = (replace(item, category="held-out synthesis") for item in images)
-    if options.data is not None:
-        out[options.data.name] = folder_items(options.data, options.limit)
-    return out
 
 
 if __name__ == "__main__":

@@ -8,16 +8,15 @@ anchors of the dense stage itself, so that no words have to be learned first.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from quality_parts.options import parser_of, plain, shown, write
+from quality_parts.options import groups, parser_of, shown, write
 
 from agvas_core.checkpoint import load_checkpoint
 from agvas_core.evaluation.ablation import LEARNED_ANCHORS, Predict, measure_rows, switched_off
-from agvas_core.evaluation.items import LabelledImage, folder_items, synthetic_items
+from agvas_core.evaluation.items import LabelledImage
 from agvas_core.evaluation.metrics import SetMetrics
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.structures import Prediction
@@ -68,7 +67,7 @@ def main(arguments: list[str] | None = None) -> dict:
         measured = {name: m for name, (m, _) in measure_rows(rows, shown(items, where)).items()}
         print(f"\n{where}\n\n{table(measured)}")
         values[where] = measured
-    print(f"\nNumbers: {write(plain(values), options, 'losses')}")
+    print(f"\nNumbers: {write(values, options, 'losses')}")
     return values
 
 
@@ -109,17 +108,6 @@ def looking(start_from: Path, run_dir: Path | None = None) -> Predict:
             return predictor.glance(item.image)
 
     return predict
-
-
-def groups(options: argparse.Namespace) -> dict[str, Iterable[LabelledImage]]:
-    """Return the images by where they come from; synthesis is one category."""
-    out: dict[str, Iterable[LabelledImage]] = {}
-    if options.synthesis:
-        images = synthetic_items(options.synthesis)
-        out["held-out synthesis"] = (replace(item, category="held-out synthesis") for item in images)
-    if options.data is not None:
-        out[options.data.name] = folder_items(options.data, options.limit)
-    return out
 
 
 def table(measured: dict[str, SetMetrics]) -> str:

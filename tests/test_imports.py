@@ -21,7 +21,7 @@ ARROWS: dict[str, set[str]] = {
     "anchors": _VALUES,
     "kinds": set(),
     "regions": _VALUES,
-    "wording": {"prompts"},
+    "wording": {"kinds", "prompts"},
     "claims": {"kinds", "regions"},
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used

@@ -24,9 +24,9 @@ from agvas_core.claims import (
     said_count,
     with_count,
 )
-from agvas_core.kinds import ENGLISH, asked_pattern, kind_words
+from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
-from agvas_core.wording import NUMBERS, a, at, join, size_word
+from agvas_core.wording import a, at, counted, join, more, number, size_word
 
 _END = re.compile(r"[.!?]+(?:\s+|$)")
 _LABEL = re.compile(r"(?:Expectation|Observation|Diagnosis|Summary|Explanation): ")
@@ -116,7 +116,7 @@ class HeldWords:
     def _put_right(self, sentence: str) -> str:
         if label := _LABEL.match(sentence):
             return label[0] + _field(label[0], self.findings)
-        whole = not (self.chat and _kinds_in(self.question))  # "any stains?" is not answered with all there is
+        whole = not (self.chat and kinds_in(self.question))  # "any stains?" is not answered with all there is
         for mended in _mended(sentence, self.findings, lists=whole):
             if self._agrees(mended):
                 return mended
@@ -138,7 +138,7 @@ def agrees(sentence: str, findings: Sequence[Finding], question: str = "", *, ch
     not what to mark ("the left one").
     """
     claims, spoken = parse_reply(sentence), mentions(sentence)
-    asked_places, asked_kinds = places_in(question), _kinds_in(question)
+    asked_places, asked_kinds = places_in(question), kinds_in(question)
     if claims.says_normal:
         if _IS_NO_DEFECT.match(sentence.strip().lower()):
             return True
@@ -183,13 +183,13 @@ def _numbers_agree(sentence: str, spoken: Sequence[Mention], findings: Sequence[
     for mention in spoken:
         said[mention.kind, mention.place] += mention.number or 0
     there = Counter(f.kind for f in findings)
-    for (kind, place), number in said.items():
-        if number > sum(f.kind == kind and place in (None, f.place) for f in findings):
+    counts = total is not None or any((m.number or 0) > 1 for m in spoken)
+    for (kind, place), times in said.items():
+        if times > sum(f.kind == kind and place in (None, f.place) for f in findings):
             return False
-        counts = total is not None or any((m.number or 0) > 1 for m in spoken)
-        if counts and place is None and number and number != there[kind]:
+        if counts and place is None and times and times != there[kind]:
             return False
-    listed = sum(number for (_, place), number in said.items() if place is None)
+    listed = sum(times for (_, place), times in said.items() if place is None)
     return total is None or not listed or listed == sum(bool(f.kind) for f in findings)
 
 
@@ -216,21 +216,21 @@ def _mended(sentence: str, findings: Sequence[Finding], *, lists: bool) -> Itera
     alike = count is None or (count == 1) == (len(findings) == 1)  # not "one defects"
     if told and alike:
         listed = _listed(told) if places_in(sentence) else _counted(told)
-        yield with_count(sentence[:start], _number(len(findings))) + listed + "."
+        yield with_count(sentence[:start], number(len(findings))) + listed + "."
 
 
 def answer(question: str, findings: Sequence[Finding]) -> str:
     """Return a sentence that answers a question from the findings alone."""
     if not findings:
         return "I see no defect."
-    asked, places, kinds = question.casefold(), sorted(places_in(question)), _kinds_in(question)
+    asked, places, kinds = question.casefold(), sorted(places_in(question)), kinds_in(question)
     if len(places) == 1 and not kinds:
         there = [a(_noun(f)) for f in findings if f.place == places[0]]
         where = at(places[0])
         return f"{where.capitalize()} I see {join(there)}." if there else f"I see nothing unusual {where}."
     if _HOW_MANY.search(asked):
         verb, noun = ("is", "defect") if len(findings) == 1 else ("are", "defects")
-        return f"There {verb} {_number(len(findings))} {noun}: {_counted(findings)}."
+        return f"There {verb} {number(len(findings))} {noun}: {_counted(findings)}."
     if kinds:
         there = [f"{a(_noun(f))} {at(f.place)}" for f in findings if f.kind in kinds]
         if there:
@@ -255,34 +255,15 @@ def _field(label: str, findings: Sequence[Finding]) -> str:
     return f"I see {_listed(findings)}."
 
 
-def _kinds_in(words: str) -> frozenset[str]:
-    text = words.casefold()
-    return frozenset(kind for kind in ENGLISH if re.search(asked_pattern(kind), text))
-
-
 def _noun(finding: Finding) -> str:
     return kind_words(finding.kind).one if finding.kind else "defect"
-
-
-def _number(count: int) -> str:
-    return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
 def _listed(findings: Sequence[Finding]) -> str:
     """Return "a small scratch at the top and a hole in the center", of many those that were read."""
     parts = [f"{a(_noun(f))} {at(f.place)}" for f in findings[:MAX_MEASURED_REGIONS]]
-    return join([*parts, *_more(findings)])
+    return join([*parts, *more(len(findings))])
 
 
 def _counted(findings: Sequence[Finding]) -> str:
-    """Return "two scratches and a hole"."""
-    parts = []
-    for kind, count in Counter(f.kind for f in findings[:MAX_MEASURED_REGIONS]).items():
-        words = kind_words(kind or "defect")
-        parts.append(a(words.one) if count == 1 else f"{_number(count)} {words.many}")
-    return join([*parts, *_more(findings)])
-
-
-def _more(findings: Sequence[Finding]) -> list[str]:
-    more = len(findings) - MAX_MEASURED_REGIONS
-    return [f"{_number(more)} more"] if more > 0 else []
+    return counted([f.kind or "defect" for f in findings])

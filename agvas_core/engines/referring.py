@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agvas_core.engines.names import RULES
-from agvas_core.kinds import ENGLISH, asked_pattern, kind_words
+from agvas_core.kinds import ENGLISH, asked_pattern, kind_words, kinds_in
 from agvas_core.prompts import pointing_words, singles_out
 from agvas_core.regions import group_labels, keep_regions, place_of
 from agvas_core.structures import Prediction, Region
@@ -108,7 +108,7 @@ def _no_such_kind(instruction: str, prediction: Prediction) -> tuple[Prediction,
         return None  # of some the kind is unknown
     wanted, unwanted = _parts(instruction)
     found = {f.kind for f in findings}
-    named, without = _kinds_in(wanted), _kinds_in(unwanted)
+    named, without = kinds_in(wanted), kinds_in(unwanted)
     if not named and without and not without & found:
         return prediction, f"{_none_of(without)}, so nothing is left out of the mask."
     if not named or named & found or _NUMBERED.search(wanted):
@@ -139,16 +139,12 @@ def _parts(instruction: str) -> tuple[str, str]:
     return wanted, " ".join(unwanted)
 
 
-def _kinds_in(words: str) -> set[str]:
-    return {kind for kind in ENGLISH if re.search(asked_pattern(kind), words)}
-
-
 def _meant(words: str, prediction: Prediction) -> set[int] | None:
     """Return the indices of the regions that the words name, None where they name none ("everything else")."""
     numbers = {int(number) for listed in _NUMBERED.findall(words) for number in re.findall(r"\d+", listed)}
     if numbers:
         return {region.index for region in prediction.regions} & numbers
-    kinds = _kinds_in(words)
+    kinds = kinds_in(words)
     chosen = [f for f in _findings(prediction) if not kinds or f.kind in kinds]
     sides = [side for side in _SIDES if side[0].search(words)]
     if sides:
@@ -190,7 +186,7 @@ def _counted(regions: int, chosen: int) -> str:
     return f"The anchors marked everything; {chose}, and the mask shows no other."
 
 
-def _none_of(kinds: set[str]) -> str:
+def _none_of(kinds: frozenset[str]) -> str:
     *first, last = [kind for kind in ENGLISH if kind in kinds]
     return NONE_OF_KIND.format(kinds=f"{', '.join(first)} or {last}" if first else last)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -19,7 +18,7 @@ from agvas_core.synthesis.phrases import (
     SURFACE_LOOKS,
     expand,
 )
-from agvas_core.wording import NUMBERS, a, at, join, size_word
+from agvas_core.wording import NUMBERS, a, at, counted, join, more, size_word
 
 # --- phrases ---------------------------------------------------------------------------------------------------------
 
@@ -62,28 +61,13 @@ def look_of(defect: DefectFacts, scene: SceneFacts) -> str:
     return a(" ".join(part for part in parts if part))
 
 
-def counted(defects: Sequence[DefectFacts]) -> str:
-    """Return "two scratches and a stain", kinds in order of their first defect; at the end "three more"."""
-    parts = []
-    for kind, n in Counter(d.kind for d in defects[:MAX_MEASURED_REGIONS]).items():
-        words = kind_words(kind)
-        parts.append(a(words.one) if n == 1 else f"{NUMBERS[n]} {words.many}")
-    return join(parts + _more(len(defects)))
-
-
-def _more(count: int) -> list[str]:
-    """Return ["three more"] for the defects that the measured line counts but does not list, [] without any."""
-    unlisted = count - MAX_MEASURED_REGIONS
-    return [f"{NUMBERS[min(unlisted, len(NUMBERS) - 1)]} more"] if unlisted > 0 else []
-
-
 def listed(scene: SceneFacts, indices: Sequence[int]) -> str:
     """Return "a small dark scratch at the top and a hole in the center": only the first with size and color."""
     parts = []
     for n, i in enumerate(indices[:MAX_MEASURED_REGIONS]):
         defect = scene.defects[i]
         parts.append(f"{look_of(defect, scene) if n == 0 else a(kind_words(defect.kind).one)} {at(defect.place)}")
-    return join(parts + _more(len(indices)))
+    return join(parts + more(len(indices)))
 
 
 # --- the five fields (paper Sec. 3.3) --------------------------------------------------------------------------------
@@ -165,7 +149,7 @@ def fields(scene: SceneFacts, rng: random.Random) -> FiveFields:
     return FiveFields(
         expectation(scene, rng),
         f"I see {listed(scene, range(min(3, n)))}{'' if n <= 3 else ' and more'}.",
-        f"{counted(scene.defects).capitalize()}.",
+        f"{counted([d.kind for d in scene.defects]).capitalize()}.",
         summary(scene, rng)
         if n <= 2
         else f"There are {NUMBERS[n]} anomalies on {subject(scene)}, as indicated by {ANCHOR_TEXT}.",
@@ -186,11 +170,16 @@ def _any(scene: SceneFacts, focus: int, rng: random.Random) -> str:
     n = len(scene.defects)
     if n == 1:
         return expand("(Yes, there is|There is a defect:) {text}.", rng, text=listed(scene, [0]))
-    return expand("(Yes, there are|I see) {n} defects: {kinds}.", rng, n=NUMBERS[n], kinds=counted(scene.defects))
+    return expand(
+        "(Yes, there are|I see) {n} defects: {kinds}.",
+        rng,
+        n=NUMBERS[n],
+        kinds=counted([d.kind for d in scene.defects]),
+    )
 
 
 def _ok(scene: SceneFacts, focus: int, rng: random.Random) -> str:
-    text = listed(scene, [0]) if len(scene.defects) == 1 else counted(scene.defects)
+    text = listed(scene, [0]) if len(scene.defects) == 1 else counted([d.kind for d in scene.defects])
     return expand("(No, it is not normal: I see|Not quite: I see) {text}.", rng, text=text)
 
 
@@ -207,7 +196,7 @@ def _what(scene: SceneFacts, focus: int, rng: random.Random) -> str:
     return expand(
         "I see {kinds}. The largest is {look}.",
         rng,
-        kinds=counted(scene.defects),
+        kinds=counted([d.kind for d in scene.defects]),
         look=look_of(scene.defects[0], scene),
     )
 
@@ -218,7 +207,7 @@ def _where(scene: SceneFacts, focus: int, rng: random.Random) -> str:
         names = {"one": kind_words(d.kind).one, "at": at(d.place), "where": subject(scene), "look": look_of(d, scene)}
         return expand("(The {one} is {at} of {where}.|It is {at}: {look}.)", rng, **names)
     spots = [f"{a(kind_words(d.kind).one)} {at(d.place)}" for d in scene.defects[:MAX_MEASURED_REGIONS]]
-    return expand("(I see|There is) {spots}.", rng, spots=join(spots + _more(len(scene.defects))))
+    return expand("(I see|There is) {spots}.", rng, spots=join(spots + more(len(scene.defects))))
 
 
 def _count(scene: SceneFacts, focus: int, rng: random.Random) -> str:
@@ -230,7 +219,7 @@ def _count(scene: SceneFacts, focus: int, rng: random.Random) -> str:
         verb=verb,
         n=NUMBERS[n],
         noun=noun,
-        kinds=counted(scene.defects),
+        kinds=counted([d.kind for d in scene.defects]),
     )
 
 
@@ -343,7 +332,7 @@ ABOUT_DEFECTS: dict[str, Callable[[SceneFacts, int, random.Random], str]] = {
 def about_surface(scene: SceneFacts, rng: random.Random) -> str:
     """Return what the image shows as a whole."""
     where = subject(scene)
-    state = f"with {counted(scene.defects)}" if scene.defects else "and it looks normal"
+    state = f"with {counted([d.kind for d in scene.defects])}" if scene.defects else "and it looks normal"
     if scene.object:
         return f"The image shows {a(scene.object)} {state}."
     return expand("(The image shows|This is) {name} {state}.", rng, name=a(where.removeprefix("the ")), state=state)

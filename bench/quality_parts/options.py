@@ -6,7 +6,7 @@ import argparse
 import json
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, is_dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from agvas_core import load_engine
 from agvas_core.engines.base import Engine
+from agvas_core.evaluation.items import LabelledImage, folder_items, synthetic_items
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "bench" / "results"
@@ -51,6 +52,17 @@ def start(options: argparse.Namespace) -> Engine:
 def shown(items: Iterable[T], name: str) -> Iterator[T]:
     """Yield the items under a progress bar, which appears with the first of them."""
     yield from tqdm(items, desc=name, unit="image", leave=False)
+
+
+def groups(options: argparse.Namespace) -> dict[str, Iterable[LabelledImage]]:
+    """Return the images by where they come from; synthesis is one category."""
+    out: dict[str, Iterable[LabelledImage]] = {}
+    if options.synthesis:
+        images = synthetic_items(options.synthesis)
+        out["held-out synthesis"] = (replace(item, category="held-out synthesis") for item in images)
+    if options.data is not None:
+        out[options.data.name] = folder_items(options.data, options.limit)
+    return out
 
 
 def write(values: dict[str, Any], options: argparse.Namespace, name: str) -> Path:
