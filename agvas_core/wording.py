@@ -11,6 +11,9 @@ from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 # Share of the image in per cent, as printed in the measured line, below which a defect is called small, then medium.
 SMALL_BELOW, MEDIUM_BELOW = 1.0, 5.0
+# What a normal surface, a normal object has, where nothing more is known of it
+DEFAULT_LOOK = "an even texture and an even color"
+OBJECT_LOOK = "a complete shape, clean edges and an even surface"
 
 
 def size_word(percent: float) -> str:

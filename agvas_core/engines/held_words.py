@@ -24,6 +24,7 @@ from agvas_core.claims import (
     said_count,
     with_count,
 )
+from agvas_core.engines.subject import CANNOT_NAME, asks_name, of_a_surface
 from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
 from agvas_core.wording import a, at, counted, join, more, number, size_word
@@ -70,9 +71,13 @@ class HeldWords:
         changed: how many sentences were replaced or left out.
     """
 
-    def __init__(self, question: str, findings: Sequence[Finding], *, chat: bool = True) -> None:
-        """question: the user's own words; findings: what the mask shows, largest first; chat: as in agrees."""
-        self.question, self.findings, self.chat = question, findings, chat
+    def __init__(self, question: str, findings: Sequence[Finding], *, chat: bool = True, called: str = "") -> None:
+        """question: the user's own words; findings: what the mask shows, largest first; chat: as in agrees.
+
+        called: "part" or "surface", what words that cannot name the thing in the picture are to call it; "" where
+        they can.
+        """
+        self.question, self.findings, self.chat, self.called = question, findings, chat, called
         self.changed = 0
         self._begun = self._gap = ""
         self._said = False
@@ -98,7 +103,10 @@ class HeldWords:
     def finish(self) -> str:
         """Return the last sentence."""
         rest, self._begun = self._begun, ""
-        return self._held(rest)
+        last = self._held(rest)
+        if self.called and self.chat and asks_name(self.question):
+            last += f" {CANNOT_NAME}" if self._said else CANNOT_NAME
+        return last
 
     def _agrees(self, sentence: str) -> bool:
         return agrees(sentence, self.findings, self.question, chat=self.chat)
@@ -127,7 +135,7 @@ class HeldWords:
         if not said.strip():
             return ""
         gap, self._gap, self._said = self._gap, "", True
-        return gap + said
+        return gap + (of_a_surface(said) if self.called == "surface" else said)
 
 
 def agrees(sentence: str, findings: Sequence[Finding], question: str = "", *, chat: bool = True) -> bool:

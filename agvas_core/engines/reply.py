@@ -30,6 +30,7 @@ from agvas_core.prompts import (
     singles_out,
 )
 from agvas_core.regions import group_labels, make_prediction, smallest_px, with_kinds
+from agvas_core.saa.foreground import find_object
 from agvas_core.structures import (
     Conversation,
     EngineCard,
@@ -47,6 +48,7 @@ from agvas_core.tokenizer import encode_chat
 
 KINDS_ASKED = 12  # regions whose kind of defect is read, largest first
 MASK_VALUES = 2**24  # of region masks held at a time, so that a photo of 40 MP does not need gigabytes
+OBJECT_GRID = (64, 64)  # on which an object is looked for, to know whether the words may call it one
 HISTORY_EXCHANGES = 2  # earlier exchanges about the image that the small model reads; it was trained on short talks
 
 
@@ -195,7 +197,8 @@ class Reply:
             return FreeWords()
         of = [*kinds, *[""] * len(findings.spots)]
         shown = [Finding(kind, place, area) for kind, (place, area) in zip(of, findings.spots, strict=False)]
-        return HeldWords(self.request.instruction, shown, chat=self.mode == "chat")
+        called = "surface" if find_object(self.image.rgb, OBJECT_GRID).mask is None else "part"
+        return HeldWords(self.request.instruction, shown, chat=self.mode == "chat", called=called)
 
     def _speak(self, start: Prefix, words: HeldWords | FreeWords, *, shown: bool) -> Iterator[Event]:
         """Stream words; decode a mask when the model writes anchors, or ask for one when it should have and did not."""

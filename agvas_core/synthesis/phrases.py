@@ -40,8 +40,6 @@ SURFACE_LOOKS: tuple[tuple[str, str], ...] = (
     (r"bread|biscuit|food", "an even crust and an even color"),
     (r"metal|steel|cast|alumin|copper|iron", "an even finish and no marks"),
 )
-DEFAULT_LOOK = "an even texture and an even color"
-OBJECT_LOOK = "a complete shape, clean edges and an even surface"
 # Names that read well without the word "surface" after them.
 BARE_SURFACE = re.compile(r"(?:fabric|cloth|mesh|grid|grille|board|carpet|surface|background|wall|floor|plate|sheet|circuit|film)$")  # fmt: skip
 

@@ -13,12 +13,10 @@ from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
 from agvas_core.synthesis.facts import DefectFacts, SceneFacts
 from agvas_core.synthesis.phrases import (
     BARE_SURFACE,
-    DEFAULT_LOOK,
-    OBJECT_LOOK,
     SURFACE_LOOKS,
     expand,
 )
-from agvas_core.wording import NUMBERS, a, at, counted, join, more, size_word
+from agvas_core.wording import DEFAULT_LOOK, NUMBERS, OBJECT_LOOK, a, at, counted, join, more, size_word
 
 # --- phrases ---------------------------------------------------------------------------------------------------------
 
