@@ -230,7 +230,11 @@ def inspect(
         typer.echo(NO_PICTURES, err=True)
     anomalies = sum(row["verdict"] == "anomaly" for row in rows)
     failed = sum(bool(row["error"]) for row in rows)
-    typer.echo(f"{len(rows)} images: {anomalies} with anomalies, {failed} not answered. See {out / 'results.csv'}.")
+    others = sum(row["verdict"] == "other" for row in rows)  # anomalous, but not as was asked
+    also = f", {others} with others than asked for" if others else ""
+    typer.echo(
+        f"{len(rows)} images: {anomalies} with anomalies{also}, {failed} not answered. See {out / 'results.csv'}."
+    )
     if failed:
         raise typer.Exit(1)
 

@@ -1,6 +1,6 @@
 """What a reply calls the thing in the picture: the bundled language model has not learned to see it, so it is not said.
 
-Asked what they show, all of 36 held-out images and 40 photographs were "a part" to it, roads and rolled steel too
+Asked what they show, all of 36 held-out images and 24 photographs were "a part" to it, roads and rolled steel too
 (LOG.md, eleventh round). Where no object stands out from its background, a sentence speaks of a surface instead, and
 the question what it is gets an honest answer.
 """
@@ -11,7 +11,7 @@ import re
 
 from agvas_core.wording import DEFAULT_LOOK, OBJECT_LOOK
 
-CANNOT_NAME = "I cannot name the material or the object: I have not learned to."
+CANNOT_NAME = "I have not learned to name materials and objects."
 
 _NAMED = re.compile(
     r"\b(?P<before>(?:[Aa]|[Tt]he) (?:normal |good )?|(?:[Oo]f|[Oo]n) this )part\b(?! (?:is|was) missing)", re.ASCII

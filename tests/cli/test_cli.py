@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 import agvas_core
 from agvas_core.cli.app import app, main
 from agvas_core.cli.question import Question
-from agvas_core.regions import make_prediction, with_kinds
+from agvas_core.regions import keep_regions, make_prediction, with_kinds
 from agvas_core.structures import Done, EngineCard, MaskReady, Notice, Stage, TextDelta
 from agvas_core.writers import NO_PICTURES, UNTRAINED_VERDICT
 
@@ -214,6 +214,22 @@ def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, p
     assert BrightEngine.asked == 3 and "4 images" in again.output
     run("inspect", folder, "--out", out, "--overlays", "--threshold", "0.9")
     assert BrightEngine.asked == 6  # other settings, other answers
+
+
+def test_inspect_counts_images_that_show_others_than_were_asked_for(run, photo, tmp_path, monkeypatch):
+    (tmp_path / "photos").mkdir()
+    photo.rename(tmp_path / "photos" / "a.png")
+    answers = BrightEngine.respond
+
+    def none_of_those(self, conversation, request, *, stop=None):
+        for event in answers(self, conversation, request, stop=stop):
+            if isinstance(event, MaskReady):
+                event = MaskReady(replace(keep_regions(event.prediction, ()), verdict="other"))
+            yield event
+
+    monkeypatch.setattr(BrightEngine, "respond", none_of_those)
+    result = run("inspect", tmp_path / "photos", "--out", tmp_path / "out", "--instruction", "only the scratch")
+    assert result.exit_code == 0 and "1 images: 0 with anomalies, 1 with others than asked for, 0" in result.output
 
 
 def test_inspect_goes_on_after_an_image_at_which_the_engine_fails(run, photo, tmp_path, monkeypatch):
