@@ -9,6 +9,7 @@ off a measured line, which most answers rest on, takes many talks to learn.
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +19,8 @@ from transformers import PreTrainedTokenizerBase
 
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.regions import PLACES
-from agvas_core.synthesis.facts import DEFECT_KINDS
+from agvas_core.synthesis.facts import DEFECT_KINDS, SceneFacts
+from agvas_core.synthesis.sentences import looks, subject
 from agvas_core.synthesis.words import random_scene, talk
 from agvas_core.training.joint import MAX_TALK_TOKENS, JointMaker, render_talk
 from agvas_core.training.losses import words_loss
@@ -26,6 +28,8 @@ from agvas_core.training.sources import SEED_STRIDE
 from agvas_core.wording import NUMBERS
 
 ALIKE = 0.9  # cosine of two embeddings above which the language model cannot tell their words apart
+
+BEFORE_NAMES = (" a", " an", " A", "A", " An", "An", " the", " The", "The", " normal", " good")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,8 +64,29 @@ class WordsMaker:
             turns, _, _ = render_talk(scene, exchanges, blind=False, kinds=self.maker.config.decoder.measured_kinds)
             row = [(i, t) for i, t in zip(*self.maker.encode(turns), strict=True) if i != self.maker.token_ids.image]
             if len(row) <= MAX_TALK_TOKENS or len(exchanges) == 1:
-                return [i for i, _ in row], [t for _, t in row]
+                ids, targets = [i for i, _ in row], [t for _, t in row]
+                return ids, without_unseen(ids, targets, self._only_seen(scene))
             exchanges = exchanges[:-1]
+
+    def _only_seen(self, scene: SceneFacts) -> list[list[int]]:
+        """Return the tokens of what only the image would tell: what it shows, and how a good one looks."""
+        name = subject(scene).removeprefix("the ")
+        # with the word before it, for "part" is also in "a missing part", which the measured line tells
+        phrases = [f"{before} {name}" for before in BEFORE_NAMES] + [f" {looks(scene)}"]
+        return [self.maker.tokenizer(phrase, add_special_tokens=False).input_ids for phrase in phrases]
+
+
+def without_unseen(ids: list[int], targets: list[int], unseen: Sequence[list[int]]) -> list[int]:
+    """Return targets (L,) without the tokens of phrases that cannot be known here.
+
+    Learned from talks without images, a name becomes the commonest one, whatever is shown ("a part", LOG.md).
+    """
+    out = list(targets)
+    for phrase in unseen:
+        for start in range(len(ids) - len(phrase) + 1):
+            if ids[start : start + len(phrase)] == phrase:
+                out[start : start + len(phrase)] = [-100] * len(phrase)
+    return out
 
 
 class WordsTask(nn.Module):

@@ -6,12 +6,13 @@ import torch
 
 from agvas_core.config import get_preset
 from agvas_core.modeling.agvas import build_agvas
+from agvas_core.synthesis.objects import OBJECT_WEIGHTS
 from agvas_core.training.joint import JointMaker
 from agvas_core.training.losses import words_loss
 from agvas_core.training.run import RunOptions, joint_task, train_words
 from agvas_core.training.sources import SourceOptions
 from agvas_core.training.trainer import TrainOptions
-from agvas_core.training.words import ALIKE, WordsMaker, WordsTask, fact_token_ids, part_facts
+from agvas_core.training.words import ALIKE, WordsMaker, WordsTask, fact_token_ids, part_facts, without_unseen
 
 
 def make(tokenizer, token_ids):
@@ -29,6 +30,26 @@ def test_talks_have_measured_lines_but_no_image(tokenizer, token_ids):
     assert bool((batch.targets != -100).any())
     assert torch.equal(maker(0).input_ids, batch.input_ids)
     assert not torch.equal(maker(1).input_ids[:, :8], batch.input_ids[:, :8])
+
+
+def test_what_only_an_image_would_tell_is_read_but_not_learned(tokenizer, token_ids):
+    _, maker = make(tokenizer, token_ids)
+    shown = [name for name in OBJECT_WEIGHTS if name != "part"]
+    names = [tokenizer(f" {a} {name}", add_special_tokens=False).input_ids for a in ("The", "the") for name in shown]
+    read = 0
+    for step in range(12):
+        batch = maker(step)
+        for ids, targets in zip(batch.input_ids.tolist(), batch.targets.tolist(), strict=True):
+            for name in names:
+                for i in range(len(ids) - len(name) + 1):
+                    if ids[i : i + len(name)] == name:
+                        read += 1
+                        assert targets[i : i + len(name)] == [-100] * len(name), tokenizer.decode(ids[i - 6 : i + 6])
+    assert read > 10
+
+
+def test_the_rest_of_a_sentence_is_learned():
+    assert without_unseen([1, 2, 3, 4, 2, 3], [-100, 2, 3, 4, 2, 3], [[2, 3], [9]]) == [-100, -100, -100, 4, -100, -100]
 
 
 def test_one_batch_is_learned(tokenizer, token_ids):
