@@ -109,20 +109,7 @@ def test_losses(common, tokenizer, tmp_path, capsys):
     save_checkpoint(model, tokenizer, start, card="", training={})
     save_file(AnchorBank(model.config.decoder.width).state_dict(), start / BANK_FILE)
     row = "LISA: BCE 2, Dice 0.5"
-    small = [
-        "--preset",
-        "tiny-test",
-        "--steps",
-        "1",
-        "--batch",
-        "1",
-        "--sizes",
-        "64",
-        "--precision",
-        "no",
-        "--only",
-        row,
-    ]
+    small = [*"--preset tiny-test --steps 1 --batch 1 --sizes 64 --precision no --only".split(), row]
     out = ["--start-from", str(start), "--run-dir", str(tmp_path / "runs"), "--json", str(tmp_path / "out.json")]
     values = losses.main([*common, *small, *out])
     assert set(values["held-out synthesis"]) == {"before", row}

@@ -14,9 +14,8 @@ from agvas_core.wording import DEFAULT_LOOK, OBJECT_LOOK
 CANNOT_NAME = "I have not learned to name materials and objects."
 
 _NAMED = re.compile(
-    r"\b(?P<before>(?:[Aa]|[Tt]he) (?:normal |good )?|(?:[Oo]f|[Oo]n) this )part\b(?! (?:is|was) missing)", re.ASCII
+    r"\b(?P<before>(?:[Aa]|[Tt]he) (?:normal |good )?|(?:[Oo]f|[Oo]n) this )part\b(?! (?:is|was) missing)"
 )
-_LOOK = re.compile(re.escape(OBJECT_LOOK))
 _ASKS_NAME = re.compile(
     r"\b(?:what|which) (?:kind of |type of )?(?:material|surface|texture|object|part|product|thing) "
     r"(?:(?:is|are) (?:this|that|it|these|shown|here)|do you see|does (?:it|this|the \w+) show|am i looking at)\b"
@@ -28,7 +27,7 @@ _ASKS_NAME = re.compile(
 
 def of_a_surface(text: str) -> str:
     """Return words about "the part" as words about "the surface", with what a surface should look like."""
-    return _LOOK.sub(DEFAULT_LOOK, _NAMED.sub(lambda match: f"{match['before']}surface", text))
+    return _NAMED.sub(r"\g<before>surface", text).replace(OBJECT_LOOK, DEFAULT_LOOK)
 
 
 def asks_name(question: str) -> bool:

@@ -11,11 +11,7 @@ from agvas_core.anchors import ANCHOR_TEXT
 from agvas_core.kinds import kind_words
 from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
 from agvas_core.synthesis.facts import DefectFacts, SceneFacts
-from agvas_core.synthesis.phrases import (
-    BARE_SURFACE,
-    SURFACE_LOOKS,
-    expand,
-)
+from agvas_core.synthesis.phrases import BARE_SURFACE, SURFACE_LOOKS, expand
 from agvas_core.wording import DEFAULT_LOOK, NUMBERS, OBJECT_LOOK, a, at, counted, join, more, size_word
 
 # --- phrases ---------------------------------------------------------------------------------------------------------
