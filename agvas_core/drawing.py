@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -17,6 +20,10 @@ CRISP_PX = 900  # smaller photos are enlarged for the overlay, so that outlines 
 VERMILION = (213, 94, 0)  # Okabe-Ito: anomaly
 BLUE = (0, 114, 178)  # Okabe-Ito: selected region
 DROPPED = (70, 70, 70)  # dashes around candidates that are not in the mask
+NUMBERED = 30  # regions with a number; more would cover the picture
+STRIP_BADGES = 6  # this many badges fit across the shorter side, so that a strip is not hidden under one
+# where a number may be, the first free one: (dx, dy) away from its region
+SIDES = ((-1, -1), (1, -1), (-1, 1), (1, 1), (0, -1), (-1, 0), (1, 0), (0, 1))
 TINT = 0.38  # opacity of the anomaly tint
 CROP_MARGIN = 0.5  # of the region's longer side, shown around it in its crop
 CROP_PX = 64  # a crop shows at least this much of the photo, so that a speck has surroundings
@@ -63,28 +70,17 @@ def enlarge(photo: Image.Image, longest_px: int = CRISP_PX) -> Image.Image:
     return photo.resize(size, Image.Resampling.BICUBIC) if factor > 1 else photo
 
 
-def _shown_mask(mask: NDArray[np.bool_], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
-    """Return the mask (H, W) at (h, w); a pixel is on when any of its source pixels is, so that specks stay visible."""
-    if mask.shape == size_hw:
-        return mask
-    if size_hw[0] > mask.shape[0]:
-        rows, columns = (np.arange(s) * m // s for s, m in zip(size_hw, mask.shape, strict=True))
-        return mask[rows[:, None], columns]
-    shown = np.zeros(size_hw, bool)
-    ys, xs = np.nonzero(mask)
-    shown[ys * size_hw[0] // mask.shape[0], xs * size_hw[1] // mask.shape[1]] = True
+def _shown(values: NDArray[Any], size_hw: tuple[int, int]) -> NDArray[Any]:
+    """Return a mask or labels (H, W) at (h, w); a pixel is on when any of its source pixels is: specks stay visible."""
+    if values.shape == size_hw:
+        return values
+    if size_hw[0] > values.shape[0]:
+        rows, columns = (np.arange(s) * m // s for s, m in zip(size_hw, values.shape, strict=True))
+        return values[rows[:, None], columns]
+    shown = np.zeros(size_hw, values.dtype)
+    ys, xs = np.nonzero(values.astype(bool, copy=False))  # of integers it takes five times as long
+    shown[ys * size_hw[0] // values.shape[0], xs * size_hw[1] // values.shape[1]] = values[ys, xs]
     return shown
-
-
-def _region_mask(mask: NDArray[np.bool_], region: Region) -> NDArray[np.bool_]:
-    """Return the part of the mask (H, W) that belongs to the region."""
-    left, top, right, bottom = region.box_xyxy
-    labels, _ = ndimage.label(mask[top:bottom, left:right], structure=np.ones((3, 3)))
-    sizes = np.bincount(labels.ravel())[1:]
-    inside = np.zeros_like(mask)
-    if len(sizes):
-        inside[top:bottom, left:right] = labels == 1 + int(np.argmin(np.abs(sizes - region.area_px)))
-    return inside
 
 
 def _paint(
@@ -110,23 +106,26 @@ def overlay(photo: Image.Image, prediction: Prediction, selected_region: int | N
     Candidates that are not in the mask have a dashed box with their letter.
     """
     canvas = np.array(enlarge(photo))  # (h, w, 3)
-    size_hw = canvas.shape[0], canvas.shape[1]
-    _paint(canvas, _shown_mask(prediction.pred_mask, size_hw), VERMILION)
-    for region in prediction.regions:
-        if region.index == selected_region:
-            part = _region_mask(prediction.pred_mask, region)
-            _paint(canvas, _shown_mask(part, size_hw), BLUE)
+    labels = _shown(region_labels(prediction.pred_mask), (canvas.shape[0], canvas.shape[1]))  # (h, w)
+    _paint(canvas, labels > 0, VERMILION)
+    if selected_region is not None:
+        _paint(canvas, labels == selected_region, BLUE)
     picture = Image.fromarray(canvas)
-    _letter(picture, prediction)
-    _number(picture, prediction, selected_region)
+    taken = _letter(picture, prediction)
+    _number(picture, prediction, labels, taken, selected_region)
     return picture
 
 
-def _letter(picture: Image.Image, prediction: Prediction) -> None:
-    """Draw a dashed box with its letter around each candidate that has no pixel in the mask."""
+def _badge_px(size: tuple[int, int], share: float) -> int:
+    """Return a badge's radius: a share of the longer side, but on a strip no more than a part of its width."""
+    return round(min(share * max(size), min(size) / STRIP_BADGES / 2))
+
+
+def _letter(picture: Image.Image, prediction: Prediction) -> list[tuple[float, float]]:
+    """Draw a dashed box with its letter around each candidate that has no pixel in the mask; return their x, y."""
     draw = ImageDraw.Draw(picture)
     scale = picture.height / prediction.size_hw[0]
-    radius = max(8, round(max(picture.size) / 70))
+    radius = max(8, _badge_px(picture.size, 1 / 70))
     line_px, font = max(2, radius // 6), _font(round(radius * 1.4))
     badges: list[tuple[float, float]] = []
     for candidate in reversed(prediction.candidates):
@@ -143,6 +142,7 @@ def _letter(picture: Image.Image, prediction: Prediction) -> None:
         badges.append((x, y))
         draw.rectangle((x - radius, y - radius, x + radius, y + radius), fill="white", outline=DROPPED, width=line_px)
         draw.text((x, y), candidate.label, fill=DROPPED, font=font, anchor="mm")
+    return badges
 
 
 def _dashed_box(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float], line_px: int) -> None:
@@ -158,21 +158,74 @@ def _dashed_box(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float
             draw.line((x, y, x, min(y + dash, y1)), fill=DROPPED, width=line_px)
 
 
-def _number(picture: Image.Image, prediction: Prediction, selected_region: int | None) -> None:
-    """Write each region's number in a round badge at the upper left of its box."""
+def _number(
+    picture: Image.Image,
+    prediction: Prediction,
+    labels: NDArray[np.int64],
+    taken: list[tuple[float, float]],
+    selected_region: int | None,
+) -> None:
+    """Write each region's number in a round badge beside it; labels (h, w) of the regions, taken: x, y of letters."""
     draw = ImageDraw.Draw(picture)
-    scale = picture.height / prediction.size_hw[0]
-    radius = max(9, round(max(picture.size) / 58))
+    radius = max(9, _badge_px(picture.size, 1 / 58))
     font = _font(round(radius * 1.35))
-    for region in reversed(prediction.regions[:30]):
-        left, top, _, _ = region.box_xyxy
-        x = min(max(left * scale - radius * 0.6, radius + 1), picture.width - radius - 2)
-        y = min(max(top * scale - radius * 0.6, radius + 1), picture.height - radius - 2)
+    numbered = prediction.regions[:NUMBERED]
+    places = _beside(numbered, labels, picture.height / prediction.size_hw[0], radius, taken)
+    for region, (x, y) in reversed(list(zip(numbered, places, strict=True))):
         colour = BLUE if region.index == selected_region else VERMILION
         draw.ellipse(
             (x - radius, y - radius, x + radius, y + radius), fill="white", outline=colour, width=max(2, radius // 5)
         )
         draw.text((x, y), str(region.index), fill=(20, 20, 20), font=font, anchor="mm")
+
+
+def _beside(
+    regions: Sequence[Region], labels: NDArray[np.int64], scale: float, radius: int, taken: list[tuple[float, float]]
+) -> list[tuple[float, float]]:
+    """Return where each region's badge is drawn, (x, y): at the region's own edge, and on no other region or badge.
+
+    The corner of a box may be far from a slanted crack, and on its neighbour; so the badge goes to the region's pixel
+    that lies nearest to the upper left, or on another side where something else is there.
+    """
+    h, w = labels.shape
+    disc = np.hypot(*np.ogrid[-radius : radius + 1, -radius : radius + 1]) <= radius
+    places: list[tuple[float, float]] = []
+    for region in regions:
+        left, top, right, bottom = (v * scale for v in region.box_xyxy)
+        part = slice(int(top), int(bottom) + 1), slice(int(left), int(right) + 1)
+        ys, xs = np.nonzero(labels[part] == region.index)
+        ys, xs = ys + part[0].start, xs + part[1].start
+        if not len(ys):  # lost at the size shown
+            ys, xs = (np.array([int(v * scale)]) for v in region.centroid_yx)
+        best: tuple[float, tuple[float, float]] | None = None
+        for dx, dy in SIDES:
+            at = (
+                int(np.argmax(dx * xs + dy * ys))
+                if 0 in (dx, dy)
+                else int(np.argmin((xs - (left if dx < 0 else right)) ** 2 + (ys - (top if dy < 0 else bottom)) ** 2))
+            )
+            push = 1.2 * radius / np.hypot(dx, dy)
+            x = float(min(max(xs[at] + dx * push, radius + 1), w - radius - 2))
+            y = float(min(max(ys[at] + dy * push, radius + 1), h - radius - 2))
+            covered = _covered(labels, region.index, round(x), round(y), disc)
+            crowded = sum(np.hypot(x - bx, y - by) < 2 * radius for bx, by in (*taken, *places))
+            cost = covered + crowded * disc.sum()
+            if best is None or cost < best[0]:
+                best = cost, (x, y)
+            if cost == 0:
+                break
+        assert best is not None
+        places.append(best[1])
+    return places
+
+
+def _covered(labels: NDArray[np.int64], index: int, x: int, y: int, disc: NDArray[np.bool_]) -> int:
+    """Return how many pixels of other regions (labels, h, w) lie under a badge at x, y (disc, d, d)."""
+    radius = disc.shape[0] // 2
+    x0, y0 = max(0, x - radius), max(0, y - radius)
+    under = labels[y0 : y + radius + 1, x0 : x + radius + 1]
+    shape = disc[y0 - y + radius :, x0 - x + radius :][: under.shape[0], : under.shape[1]]
+    return int(((under > 0) & (under != index) & shape).sum())
 
 
 def heat_map(prediction: Prediction, size_hw: tuple[int, int]) -> Image.Image:
@@ -191,5 +244,5 @@ def region_crop(rgb: NDArray[np.uint8], prediction: Prediction, region: Region) 
     x1, y1 = min(width, right + margin), min(height, bottom + margin)
     inside = region_labels(prediction.pred_mask)[y0:y1, x0:x1] == region.index
     canvas = np.array(enlarge(shrink(rgb[y0:y1, x0:x1]), CROP_CRISP_PX))  # (h, w, 3)
-    _paint(canvas, _shown_mask(inside, (canvas.shape[0], canvas.shape[1])), VERMILION, tint=0.0)
+    _paint(canvas, _shown(inside, (canvas.shape[0], canvas.shape[1])), VERMILION, tint=0.0)
     return Image.fromarray(canvas)

@@ -9,7 +9,7 @@ from scipy import ndimage
 
 from agvas_core import drawing
 from agvas_core.processing import open_image
-from agvas_core.regions import make_prediction
+from agvas_core.regions import make_prediction, region_labels
 
 
 @pytest.fixture
@@ -109,3 +109,43 @@ def test_a_crop_of_a_region_does_not_outline_its_neighbour():
     crops = [drawing.region_crop(np.zeros((100, 100, 3), np.uint8), prediction, r) for r in prediction.regions]
     areas = [(np.asarray(c) == drawing.VERMILION).all(axis=2).any(axis=0).sum() for c in crops]
     assert areas[0] > areas[1] > 0
+
+
+def _places(found: np.ndarray, scale: float = 1.0) -> tuple[list[tuple[float, float]], np.ndarray]:
+    prediction = make_prediction(image_id="x", p_seg=found, p_nor=found, p_ano=found)
+    labels = region_labels(prediction.pred_mask)
+    return drawing._beside(prediction.regions, labels, scale, 10, []), labels
+
+
+def test_the_number_of_a_slanted_crack_is_beside_it():
+    """It once was at its box's corner, far from the crack."""
+    crack = np.zeros((400, 400), np.float32)
+    for i in range(20, 380):
+        crack[i, 398 - i : 401 - i] = 1
+    [(x, y)], labels = _places(crack)
+    ys, xs = np.nonzero(labels)
+    assert 8 < np.hypot(xs - x, ys - y).min() < 15
+
+
+def test_a_number_covers_no_other_region_and_no_other_number():
+    """A ring's number once was on what lies in its corner."""
+    found = np.zeros((400, 400), np.float32)
+    found[100:300, 100:300] = 1
+    found[110:300, 110:300] = 0  # an angle, in whose corner there are
+    found[60:92, 60:92] = 1  # one outside
+    found[120:140, 120:140] = found[150:160, 120:130] = 1  # and two inside
+    places, labels = _places(found)
+    for index, (x, y) in enumerate(places, 1):
+        near = np.hypot(*np.ogrid[-y : 400 - y, -x : 400 - x]) < 9
+        assert set(np.unique(labels[near])) <= {0, index}
+    gaps = [np.hypot(x - u, y - v) for n, (x, y) in enumerate(places) for u, v in places[:n]]
+    assert min(gaps) >= 20
+
+
+def test_a_number_leaves_most_of_a_strips_width_free():
+    found = np.zeros((1600, 200), np.float32)
+    found[800:830, 90:120] = 1
+    prediction = make_prediction(image_id="x", p_seg=found, p_nor=found, p_ano=found)
+    picture = drawing.overlay(drawing.shrink(np.zeros((1600, 200, 3), np.uint8)), prediction)
+    changed = np.asarray(picture).any(axis=(0, 2)).nonzero()[0]
+    assert np.ptp(changed) < 0.5 * picture.width
