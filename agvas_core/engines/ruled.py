@@ -67,7 +67,7 @@ class RuledEngine:
         if request.mode == "auto" and mode == "chat" and sets_rules(conversation, request):
             mode = "explain"
             request = replace(request, mode=mode)
-        said, dropped = "", False
+        said, dropped, emptied = "", False, False
         for event in self.inner.respond(conversation, request, stop=stop):
             if isinstance(event, Notice) and event.text.startswith(ALL_SHOWN):
                 continue  # said of the mask before the rules; what they kept is told below
@@ -77,10 +77,13 @@ class RuledEngine:
                 counted = report.count_sentence(judgements)
                 said = f"Rules: {counted}{_reasons(marks)} In force: {'; '.join(report.limits(prompts))}."
                 dropped = len(prediction.regions) != len(event.prediction.regions)
+                emptied = dropped and not prediction.regions
                 event = MaskReady(replace(prediction, candidates=marks))
             elif dropped and isinstance(event, TextDelta) and mode == "direct":
                 continue  # it counts what was marked before the rules; they say what is left
             elif isinstance(event, Done) and said:
+                if emptied:
+                    yield TextDelta(report.ALL_DROPPED) if mode == "direct" else Notice(report.ALL_DROPPED)
                 yield Notice(f"{said} {WORDS_BEFORE}" if dropped and mode != "direct" else said)
             yield event
 

@@ -20,11 +20,11 @@ from agvas_core.engines.ruled import rules_of
 from agvas_core.memory import peak_memory_mb
 from agvas_core.regions import make_prediction, region_labels, smallest_px, with_kinds
 from agvas_core.saa import report
-from agvas_core.saa.candidates import Proposer, work_hw
-from agvas_core.saa.confidence import to_probability
+from agvas_core.saa.candidates import Proposer, box_mask, work_hw
+from agvas_core.saa.confidence import anomaly_map, to_probability
 from agvas_core.saa.pipeline import Regularised, run
 from agvas_core.saa.prompts import HybridPrompts, Variant, naive_prompts, with_variant
-from agvas_core.saa.saliency import saliency_map, saliency_on_grid
+from agvas_core.saa.saliency import mean_saliency, saliency_factor, saliency_map, saliency_on_grid
 from agvas_core.saa.sentence import read_sentence
 from agvas_core.structures import (
     Conversation,
@@ -39,11 +39,12 @@ from agvas_core.structures import (
     Request,
     Stage,
     TextDelta,
+    Verdict,
 )
 
 MODES: tuple[Mode, ...] = ("auto", "direct", "explain")
 SALIENCIES_KEPT = 6
-NO_ANOMALY = "No anomaly found. "
+VERDICTS: dict[Verdict, str] = {"normal": "No anomaly found. ", "other": f"{report.ALL_DROPPED} ", "anomaly": ""}
 _DASHED = " Dashed boxes with a letter are candidates that are not in the mask."
 
 
@@ -129,19 +130,16 @@ class SAAEngine:
     def prediction_of(
         self, image: InspectionImage, found: Regularised, prompts: HybridPrompts, request: Request
     ) -> Prediction:
-        """Return the outcome as a Prediction: p_seg and p_ano are both A, brought to [0, 1)."""
-        values = to_probability(found.anomaly_map, self.proposer.half(prompts, self.variant))
-        p = _grown(values, image.size_hw)
-        prediction = make_prediction(
-            image_id=image.image_id,
-            p_seg=p,
-            p_nor=1 - p,
-            p_ano=p,
-            threshold=request.threshold,
-            alpha=request.alpha,
-            min_area_px=smallest_px(request.min_area_px, image.size_hw),  # Paper differs: specks are left out
-            roi_xyxy=request.roi_xyxy,
-        )
+        """Return the outcome as a Prediction: p_seg and p_ano are both A, brought to [0, 1).
+
+        An empty mask has the verdict "other" where it would not be empty without the rules.
+        """
+        half = self.proposer.half(prompts, self.variant)
+        prediction = _prediction(image, to_probability(found.anomaly_map, half), request)
+        if not prediction.regions and found.left_out:
+            whole = to_probability(self._unruled_map(image, found, prompts), half)
+            verdict: Verdict = "other" if _prediction(image, whole, request).regions else "normal"
+            prediction = replace(prediction, verdict=verdict)
         best: dict[int, tuple[int, str, float]] = {}  # region -> pixels shared, phrase, how sure
         for judgement, shares in zip(found.kept, _shared_pixels(found, prediction), strict=True):
             c = judgement.candidate
@@ -151,8 +149,24 @@ class SAAEngine:
         named = with_kinds(prediction, [best.get(r.index, (0, "", 0.0))[1:] for r in prediction.regions])
         return replace(named, candidates=report.marks(found.judgements, image.size_hw))
 
+    def _unruled_map(self, image: InspectionImage, found: Regularised, prompts: HybridPrompts) -> NDArray[np.float32]:
+        """Return A (h, w) as it would be with the candidates that the rules left out; boxes where none was outlined."""
+        hw = work_hw(image.size_hw)
+        saliency = self.saliency_of(image, prompts.saliency.neighbours) if prompts.saliency is not None else None
+        masks, scores = [], []
+        for j in (*found.kept, *found.left_out):
+            mask = box_mask(j.candidate.box, hw) if j.candidate.mask is None else j.candidate.mask
+            if not mask.any():
+                continue
+            score = j.score
+            if saliency is not None and j.saliency is None:  # it was dropped before it was rescored
+                score *= saliency_factor(mean_saliency(saliency, mask), self.variant)
+            masks.append(mask)
+            scores.append(score)
+        return anomaly_map(masks, scores, hw, self.variant)
+
     def _words(self, found: Regularised, prompts: HybridPrompts, prediction: Prediction, mode: Mode) -> str:
-        verdict = NO_ANOMALY if prediction.verdict == "normal" else ""
+        verdict = VERDICTS[prediction.verdict]
         counted = report.count_sentence(found.judgements)
         if mode == "direct":
             return verdict + counted
@@ -165,6 +179,21 @@ class SAAEngine:
             return text
         table = report.table(found.judgements, [*shown, *none], below)
         return f"{text}{_DASHED if any(not s for s in [*shown, *none]) else ''}\n\n{table}"
+
+
+def _prediction(image: InspectionImage, values: NDArray[np.float32], request: Request) -> Prediction:
+    """Return the mask of probabilities (h, w) on the working grid."""
+    p = _grown(values, image.size_hw)
+    return make_prediction(
+        image_id=image.image_id,
+        p_seg=p,
+        p_nor=1 - p,
+        p_ano=p,
+        threshold=request.threshold,
+        alpha=request.alpha,
+        min_area_px=smallest_px(request.min_area_px, image.size_hw),  # Paper differs: specks are left out
+        roi_xyxy=request.roi_xyxy,
+    )
 
 
 def _timed(

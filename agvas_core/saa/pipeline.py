@@ -18,6 +18,7 @@ from agvas_core.saa.saliency import mean_saliency, saliency_factor
 from agvas_core.structures import InspectionImage, Stage
 
 TOP_K = "top-K"  # the rule of Eq. 8
+OBJECT_NAME, OUTLINE = "object name", "outline"  # what these drop is the part itself, or no pixel at all
 SaliencyOf = Callable[[InspectionImage, int], NDArray[np.float32]]
 """From an image and N to s on the working grid, (h, w) float32."""
 
@@ -40,6 +41,11 @@ class Regularised:
     def kept(self) -> tuple[Judgement, ...]:
         """The candidates in the map, best first."""
         return tuple(j for j in self.judgements if j.kept)
+
+    @property
+    def left_out(self) -> tuple[Judgement, ...]:
+        """The candidates that are not in the map only because a rule does not want them."""
+        return tuple(j for j in self.judgements if j.rule and j.rule not in (OBJECT_NAME, OUTLINE))
 
 
 def run(
@@ -80,7 +86,7 @@ def judge_boxes(
         checks = {"ignored words": is_excluded(c, prompts.language)}
         if prompts.property is not None:
             checks |= {
-                "object name": names_object(c, prompts.language),
+                OBJECT_NAME: names_object(c, prompts.language),
                 "area": wrong_area(c, obj, prompts.property),
             }
         _sort_in(c, checks, passed, dropped)
@@ -96,7 +102,7 @@ def judge_masks(
     for c in candidates:
         if c.mask is None or not c.mask.any():
             why = "only the best-scored boxes are outlined" if c.mask is None else "no pixel was found in its box"
-            dropped.append(Judgement(c, "outline", why, c.score))
+            dropped.append(Judgement(c, OUTLINE, why, c.score))
             continue
         checks: dict[str, str] = {}
         if prompts.property is not None:

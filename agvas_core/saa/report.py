@@ -14,6 +14,7 @@ from agvas_core.structures import JudgedCandidate
 
 MOST_ROWS = 12
 LETTERS = "ABCDEFGHIJKL"  # one for each row
+ALL_DROPPED = "Something was found, but the rules drop it, so nothing is marked."
 
 
 def rules_sentence(prompts: HybridPrompts) -> str:

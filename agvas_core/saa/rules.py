@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -24,7 +26,8 @@ def apply_rules(
 
     Regions keep their own scores; with saliency_of they are ranked by score x exp(saliency) (Eq. 7). Dropped regions
     get the probability 0, so that the mask stays without them under other sliders too; what lay around them below
-    the threshold is left.
+    the threshold is left. A mask that loses all its regions gets the verdict "other": a part that shows something is
+    not normal because the rules leave it out.
 
     Args:
         image: what the mask is of.
@@ -52,7 +55,8 @@ def apply_rules(
     kept = {numbers[id(j.candidate.mask)] for j in judgements if j.kept}
     if len(kept) == len(prediction.regions):
         return prediction, judgements, obj
-    return keep_regions(prediction, kept), judgements, obj
+    ruled = keep_regions(prediction, kept)
+    return ruled if kept else replace(ruled, verdict="other"), judgements, obj
 
 
 def _candidate(region: Region, labels: NDArray[np.int64], size_hw: tuple[int, int]) -> Candidate:

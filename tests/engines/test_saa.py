@@ -25,6 +25,7 @@ from agvas_core.processing import open_image
 from agvas_core.regions import rethreshold
 from agvas_core.saa.candidates import Candidate, ObjectRegion, box_mask, mask_box
 from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts, prompts_for
+from agvas_core.saa.report import ALL_DROPPED
 from agvas_core.saa.rules import apply_rules
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, Stage, TextDelta, Turn
 from agvas_core.writers import verdict_facts
@@ -360,6 +361,49 @@ def test_rules_on_any_engine_show_what_they_dropped_and_auto_gives_a_mask(spotte
     for question in ("are there more than two?", "is it smaller than 5 % of the image?", "where does it come from?"):
         list(engine.respond(conversation, Request(question, spotted.image_id)))
         assert engine.inner.seen[-1][1].mode == "auto"
+
+
+# --- rules that leave nothing ----------------------------------------------------------------------------------------
+
+LEAVING_NOTHING = (
+    "smaller than 0.01 %",
+    "larger than 80 % of the image",
+    "only in the center",
+    "ignore holes and stains",
+)
+
+
+@pytest.mark.parametrize("mode", ["direct", "explain"])
+@pytest.mark.parametrize("sentence", LEAVING_NOTHING)
+def test_a_part_whose_regions_the_rules_drop_does_not_pass_as_normal(spotted, sentence, mode):
+    """Its verdict was "normal", which a folder's table shows as a part without a defect."""
+    reply = ask(RuledEngine(FakeEngine(pause_s=0.0)), spotted, Request(sentence, mode=mode))
+    assert not reply.prediction.regions and reply.prediction.verdict == "other"
+    said = reply.text if mode == "direct" else " ".join(reply.notices)
+    assert ALL_DROPPED in said and "No anomaly" not in said
+    assert rethreshold(reply.prediction, threshold=0.9).verdict == "other"
+    facts = verdict_facts(reply.prediction, CARD, mode)
+    assert (facts["verdict"], facts["regions"]) == ("other", [])
+
+
+def test_a_part_without_regions_stays_normal_under_any_rule(spotted):
+    grey = open_image(np.full((*HW, 3), 128, np.uint8))
+    reply = ask(RuledEngine(FakeEngine(pause_s=0.0)), grey, Request("smaller than 0.01 %", mode="direct"))
+    assert reply.prediction.verdict == "normal" and ALL_DROPPED not in reply.text + " ".join(reply.notices)
+    some = ask(RuledEngine(FakeEngine(pause_s=0.0)), spotted, Request("smaller than 5 % of the image", mode="direct"))
+    assert some.prediction.verdict == "anomaly" and ALL_DROPPED not in some.text
+
+
+@pytest.mark.parametrize("mode", ["direct", "explain"])
+@pytest.mark.parametrize(
+    "sentence", ["smaller than 0.01 %", "only in the lower left", "ignore scratches, stains and holes"]
+)
+def test_candidates_that_the_rules_drop_are_told_and_are_not_normal(engine, image, sentence, mode):
+    reply = ask(engine, image, Request(sentence, mode=mode))
+    assert reply.prediction.verdict == "other" and not reply.prediction.pred_mask.any()
+    assert reply.text.startswith(f"{ALL_DROPPED} Kept 0 of 3 candidates")
+    calm = ask(engine, image, Request(sentence, mode=mode, threshold=0.9))  # nor would they be marked without the rules
+    assert calm.prediction.verdict == "normal" and calm.text.startswith("No anomaly found.")
 
 
 # --- weights ---------------------------------------------------------------------------------------------------------
