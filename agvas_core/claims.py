@@ -6,14 +6,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from agvas_core.counting import COUNT_WORDS
 from agvas_core.kinds import ENGLISH
 from agvas_core.regions import PLACES
 
 _ANY_KIND = "|".join(f"(?:{p})" for p in sorted(ENGLISH.values(), key=len, reverse=True))
 _DEFECT = r"(?:defects?|anomal(?:y|ies)|flaws?|faults?|abnormal (?:areas?|regions?|parts?))"
 
-_NUMBERS = {w: n for n, w in enumerate("one two three four five six seven eight nine ten eleven twelve".split(), 1)}
-_NUMBER = rf"(?:{'|'.join(_NUMBERS)}|\d{{1,3}})"
+_NUMBER = rf"(?:{'|'.join(COUNT_WORDS)}|\d{{1,3}})"
 _ADJECTIVES = r"(?:[a-z][a-z-]*\s+){0,4}?"
 # "no scratch", "without any visible stain": what is named is denied
 _DENIED = re.compile(
@@ -196,4 +196,4 @@ def _count(text: str, normal: bool) -> int | None:
 
 
 def _number(word: str) -> int:
-    return _NUMBERS.get(word) or (int(word) if word.isdigit() else 1)
+    return COUNT_WORDS.get(word) or (int(word) if word.isdigit() else 1)

@@ -22,7 +22,9 @@ ARROWS: dict[str, set[str]] = {
     "kinds": set(),
     "regions": _VALUES,
     "wording": {"kinds", "prompts"},
-    "claims": {"kinds", "regions"},
+    "counting": set(),
+    "asking": _LANGUAGE | {"counting"},
+    "claims": {"kinds", "regions", "counting"},
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used
     "processing": _LANGUAGE,
@@ -43,7 +45,8 @@ ARROWS: dict[str, set[str]] = {
     "predictor": _MODEL | {"views", "encoded", "findings"},
     "saa": _PICTURES | {"predictor", "findings"},  # rules and candidates; the bundled model is one proposer
     "engines": _MODEL
-    | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"},
+    | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"}
+    | {"asking", "counting"},
     "replicas": {"structures", "processing", "engines", "wire"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"predictor", "synthesis", "data", "evaluation", "backbones", "memory", "adapter"},

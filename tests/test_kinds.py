@@ -2,8 +2,8 @@ import re
 
 import pytest
 
+from agvas_core.asking import singles_out
 from agvas_core.kinds import CHINESE, ENGLISH, KIND_WORDS, asked_pattern
-from agvas_core.prompts import singles_out
 from agvas_core.synthesis.facts import DEFECT_KINDS
 
 

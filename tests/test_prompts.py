@@ -9,11 +9,7 @@ from agvas_core.prompts import (
     MAX_INSTRUCTION_CHARS,
     ChatTurn,
     Exchange,
-    asks_about_defects,
-    asks_how_sure,
-    build_instruction,
     chat_pieces,
-    choose_mode,
     exchange_turns,
     format_percent,
     measured_line,
@@ -89,59 +85,6 @@ def test_ordinary_text_is_kept():
     assert len(sanitize("word " * 2000)) <= MAX_INSTRUCTION_CHARS
 
 
-@pytest.mark.parametrize(
-    ("instruction", "mode"),
-    [
-        ("", "explain"),
-        ("Please segment the anomalies in this image.", "direct"),
-        ("Could you localise every flaw?", "direct"),
-        ("show me where the defects are", "direct"),
-        ("give me a mask", "direct"),
-        ("plaese higlight the defects", "direct"),
-        ("Is there a defect? If so, mark it.", "direct"),
-        ("segment the defects and explain why", "explain"),
-        ("Why is this part abnormal?", "explain"),
-        ("inspect this part", "explain"),
-        ("segment only the scratch", "explain"),
-        ("show me the largest one", "explain"),
-        ("Please describe the anomaly.", "describe"),
-        ("mark the flaws and describe them", "describe"),
-        ("describe the surface", "chat"),
-        ("how many defects are there?", "chat"),
-        ("Where is the scratch?", "chat"),
-        ("is there a hole?", "chat"),
-        ("what does the mask show?", "chat"),
-        ("how did you segment this?", "chat"),
-        ("hello", "chat"),
-        ("tell me a joke", "chat"),
-        ("请分割图中的缺陷。", "direct"),
-        ("标出异常并解释原因", "explain"),
-        ("描述缺陷", "describe"),
-        ("只标出最大的缺陷", "explain"),
-        ("有几个缺陷？", "chat"),
-        ("这是什么表面？", "chat"),
-    ],
-)
-def test_auto_mode(instruction, mode):
-    assert choose_mode(instruction, has_image=True) == mode
-    assert choose_mode(instruction, has_image=False) == "chat"
-
-
-def test_a_mask_already_shown_makes_why_a_question_about_it():
-    assert choose_mode("why is that not normal?", True, has_previous_mask=True) == "chat"
-    assert choose_mode("only the left one", True, has_previous_mask=True) == "explain"
-    assert choose_mode("segment it again", True, has_previous_mask=True) == "direct"
-
-
-def test_a_picked_mode_is_asked_for_in_words():
-    assert build_instruction("direct", "") == "Please segment the anomalies in this image."
-    for mode in ("describe", "explain"):
-        for words in ("", "segment the anomalies", "is it ok?"):
-            assert choose_mode(build_instruction(mode, words), True) == mode
-    plus = build_instruction("describe_plus", "describe the flaw", "A good nut has six sides.")
-    assert plus == "A good nut has six sides. describe the flaw"
-
-
 def test_measured_line():
     assert measured_line([]) == "<measured> none </measured>"
     two = measured_line([("upper left", 0.61), ("center", 12.4)])
@@ -178,35 +121,3 @@ def test_an_exchange_has_anchors_exactly_when_it_shows_a_mask():
         Exchange("segment", DIRECT_ANSWER, "direct", None)
     with pytest.raises(AssertionError):
         Exchange("segment", "Sure.", "direct", ())
-
-
-@pytest.mark.parametrize(
-    ("words", "about"),
-    [
-        ("Is this part good, and where not?", True), ("what is wrong with it?", True), ("How many are there?", True),
-        ("OK or NG?", True), ("这个合格吗？", True), ("what should it look like?", False),
-        ("what does a good one look like", False), ("hello", False), ("tell me a joke", False), ("thank you", False),
-        ("good morning", False), ("ok, hello!", False), ("where are you from?", False), ("is it broken?", True),
-        ("what is the capital of France?", False), ("who is the president?", False), ("any pinholes?", True),
-        ("write a poem about it", False),
-    ],
-)  # fmt: skip
-def test_questions_about_what_is_wrong_are_told_from_others(words, about):
-    assert asks_about_defects(words) == about
-
-
-@pytest.mark.parametrize("words", ["ignore the stain", "Please exclude the holes", "now leave out the left one"])
-def test_what_is_to_be_left_out_asks_for_a_mask(words):
-    assert choose_mode(words, has_image=True) == "explain"
-
-
-@pytest.mark.parametrize(
-    ("words", "sure"),
-    [
-        ("How sure are you?", True), ("are you certain?", True), ("what's the score?", True),
-        ("with what confidence", True),
-        ("make sure it is clean", False), ("a certain scratch", False), ("how big is it?", False),
-    ],
-)  # fmt: skip
-def test_questions_about_certainty_are_told_from_others(words, sure):
-    assert asks_how_sure(words) == sure

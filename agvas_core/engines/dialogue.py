@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, choose_mode, sanitize, singles_out
+from agvas_core.asking import choose_mode, singles_out
+from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, sanitize
 from agvas_core.structures import Conversation, Mode, Prediction, Request, Turn
 
 

@@ -11,12 +11,13 @@ from typing import Any
 
 from PIL import Image
 
+from agvas_core.asking import singles_out
 from agvas_core.drawing import region_crop, shrink
 from agvas_core.engines.base import Engine
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, shown_before, too_many_characters
 from agvas_core.engines.speaker import Message, Speaker
 from agvas_core.memory import peak_memory_mb
-from agvas_core.prompts import DEFAULT_INSTRUCTIONS, format_percent, singles_out
+from agvas_core.prompts import DEFAULT_INSTRUCTIONS, format_percent
 from agvas_core.structures import (
     MODES,
     Conversation,

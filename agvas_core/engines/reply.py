@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
+from agvas_core.asking import asks_about_defects, asks_how_sure, build_instruction, follows_up, singles_out
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.engines.dialogue import recent_exchanges, shown_before, too_many_characters, whole_before
 from agvas_core.engines.held_words import Finding, FreeWords, HeldWords
@@ -23,11 +24,6 @@ from agvas_core.prompts import (
     DIRECT_ANSWER,
     MEASURED_SLOT,
     ChatTurn,
-    asks_about_defects,
-    asks_how_sure,
-    build_instruction,
-    follows_up,
-    singles_out,
 )
 from agvas_core.regions import group_labels, make_prediction, smallest_px, with_kinds
 from agvas_core.saa.foreground import find_object
@@ -235,7 +231,7 @@ class Reply:
             return prediction, None
 
         def everything() -> Prediction:
-            return self._adjust(self.predictor.glance(self.image, close=self.request.close))
+            return self._named(self._adjust(self.predictor.glance(self.image, close=self.request.close)))
 
         return singled_out(self.request.instruction, prediction, everything, self.card.engine_id)
 

@@ -151,9 +151,26 @@ def test_all_of_the_kind_that_was_asked_for_once_could_not_be_singled_out():
 
 def test_anchors_that_mark_nothing_of_a_part_do_not_say_that_nothing_is_there():
     nothing = spots()
-    found, said = singled_out("segment only the scratch", nothing, three, "agvas-nano")
+    found, said = singled_out("segment only the dark one", nothing, three, "agvas-nano")
     assert found.verdict == "other" and "Asked for all anomalies, I mark: a scratch in the upper right" in said
+    found, said = singled_out("segment only the scratch", nothing, three, "agvas-nano")
+    assert [region.kind for region in found.regions] == ["scratch"] and said.startswith("The anchors marked something")
     assert singled_out("segment only the scratch", nothing, spots, "agvas-nano") == (nothing, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [("ignore the scratch", [5, 80]), ("segment only region 2", [80]), ("everything except the crack", [80, 160])],
+)
+def test_anchors_that_mark_something_else_than_the_words_name_do_not_decide(words, columns):
+    """Asked to ignore the burn, the anchors marked it alone."""
+    other = with_kinds(spots(160), [("scratch", 0.9)])
+    found, said = singled_out(words, other, three, "agvas-nano")
+    assert sorted(region.box_xyxy[0] for region in found.regions) == columns
+    assert (
+        said == f"The anchors marked something else; of the 3 regions your words chose {len(columns)}, and the mask "
+        "shows no other."
+    )
 
 
 @pytest.mark.parametrize("mode", ["direct", "explain", "describe"])
@@ -204,8 +221,10 @@ def test_all_findings_within_other_borders_are_still_all_of_them():
     narrow[12:15, 7:10] = narrow[12:15, 82:85] = 0.9  # the same two, much smaller
     smaller = make_prediction(image_id="x", p_seg=narrow, p_nor=1 - narrow, p_ano=narrow)
     burns = with_kinds(smaller, [("burn", 0.9), ("burn", 0.9)])
+    whole = with_kinds(whole, [("burn", 0.9), ("burn", 0.9)])
     found, said = singled_out("segment only the scratch", burns, lambda: whole, "agvas-nano")
     assert found.verdict == "other" and not found.regions and "no scratch" in said
-    one = with_kinds(rethreshold(spots(5), threshold=0.5), [("burn", 0.9)])  # one of the two: singled out
-    assert singled_out("segment only the burn", one, lambda: whole, "agvas-nano") == (one, None)
+    one = with_kinds(rethreshold(spots(5), threshold=0.5), [("burn", 0.9)])  # one of the two, and the words name both
+    assert len(singled_out("segment only the burns", one, lambda: whole, "agvas-nano")[0].regions) == 2
+    assert singled_out("segment only the left burn", one, lambda: whole, "agvas-nano") == (one, None)
     assert singled_out("segment only the scratch", one, lambda: whole, "agvas-nano")[0].verdict == "other"

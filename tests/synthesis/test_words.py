@@ -5,8 +5,9 @@ from collections import Counter
 import pytest
 
 from agvas_core.anchors import ANCHOR_TEXT
+from agvas_core.asking import choose_mode
 from agvas_core.kinds import KIND_WORDS
-from agvas_core.prompts import DIRECT_ANSWER, chat_pieces, choose_mode, format_percent
+from agvas_core.prompts import DIRECT_ANSWER, chat_pieces, format_percent
 from agvas_core.regions import PLACES
 from agvas_core.synthesis.facts import DEFECT_KINDS, DefectFacts, SceneFacts
 from agvas_core.synthesis.phrases import QUESTIONS, expand
