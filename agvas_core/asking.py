@@ -1,4 +1,4 @@
-"""What a user's words ask for: in which mode to answer, all that is wrong or a part of it, a question about the mask."""
+"""What a user asks for by his words: in which mode to answer, all that is wrong or a part, something about the mask."""
 
 from __future__ import annotations
 

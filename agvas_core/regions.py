@@ -17,6 +17,7 @@ from agvas_core.structures import Prediction, Region, Verdict
 
 GAP_SHARE = 0.05  # of the longer side: parts nearer than this are one finding
 SPECK_SHARE = 1e-4  # of the image
+CLOSE_SPECK_SHARE = 0.5 * SPECK_SHARE  # of an image that was seen in tiles (LOG.md)
 _GROUPING_PX = 512
 
 PLACES: tuple[str, ...] = (
@@ -76,17 +77,20 @@ def bounding_box(mask: NDArray[np.bool_], cell: int = 1, margin: int = 0) -> tup
     return found[0], found[1]
 
 
-def speck_px(size_hw: tuple[int, int]) -> int:
-    """Return the area in px below which a part is a speck: a ten-thousandth of the image, finer than the model sees."""
-    return math.ceil(SPECK_SHARE * size_hw[0] * size_hw[1])
+def speck_px(size_hw: tuple[int, int], *, close: bool = False) -> int:
+    """Return the area in px below which a part is a speck: a ten-thousandth of the image, finer than the model sees.
+
+    close: the image was looked at in tiles, too, and half of that counts.
+    """
+    return math.ceil((CLOSE_SPECK_SHARE if close else SPECK_SHARE) * size_hw[0] * size_hw[1])
 
 
-def smallest_px(min_area_px: int | None, size_hw: tuple[int, int]) -> int:
+def smallest_px(min_area_px: int | None, size_hw: tuple[int, int], *, close: bool = False) -> int:
     """Return the area in px below which parts are dropped, from what a request says: None the specks, 0 nothing.
 
-    Paper differs: there every pixel above the threshold is in the mask, as with 0 here.
+    Paper differs: there every pixel above the threshold is in the mask, as with 0 here. close: as in speck_px.
     """
-    return 0 if min_area_px == 0 else max(min_area_px or 0, speck_px(size_hw))
+    return 0 if min_area_px == 0 else max(min_area_px or 0, speck_px(size_hw, close=close))
 
 
 def make_prediction(

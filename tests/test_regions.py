@@ -228,6 +228,8 @@ def test_a_smallest_area_of_0_keeps_specks_and_none_does_not():
 
 def test_a_speck_is_a_ten_thousandth():
     assert [speck_px(hw) for hw in ((1, 1), (100, 100), (512, 512))] == [1, 1, 27]
+    assert speck_px((2048, 2048)) == 420 and speck_px((2048, 2048), close=True) == 210  # seen in tiles: half of it
+    assert smallest_px(None, (2048, 2048), close=True) == 210 and smallest_px(300, (2048, 2048), close=True) == 300
 
 
 def test_parts_that_nowhere_are_clear_are_taken_below_one_half():

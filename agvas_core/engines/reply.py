@@ -275,7 +275,7 @@ class Reply:
 
     def _options(self) -> dict[str, object]:
         r = self.request
-        smallest = smallest_px(r.min_area_px, self.image.size_hw)  # Paper differs: specks are left out
+        smallest = smallest_px(r.min_area_px, self.image.size_hw, close=r.close)  # Paper differs: specks are left out
         return {"threshold": r.threshold, "alpha": r.alpha, "min_area_px": smallest, "roi_xyxy": r.roi_xyxy}
 
     def _decode(self, prefix: Prefix) -> Prediction:
