@@ -101,17 +101,8 @@
     wrap.scrollTop = Math.max(0, top - 8);
   };
   const release = (event) => { if (event.target.closest?.("#agv-chat")) pinned = false; };
-  for (const kind of ["wheel", "touchmove", "pointerdown"]) document.addEventListener(kind, release, { passive: true });
+  for (const kind of ["wheel", "touchmove", "pointerdown", "agv-look"]) document.addEventListener(kind, release, { passive: true });
   document.addEventListener("load", (event) => { if (event.target.closest?.("#agv-chat")) pin(); }, true); // sizes are known now
-
-  // --- the side panel as a drawer ---
-
-  const DRAWER_PX = 960; // as in page.css
-  const showSliders = () => {
-    const handle = document.querySelector("#agv-drawer > button.label-wrap");
-    if (handle && !handle.classList.contains("open")) handle.click();
-    setTimeout(() => document.querySelector("#agv-side .agv-h2")?.scrollIntoView({ behavior: "smooth" }), 300); // when it is open
-  };
 
   // --- popovers: the engine's card and the help ---
 
@@ -171,7 +162,6 @@
       for (const other of document.querySelectorAll(`[data-agv=region][data-reply="${action.dataset.reply}"]`))
         other.setAttribute("aria-pressed", String(on && other.dataset.value === action.dataset.value));
     }
-    if (action.dataset.agv === "reply" && innerWidth <= DRAWER_PX) showSliders();
     if (action.dataset.agv === "card") openPanel(document.querySelector("[data-agv-panel=agv-card]"), true);
     if (action.dataset.agv === "other") action.closest("details").open = false;
     if (action.dataset.agv === "example") {
@@ -188,22 +178,6 @@
     remembered(figure).cut = +event.target.value;
     apply(figure);
   });
-
-  // A slider's number field: nothing typed is no value, and of a value out of range the nearest is meant; gradio would show an error.
-  const isKnob = (field) => field.matches?.("#agv-side input[type=number]");
-  document.addEventListener("input", (event) => {
-    const field = event.target;
-    if (!isKnob(field)) return;
-    if (field.value === "") return event.stopImmediatePropagation();
-    if (field.max !== "") {
-      const nearest = Math.min(Math.max(+field.value, +field.min), +field.max);
-      if (nearest !== +field.value) field.value = nearest;
-    }
-  }, true); // before gradio reads it
-  document.addEventListener("focusout", (event) => {
-    const field = event.target;
-    if (isKnob(field) && field.value === "") field.value = field.closest(".block").querySelector("input[type=range]").value;
-  }, true);
 
   document.addEventListener("keydown", (event) => {
     const edit = event.target.closest?.(".agv-edit");
@@ -229,15 +203,9 @@
     if (event.target.matches?.("#agv-box input[type=file]")) event.target.value = "";
   }, true);
   let thumbs = 0;
-  let drawerMet = false;
   const tidy = () => {
     document.querySelectorAll(".agv-pic[data-reply]").forEach(apply);
     pin();
-    const handle = document.querySelector("#agv-drawer > button.label-wrap");
-    if (handle && !drawerMet) {
-      drawerMet = true; // on a phone the side panel starts as a closed drawer
-      if (innerWidth <= DRAWER_PX) setTimeout(() => handle.click(), 100);
-    }
     const box = document.getElementById("agv-box");
     if (box) {
       const field = box.querySelector("textarea");
@@ -249,19 +217,9 @@
       if (now !== thumbs) forgetFiles(box); // taken or sent: the same file may come again
       thumbs = now;
     }
-    for (const info of document.querySelectorAll("#agv-side .info-text")) {
-      const block = info.closest(".block");
-      if (block && block.title !== info.textContent.trim()) block.title = info.textContent.trim();
-    }
     for (const button of document.querySelectorAll("#agv-box button:not([aria-label]), #agv-chat button:not([aria-label])"))
       if (!button.textContent.trim())
         button.setAttribute("aria-label", button.title || (button.dataset.testid || button.className || "button").split(" ")[0].replace(/[-_]/g, " "));
   };
-  let due = 0;
-  const later = () => { cancelAnimationFrame(due); due = requestAnimationFrame(tidy); };
-  const start = () => {
-    new MutationObserver(later).observe(document.body, { childList: true, subtree: true });
-    tidy();
-  };
-  document.body ? start() : addEventListener("DOMContentLoaded", start);
+  window.agvOnRedraw(tidy);
 })();

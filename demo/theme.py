@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from gradio.themes import Base
 
 HERE = Path(__file__).parent
+SCRIPTS = ("redraw.js", "panel.js", "page.js")  # in this order
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Noto Sans CJK SC", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 
@@ -70,5 +71,5 @@ def css() -> str:
 
 
 def head() -> str:
-    """Return the page's script as a tag for the document's head."""
-    return f"<script>{(HERE / 'page.js').read_text(encoding='utf-8')}</script>"
+    """Return the page's scripts as tags for the document's head."""
+    return "".join(f"<script>{(HERE / name).read_text(encoding='utf-8')}</script>" for name in SCRIPTS)

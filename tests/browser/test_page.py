@@ -214,14 +214,26 @@ def test_a_file_that_is_no_photo_is_answered_in_the_chat(url, open_page, tmp_pat
     assert "image/*" in page.get_attribute("#agv-box input[type=file]", "accept")
 
 
-def test_on_a_phone_adjust_mask_opens_the_drawer_with_the_sliders(url, open_page, photo):
-    """It once did nothing that one could see: the sliders are in a closed drawer below."""
+def test_on_a_phone_adjust_mask_opens_the_sliders_under_the_picture(url, open_page, photo):
+    """They once were in a drawer so far below that the mask they move could not be seen."""
     page = open_page(url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     ask(page, "segment", photo)
-    assert not page.get_by_label("number input for Threshold").is_visible()
+    threshold = page.get_by_label("number input for Threshold")
+    assert not threshold.is_visible()
     page.click("[data-agv=reply]")
-    page.wait_for_function("document.querySelector('#agv-side .agv-h2').getBoundingClientRect().top < innerHeight / 2")
-    assert page.get_by_label("number input for Threshold").is_visible()
+    page.wait_for_function("document.activeElement.matches('#agv-side input[type=range]')")
+    for value in ("0.6", "0.9"):  # the picture stays where it is when its mask moves
+        before = page.get_attribute(".agv-layer-mask", "src")
+        threshold.fill(value)
+        page.wait_for_function(f"document.querySelector('.agv-layer-mask').getAttribute('src') !== '{before}'")
+        sheet, canvas = page.locator("#agv-side").bounding_box(), page.locator(".agv-canvas").bounding_box()
+        assert 0 <= canvas["y"] and canvas["y"] + canvas["height"] <= sheet["y"] < threshold.bounding_box()["y"]
+        assert threshold.bounding_box()["y"] < 844 - 60
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.matches('[data-agv=reply]')")
+    assert not threshold.is_visible()
+    box = page.locator("#agv-box").bounding_box()
+    assert box["y"] + box["height"] < page.locator("#agv-side").bounding_box()["y"]
 
 
 def test_a_wide_window_shows_the_page_in_its_middle_and_a_phone_its_full_width(url, open_page):
