@@ -236,6 +236,21 @@ def test_on_a_phone_adjust_mask_opens_the_sliders_under_the_picture(url, open_pa
     assert box["y"] + box["height"] < page.locator("#agv-side").bounding_box()["y"]
 
 
+def test_a_tall_photo_leaves_room_for_its_regions_and_words(url, open_page, tmp_path):
+    """The picture of a strip once lay over its regions' list and was longer than the window."""
+    page = open_page(url, viewport={"width": 1440, "height": 900})
+    strip = tmp_path / "strip.png"
+    spotted(3, size_hw=(1600, 200)).save(strip)
+    choose(page, "explain")
+    ask(page, "segment", strip)
+    boxes = [page.locator(f"#agv-chat {q}").first.bounding_box() for q in (".agv-canvas", ".agv-chips", ".agv-views")]
+    canvas, chips, views = boxes
+    assert canvas["x"] + canvas["width"] <= chips["x"]
+    words = page.locator("#agv-chat .bot-row .message-content").first.bounding_box()
+    chat = page.locator("#agv-chat").bounding_box()
+    assert chat["y"] <= views["y"] and words["y"] + 24 <= chat["y"] + chat["height"]
+
+
 def test_a_wide_window_shows_the_page_in_its_middle_and_a_phone_its_full_width(url, open_page):
     """On a wide window it once clung to the left."""
     for width in (1600, 390):
