@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from agvas_core.claims import (
     Mention,
@@ -24,6 +23,7 @@ from agvas_core.claims import (
     said_count,
     with_count,
 )
+from agvas_core.engines.pointing import Finding
 from agvas_core.engines.subject import CANNOT_NAME, asks_name, of_a_surface
 from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
@@ -37,15 +37,6 @@ _SHOWS = re.compile(r"^(?:yes|there (?:is|are)|i (?:see|found|marked|count)|(?:i
 _IS_NO_DEFECT = re.compile(r"the [a-z ]+ comes from [a-z ]+ and is normal")  # of a shadow
 _HOW_MANY = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
 _HOW_LARGE = re.compile(r"\bhow (?:big|large|wide|long)\b|\bsize\b|\barea\b|\bper ?cent|%|\bcovers?\b")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One finding of a mask: its kind ("" where it was not read), its place, and its share of the image in per cent."""
-
-    kind: str
-    place: str
-    percent: float
 
 
 class FreeWords:

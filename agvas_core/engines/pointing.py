@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from agvas_core.asking import pointing_words
 from agvas_core.counting import COUNT_WORDS, LAST, NUMBERED, ORDINALS, count_of, listed_numbers, nth_numbers
@@ -89,11 +90,11 @@ class Finding:
 
 
 def findings_of(prediction: Prediction) -> list[Finding]:
-    """Return a mask's findings, in the order of their first regions."""
+    """Return a mask's findings, largest first, as findings.measure does."""
     parts: dict[int, list[Region]] = {}
     for region in prediction.regions:
         parts.setdefault(region.finding, []).append(region)
-    return [_finding(regions, prediction.size_hw) for regions in parts.values()]
+    return [_finding(regions, prediction.size_hw) for _, regions in sorted(parts.items())]
 
 
 def _finding(regions: list[Region], size_hw: tuple[int, int]) -> Finding:
@@ -138,6 +139,15 @@ def sides_in(words: str) -> frozenset[str]:
 def numbers_in(words: str) -> set[int]:
     """Return the regions' numbers that words name: "region 2", "regions 1 to 3", "#4", "the second one"."""
     return {n for piece in _pieces(words) for n in piece.numbers}
+
+
+def singles_by(words: str, *ways: Literal["number", "kind", "side", "size"]) -> bool:
+    """Return whether words name findings in one of these ways."""
+    return any(
+        {"number": piece.numbers, "kind": piece.kinds, "side": piece.has_sides, "size": piece.has_size}[way]
+        for piece in _pieces(words)
+        for way in ways
+    )
 
 
 def meant(words: str, findings: Sequence[Finding]) -> set[int] | None:

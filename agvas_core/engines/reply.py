@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -14,8 +14,10 @@ from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
 from agvas_core.asking import asks_about_defects, asks_how_sure, build_instruction, follows_up, singles_out
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.engines.dialogue import recent_exchanges, shown_before, too_many_characters, whole_before
-from agvas_core.engines.held_words import Finding, FreeWords, HeldWords
+from agvas_core.engines.held_words import FreeWords, HeldWords
+from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
+from agvas_core.engines.pointing import findings_of
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import Findings, measure
@@ -154,7 +156,7 @@ class Reply:
         kinds = self._kinds_to_read(findings)
         line = findings.line(kinds)
         start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], findings.masks, open_end=True)
-        yield from self._speak(start, self._held(findings, kinds), shown=True)
+        yield from self._speak(start, self._held(prediction, kinds), shown=True)
 
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
@@ -183,18 +185,28 @@ class Reply:
         kinds = self._kinds_to_read(findings)
         line = findings.line(kinds)
         self.clock.lap("glance")
+        held = self._held(glance, kinds)
+        if self.mode == "chat" and isinstance(held, HeldWords):
+            said = measured_answer(self.request.instruction, held.findings)
+            if said is not None:
+                yield TextDelta(said)
+                return
         assert MEASURED_SLOT[self.mode] == "user", self.mode
         start = self._read([ChatTurn("user", self.question, measured=line)], findings.masks, prompt=True)
-        yield from self._speak(start, self._held(findings, kinds), shown=self.mode == "chat")
+        yield from self._speak(start, held, shown=self.mode == "chat")
 
-    def _held(self, findings: Findings, kinds: list[str] | None) -> HeldWords | FreeWords:
-        """Return what the words pass through: where they were made to read the mask's kinds, they are held to it."""
+    def _held(self, prediction: Prediction, kinds: list[str] | None) -> HeldWords | FreeWords:
+        """Return what the words pass through: where they were made to read the mask's kinds, they are held to it.
+
+        kinds: of the mask's largest findings, as the words read them.
+        """
         if kinds is None or not self.card.trained or not self.hold_words:
             return FreeWords()
-        of = [*kinds, *[""] * len(findings.spots)]
-        shown = [Finding(kind, place, area) for kind, (place, area) in zip(of, findings.spots, strict=False)]
+        shown = findings_of(prediction)
+        unread = [""] * (len(shown) - len(kinds))
+        named = [replace(finding, kind=kind) for finding, kind in zip(shown, [*kinds, *unread], strict=True)]
         called = "surface" if find_object(self.image.rgb, OBJECT_GRID).mask is None else "part"
-        return HeldWords(self.request.instruction, shown, chat=self.mode == "chat", called=called)
+        return HeldWords(self.request.instruction, named, chat=self.mode == "chat", called=called)
 
     def _speak(self, start: Prefix, words: HeldWords | FreeWords, *, shown: bool) -> Iterator[Event]:
         """Stream words; decode a mask when the model writes anchors, or ask for one when it should have and did not."""

@@ -5,7 +5,8 @@ import random
 import pytest
 
 from agvas_core.claims import Mention, mentions
-from agvas_core.engines.held_words import Finding, HeldWords, agrees, answer
+from agvas_core.engines.held_words import HeldWords, agrees, answer
+from agvas_core.engines.pointing import Finding
 from agvas_core.prompts import MAX_MEASURED_REGIONS
 from agvas_core.synthesis.sentences import area_percent
 from agvas_core.synthesis.words import random_scene, talk

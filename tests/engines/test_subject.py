@@ -2,7 +2,8 @@
 
 import pytest
 
-from agvas_core.engines.held_words import Finding, HeldWords
+from agvas_core.engines.held_words import HeldWords
+from agvas_core.engines.pointing import Finding
 from agvas_core.engines.subject import CANNOT_NAME, asks_name, of_a_surface
 
 CRACK = Finding("crack", "center", 1.23)

@@ -1,0 +1,159 @@
+"""Answers that the measured mask gives better than the language model: what a question singles out, and its size.
+
+The bundled model was never taught "how big is region 3?" or "how many are on the right?"; it told of the largest
+defect, or of all of them. Such questions are answered here, from what the mask measures; all others stay with it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from agvas_core.engines.pointing import Finding, groups, meant, numbers_in, parts, sides_in, singles_by
+from agvas_core.kinds import kind_words, kinds_in
+from agvas_core.prompts import format_percent
+from agvas_core.wording import a, at, join, number
+
+NO_SCALE = "I cannot say it in millimeters: a picture has no scale."
+MOST_LISTED = 6
+
+_SIZE = re.compile(
+    r"\bhow (?:big|large|small|wide|long|high|tall)\b|\b(?:what|which) (?:is the )?(?:size|area)\b"
+    r"|\b(?:size|area) of\b|\bhow (?:many|much) (?:px|pixels?|per ?cent|%|area)\b"
+    r"|\bwhat (?:share|per ?cent\w*|fraction)\b|\bcovers?\b"
+)
+_ALL_OF_IT = re.compile(
+    r"\bhow much of\b|\bwhat (?:share|per ?cent\w*|fraction|part) of the (?:image|picture|photo|part|surface)\b.*"
+    r"\b(?:damaged|defective|marked|covered|affected|bad)\b|\btotal (?:area|size)\b"
+)
+_UNITS = re.compile(r"\b(?:mm|millimet\w+|cm|centimet\w+|inch\w*|µm|microns?|micromet\w+)\b")
+_LARGER = re.compile(r"\b(?:bigger|larger|smaller)\b")
+_WHICH = re.compile(r"\b(?:which|what)\b")
+_COUNTS = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
+_ASKS = re.compile(
+    r"^(?:and |so |but |ok |please )*(?:where|what|which|is there|are there|do you see|can you see|any)\b"
+)
+# what only the language model has words for
+_BEYOND = re.compile(
+    r"\b(?:caus\w+|why|reasons?|mean\w*|serious|severe|critical|bad|worse|should|normal|looks?|colou?r|shape|do about"
+    r"|fix\w*|repair\w*|happen\w*|sure|certain|confiden\w+|score|made|wrong|recommend\w*|next)\b"
+)
+
+
+def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
+    """Return the answer to a question that singles findings out or asks for their sizes, None for all others.
+
+    Args:
+        question: the user's own words.
+        findings: what the mask shows, largest first, with their regions' numbers.
+    """
+    text = question.strip().casefold().replace("’", "'")
+    if not findings or _BEYOND.search(text) or (kinds_in(text) and not all(f.kind for f in findings)):
+        return None
+    if _LARGER.search(text) and (said := _compared(text, findings)):
+        return said
+    wanted, unwanted = parts(question)
+    if unwanted.strip(" ;?.!"):
+        return None
+    named = meant(wanted, findings)
+    if _ALL_OF_IT.search(text) and named is None:
+        share = format_percent(sum(f.percent for f in findings))
+        all_of_them = f"The {number(len(findings))} findings cover" if len(findings) > 1 else "What is marked covers"
+        return f"{all_of_them} about {share} % of the image in all."
+    if named is None:
+        return None
+    there = [f for f in findings if f.numbers & named]
+    if _COUNTS.search(text) and not _SIZE.search(text):
+        return _count(wanted, there)
+    if _SIZE.search(text):
+        return _sizes(wanted, there, scale=bool(_UNITS.search(text)))
+    if _ASKS.match(text) and singles_by(wanted, "number", "side", "size"):
+        return _what(wanted, there)
+    return None
+
+
+def _compared(text: str, findings: Sequence[Finding]) -> str | None:
+    """Return which of two is the larger, None where not two are named."""
+    sides = [side for side in groups(text, findings) if side]
+    if len(sides) == 1 and len(sides[0]) == 2 and _WHICH.search(text):
+        large, small = sorted(sides[0], key=lambda f: -f.percent)
+        return f"{_capital(_the(large))} is larger: {_share(large)}, {_the(small)} {_share(small)}."
+    if len(sides) != 2 or sides[0] == sides[1]:
+        return None
+    first, second = (max(side, key=lambda f: f.percent) for side in sides)
+    larger = first.percent > second.percent
+    yes = "Yes" if larger != ("smaller" in text) else "No"
+    return f"{yes}: {_the(first)} covers {_share(first)} of the image, {_the(second)} {_share(second)}."
+
+
+def _count(wanted: str, there: Sequence[Finding]) -> str:
+    if not there:
+        return f"None: {_nothing(wanted)}."
+    kinds = {f.kind for f in there}
+    words = kind_words(next(iter(kinds))) if len(kinds) == 1 and "" not in kinds else None
+    noun = (words.one if len(there) == 1 else words.many) if words else ("finding" if len(there) == 1 else "findings")
+    where = [at(f.place) for f in there] if words else [f"{a(_noun(f))} {at(f.place)}" for f in there]
+    listed = join(where[:MOST_LISTED]) if len(where) <= MOST_LISTED else "see the list beside the mask"
+    return f"I count {number(len(there))} {noun}: {listed}."
+
+
+def _sizes(wanted: str, there: Sequence[Finding], *, scale: bool) -> str:
+    if not there:
+        return f"{_capital(_nothing(wanted))}."
+    told = [f"{_the(f)} covers about {_share(f)} of the image{_px(f)}" for f in there[:MOST_LISTED]]
+    return f"{_capital(join(told))}.{f' {NO_SCALE}' if scale else ''}"
+
+
+def _what(wanted: str, there: Sequence[Finding]) -> str:
+    if not there:
+        return f"{_capital(_nothing(wanted))}."
+    if numbers_in(wanted):
+        numbers = numbers_in(wanted)
+        told = [
+            f"region {n} is {_whole_or_part(f)} {at(f.place)}, {_share(f)} of the image"
+            for f in there
+            for n in sorted(f.numbers & numbers) or [min(f.numbers)]
+        ]
+        return f"{_capital(join(told[:MOST_LISTED]))}."
+    told = [f"{a(_noun(f))} {at(f.place)} ({_share(f)} of the image)" for f in there[:MOST_LISTED]]
+    return f"That is {join(told)}." if singles_by(wanted, "size") else f"I see {join(told)}."
+
+
+def _nothing(wanted: str) -> str:
+    """Return "I see no hole on the left" of what was asked for."""
+    kinds = " or ".join(kind_words(kind).one for kind in sorted(kinds_in(wanted))) or "finding"
+    numbers = [str(n) for n in sorted(numbers_in(wanted)) if n > 0]
+    if numbers:
+        return f"there is no region {' or '.join(numbers)}"
+    sides = sorted(sides_in(wanted), key=("upper", "lower", "left", "right").index)
+    return f"I see no {kinds}{f' {at(_place(sides))}' if sides else ' of that kind'}"
+
+
+def _place(sides: Sequence[str]) -> str:
+    alone = {"upper": "top", "lower": "bottom"}
+    return " ".join(sides) if len(sides) > 1 else alone.get(sides[0], sides[0])
+
+
+def _the(finding: Finding) -> str:
+    return f"the {_noun(finding)} {at(finding.place)}"
+
+
+def _noun(finding: Finding) -> str:
+    return kind_words(finding.kind).one if finding.kind else "defect"
+
+
+def _whole_or_part(finding: Finding) -> str:
+    """Return what one of a finding's regions is: "a hole", or "part of a hole"."""
+    return f"{'part of ' if len(finding.numbers) > 1 else ''}{a(_noun(finding))}"
+
+
+def _share(finding: Finding) -> str:
+    return f"{format_percent(finding.percent)} %"
+
+
+def _px(finding: Finding) -> str:
+    return f" ({finding.area_px:,} px)" if finding.area_px else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

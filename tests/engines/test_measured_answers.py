@@ -1,0 +1,79 @@
+"""Questions that single findings out are answered from what was measured; all others are left to the words."""
+
+from dataclasses import replace
+
+import pytest
+
+from agvas_core.engines.agvas import AGVASEngine
+from agvas_core.engines.measured_answers import measured_answer
+from agvas_core.regions import with_kinds
+from agvas_core.structures import Conversation, Done, Request, TextDelta, Turn
+from tests.engines.test_pointing import FIVE, STAIN
+from tests.engines.test_referring import spots
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("How big is the smallest defect?", "The hole in the center covers about 0.1 % of the image (1,200 px)."),
+        ("how large is the crack in mm?", "The crack in the lower right covers about 0.3 % of the image (2,700 px). "
+         "I cannot say it in millimeters: a picture has no scale."),
+        ("How big is the second one?", "The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
+        ("What size is region 2 in px?", "The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
+        ("How big is the dent?", "I see no dent of that kind."),
+        ("Is the center hole bigger than the stain?",
+         "No: the hole in the center covers 0.1 % of the image, the stain in the lower left 2.4 %."),
+        ("is the hole in the center smaller than region 1?",
+         "Yes: the hole in the center covers 0.1 % of the image, the stain in the lower left 2.4 %."),
+        ("Which is bigger, region 1 or 2?",
+         "The stain in the lower left is larger: 2.4 %, the hole in the upper right 1.0 %."),
+        ("How many holes are there?", "I count two holes: in the upper right and in the center."),
+        ("How many defects are larger than 1.5 %?", "I count one stain: in the lower left."),
+        ("how many defects are on the right?",
+         "I count two findings: a hole in the upper right and a crack in the lower right."),
+        ("how many dents are there?", "None: I see no dent of that kind."),
+        ("Are there any defects on the right?",
+         "I see a hole in the upper right (1.0 % of the image) and a crack in the lower right (0.3 % of the image)."),
+        ("Where is region 3?", "Region 3 is a crack in the lower right, 0.3 % of the image."),
+        ("What is region 6?", "Region 6 is part of a hole in the center, 0.1 % of the image."),
+        ("what is region 9?", "There is no region 9."),
+        ("where is the largest defect?", "That is a stain in the lower left (2.4 % of the image)."),
+        ("is there a scratch on the left?", "I see no scratch on the left."),
+        ("how much of the surface is damaged?", "The five findings cover about 4.0 % of the image in all."),
+    ],
+)  # fmt: skip
+def test_what_a_question_singles_out_is_measured(question, said):
+    assert measured_answer(question, FIVE) == said
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "", "how big is it?", "how many are there?", "what is wrong with it?", "What caused the largest defect?",
+        "why is the left one bad?", "what color is region 2?", "Is the stain on the left serious?", "hello",
+        "what should the upper left look like?", "where are the defects?", "is this part good, and where not?",
+    ],
+)  # fmt: skip
+def test_other_questions_are_left_to_the_words(question):
+    assert measured_answer(question, FIVE) is None
+
+
+def test_without_findings_or_with_kinds_that_were_not_read_the_words_answer():
+    assert measured_answer("how big is the largest?", []) is None
+    unread = [replace(STAIN, kind="")]
+    assert measured_answer("how many holes are there?", unread) is None
+    assert measured_answer("how big is region 1?", unread).startswith("The defect in the lower left covers about 2.4 %")
+
+
+def test_the_engine_answers_so_about_the_mask_that_is_shown(checkpoint, picture, monkeypatch):
+    engine, image = AGVASEngine(checkpoint, engine_id="test", name="Test"), picture()
+    shown = with_kinds(spots(5, image.size_hw[1] - 20, size_hw=image.size_hw), [("hole", 0.9), ("scratch", 0.9)])
+    config = engine.predictor.model.config
+    reads_kinds = replace(config, decoder=replace(config.decoder, measured_kinds=True))
+    monkeypatch.setattr(engine.predictor.model, "config", reads_kinds)
+    monkeypatch.setattr(engine.predictor, "region_kinds", lambda encoded, masks: [("hole", 0.9), ("scratch", 0.9)])
+    before = Conversation().with_image(image).with_turn(Turn("user", "segment the defects", image.image_id))
+    before = before.with_turn(Turn("assistant", "Sure.", image.image_id, "direct", shown))
+    events = list(engine.respond(before, Request("How many are on the right?", image.image_id, mode="chat")))
+    assert [e.text for e in events if isinstance(e, TextDelta)][0].startswith("I count one hole: in the upper right")
+    assert isinstance(events[-1], Done) and events[-1].tokens == 0
