@@ -34,6 +34,14 @@ _NAMED = re.compile(
 # A comparison is one of two images only when an image itself is what is compared: "compare it with the first image",
 # "worse than in image 2", "compare both images"; not "are there more than two scratches in the first image?".
 _COMPARING = r"\b(?:compare|comparing|compared|comparison|difference|differences|differ|differs|different|versus|vs)\b"
+# "which of these two is worse?" means images; "which of them is larger?" rather regions, unless it says images
+_WHICH_IMAGE = (
+    r"\bwhich (?:one )?(?:of )?(?:the |these |those |my |both )?(?:two |both )?(?:images?|pictures?|photos?)\b"
+    r"(?=.*\b(?:worse|worst|better|best|cleaner|more|most|fewer|fewest|less|least|bigger|larger|smaller|is|has)\b)"
+    r"|\bwhich (?:one )?(?:of (?:the|these|those|them|both)(?: two)?(?: parts| pieces)?|part|piece|one)\s+"
+    r"(?:is|looks?|has|shows?)\b(?=.*\b(?:worse|worst|better|best|cleaner|more (?:damaged|defective)|(?:more|most|fewer)"
+    r" (?:defects?|damage|anomalies|flaws?))\b)"
+)
 _COMPARES = re.compile(
     rf"\bthan\s+(?:(?:that|those|it is|the ones?)\s+)?(?:(?:in|on|of)\s+)?(?:{_REFERENCE})"
     rf"|{_COMPARING}(?=.*\b(?:with|to|from|against|and|between|versus|vs)\s+(?:(?:that|those|the ones?|it)\s+)?"
@@ -41,6 +49,7 @@ _COMPARES = re.compile(
     rf"|{_COMPARING}\W+(?:(?:of|between)\s+)?(?:{_REFERENCE})"
     rf"|{_COMPARING}(?=.*\b(?:both|(?:the |these )?two)\s+(?:images|pictures|photos|parts)\b)"
     rf"|{_COMPARING}(?=.*\b(?:both|them|the two|these two|each other)\s*[.?!]?\s*$)"
+    rf"|{_WHICH_IMAGE}"
     r"|[和与跟同比对](?:[上前]一[张幅个]|第\s*(?:[一二三四五]|\d{1,2})\s*[张幅个]|另[一外]*[张幅个]"
     rf"|(?:图像|图片)\s*\d{{1,2}}(?!\d)(?!{_MEASURE}))"
     r"(?!(?:图|图像|图片|照片)?\s*[里中上])(?=.*(?:比|差|更|不同|区别|一样))"
@@ -51,6 +60,7 @@ _COMPARES = re.compile(
 _ONE = re.compile(r"\b(?:one|part)\b", re.I)
 _IMAGE = re.compile(r"\b(?:image|picture|photo)s?\b|[张幅图]", re.I)
 _OTHER = re.compile(
+    rf"{_WHICH_IMAGE}|"
     r"\b(?:other|both|two)\s+(?:image|picture|photo|part)s?\b|\bother one\b"
     r"|\b(?:both|them|the two|these two|each other)\s*[.?!]?\s*$|另[一外]*[张幅个]|[两这二]+[张幅个]",
     re.I,
