@@ -9,6 +9,7 @@ from agvas_core.prompts import format_percent
 from agvas_core.saa.candidates import Judgement, ObjectRegion
 from agvas_core.saa.filters import place_in_image
 from agvas_core.saa.pipeline import TOP_K
+from agvas_core.saa.places import others
 from agvas_core.saa.prompts import HybridPrompts, PropertyPrompts
 from agvas_core.structures import JudgedCandidate
 
@@ -50,7 +51,9 @@ def _property_parts(rules: PropertyPrompts, name: str) -> list[str]:
     elif rules.min_iou is not None:
         parts.append(f"touching the {name}" if rules.min_iou == 0 else f"IoU with the {name} above {rules.min_iou:g}")
     if rules.places:
-        parts.append("at " + " or ".join(rules.places))
+        gone = others(rules.places)
+        few = len(rules.places) <= len(gone)
+        parts.append("at " + " or ".join(rules.places) if few else "not at " + " or ".join(gone))
     return parts
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
+from agvas_core.kinds import kinds_in
 from agvas_core.prompts import sanitize
 from agvas_core.regions import PLACES
+from agvas_core.saa.clauses import Clause, clauses
 from agvas_core.saa.expert_words import default_words, words_key
+from agvas_core.saa.places import PLACE_WORD, SIDE_WORD, others, places_in
 from agvas_core.saa.prompts import (
     CLASS_AGNOSTIC,
     AreaOf,
@@ -47,7 +51,8 @@ _OBJECTS = re.compile(
 )
 _ANYTHING = re.compile(
     r"^(?:anomal\w*|defects?|flaws?|faults?|damages?|problems?|issues?|blemish\w*|imperfections?|irregularit\w*"
-    r"|abnormal\w*|anything(?: unusual| wrong| odd| strange)?|everything|all|it|them|regions?|areas?|candidates?)$"
+    r"|abnormal\w*|anything(?: unusual| wrong| odd| strange)?|everything|all|it|them|that|those|these|ones?|things?"
+    r"|regions?|areas?|findings?|candidates?)$"
 )
 _COUNTABLE = r"(?:part|object|piece|item|sample|specimen|component|product|unit)"
 _IMAGE = r"(?:image|picture|photo|photograph|frame|view)"
@@ -56,17 +61,17 @@ _LOOK = re.compile(
     r"|(?:search|check|inspect|examine|scan)(?:ing)?(?: (?:it|(?:the|this|these) (?P<on>[a-z -]+?)))? for"
     r"|find|segment|mark"
     r"|detect|highlight|outline|locate|show(?: me)?|are there|is there|any"
-    r"|also(?: look(?:ing)? for| search for| check for| find)?)\s+(?P<what>.+)"
+    r"|also(?: (?:(?:look(?:ing)?|search|check) for|find|segment|mark|detect|highlight|outline|show))?)\s+(?P<what>.+)"
 )
+_ANYWHERE = re.compile(r"\b(?:anywhere|everywhere)\b")
+_ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{_IMAGE}|{PLACE_WORD})[a-z]+")
+_OFF_OBJECT = re.compile(rf"\boutside(?: of)? the (?!{_IMAGE}|{PLACE_WORD})[a-z]+")
 _MORE = re.compile(r"\balso\b|\bas well\b|\bin addition\b")
 _STOP = re.compile(
-    r"[.;:!?]|,?\s*\b(?:on|in|at|inside|within|of|from|that|which|smaller|larger|bigger|less|below|under|above|over"
+    r"[.;:!?]|,?\s*\b(?:on|in|at|inside|outside|within|of|from|that|which|smaller|larger|bigger|less|below|under|above|over"
     r"|along|near|around|as well"
-    r"|at most|at least|up to|no more|not|no larger|no bigger|no smaller|maximum|max|top|but|ignore|ignoring|except"
-    r"|without|and (?:explain|describe|segment|mark|tell)|please|with|there)\b"
-)
-_IGNORE = re.compile(
-    r"\b(?:ignore|ignoring|except(?: for)?|but not|skip|leave out|disregard|without(?: any)?)\s+(?P<what>.+)"
+    r"|at most|at least|up to|no more|not|no larger|no bigger|no smaller|maximum|max|top(?= \d)|but"
+    r"|and (?:explain|describe|segment|mark|tell)|please|with|there)\b"
 )
 _ON = re.compile(
     r"\b(?P<how>on|in|inside|within|of|from)\s+(?:the|this|these|those|a|an|my|our)\s+"
@@ -82,18 +87,11 @@ _TAIL = re.compile(
 _ARTICLE = re.compile(
     r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|small|visible|also|either|other|and|or|kinds? of)\s+)+"
 )
+_PLACED = re.compile(rf"^(?:{PLACE_WORD}[ -])+")
+_PLACED_ONE = re.compile(rf"^(?:{PLACE_WORD}[ -]?)+(?: ?(?:{SIDE_WORD}|one|defect|flaw))?$")
+_LEFT_OUT_TAIL = re.compile(r" out$")
+_NO_NAMES = re.compile(r"(?:please |then |also |only )*(?:tell|explain|describe)\b")  # "and tell me if any is deep"
 _FRESH = re.compile(r"\b(?:start over|reset|forget (?:that|it|the rules|all rules)|no rules|default rules)\b")
-_ROWS = {"upper": 0, "top": 0, "middle": 1, "center": 1, "centre": 1, "lower": 2, "bottom": 2}
-_COLUMNS = {"left": 0, "right": 2}
-_PLACE = re.compile(
-    r"(?:\b(?:in|at|on|near|to)\s+the|\b(?:only|just)(?: the)?)\s+"
-    r"(?P<a>upper|lower|top|bottom|cent(?:er|re)|middle|left|right)"
-    r"(?:[ -](?P<b>left|right))?\b(?! \d| \w+ candidates)"
-)
-_PLACED_ONE = re.compile(
-    r"^(?:(?:upper|lower|top|bottom|cent(?:er|re)|middle|left|right)[ -]?)+"
-    r"(?: ?(?:one|part|side|half|corner|defect|flaw))?$"
-)
 # what people write in Chinese, as the words that the rules are read from
 _CHINESE: tuple[tuple[str, str], ...] = (
     (r"最多\s*([0-9一二三四五六七八九十]+)\s*[个处条]?", r", at most \1 "),
@@ -145,8 +143,9 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     prompts = _read_count(words, _read_areas(words, prompts))
     words = _MIN_AREA.sub(" ; ", _MAX_AREA.sub(" ; ", words))
     words = _AT_MOST.sub(" ; " if _LOOK.search(words) else " ; find ", words)  # "at most three cracks"
-    prompts = _read_where(words, prompts)
-    return replace(prompts, language=_read_language(words, prompts.language))
+    said = clauses(words)
+    prompts = _read_where(said, prompts)
+    return replace(prompts, language=_read_language(said, prompts.language))
 
 
 def _plain(text: str) -> str:
@@ -195,38 +194,49 @@ def _read_count(words: str, prompts: HybridPrompts) -> HybridPrompts:
     return prompts
 
 
-def _read_where(words: str, prompts: HybridPrompts) -> HybridPrompts:
-    rules = prompts.property
-    place = _PLACE.search(words)
-    if place is not None:
-        rules = replace(rules or PropertyPrompts(), places=_places(place["a"], place["b"] or ""))
-    elif re.search(r"\b(?:anywhere|everywhere)\b", words) and rules is not None:
-        rules = replace(rules, places=())
-    if re.search(rf"\b(?:inside|within|only on) the (?!{_IMAGE})[a-z]+", words):
-        rules = replace(rules or PropertyPrompts(), min_inside=0.5)
-    return replace(prompts, property=rules)
+def _read_where(said: Sequence[Clause], prompts: HybridPrompts) -> HybridPrompts:
+    """Return the prompts with the places to look at, and without those to leave out."""
+    rules = prompts.property or PropertyPrompts()
+    wanted = " ; ".join(clause.text for clause in said if clause.says == "want")
+    left_out = [clause.text for clause in said if clause.says == "leave out"]
+    places = places_in(wanted)
+    if not places and not _ANYWHERE.search(wanted):
+        places = rules.places
+    for text in left_out:
+        gone = places_in(text, bare=True)
+        if gone:
+            places = others(gone, places or PLACES) or others(gone)
+    rules = replace(rules, places=places)
+    if _ON_OBJECT.search(wanted) or any(_OFF_OBJECT.search(text) for text in left_out):
+        rules = replace(rules, min_inside=0.5)
+    return prompts if rules == (prompts.property or PropertyPrompts()) else replace(prompts, property=rules)
 
 
-def _read_language(words: str, language: LanguagePrompts) -> LanguagePrompts:
-    ignored = _IGNORE.search(words)
-    if ignored is not None:
-        names = tuple(w for w in _listed(ignored["what"]) if not _ANYTHING.match(w))
-        language = replace(language, excluded=tuple(dict.fromkeys((*language.excluded, *names))))
-        words = words[: ignored.start()]
-    look = _LOOK.search(words)
-    name = _object_name(words, (look["on"] or "") if look else "")
+def _read_language(said: Sequence[Clause], language: LanguagePrompts) -> LanguagePrompts:
+    wanted = [clause.text for clause in said if clause.says == "want"]
+    names = [w for clause in said if clause.says == "leave out" for w in _names(clause.text)]
+    language = replace(language, excluded=tuple(dict.fromkeys((*language.excluded, *names))))
+    looks = [look for text in wanted if not _NO_NAMES.match(text) and (look := _LOOK.search(text))]
+    name = _object_name(" ; ".join(wanted), next((look["on"] for look in looks if look["on"]), ""))
     if name:
         if language.class_specific == default_words(language.object_name):
             language = replace(language, class_specific=default_words(name))
         language = replace(language, object_name=name)
-    asked = _listed(look["what"]) if look else []
-    wanted = tuple(w for w in asked if not _ANYTHING.match(w))
-    if wanted:
-        more = language.class_specific if _MORE.search(words) and not language.class_agnostic else ()
-        return replace(language, class_agnostic=(), class_specific=tuple(dict.fromkeys((*more, *wanted))))
+    asked = [w for look in looks for w in _listed(look["what"])]
+    specific = tuple(w for w in asked if not _ANYTHING.match(w))
+    if specific:
+        more = language.class_specific if _MORE.search(" ; ".join(wanted)) and not language.class_agnostic else ()
+        return replace(language, class_agnostic=(), class_specific=tuple(dict.fromkeys((*more, *specific))))
     if asked:  # "look for defects": any flaw again
         return replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=default_words(language.object_name))
     return language
+
+
+def _names(left_out: str) -> list[str]:
+    """Return what is not to be reported by its name: "the stain out" is a stain, "the left scratch" a scratch."""
+    listed = _listed(_LEFT_OUT_TAIL.sub("", left_out))
+    named = (rest if kinds_in(rest := _PLACED.sub("", item)) else item for item in listed)
+    return [w for w in named if not _ANYTHING.match(w)]
 
 
 def _object_name(words: str, checked: str) -> str:
@@ -244,7 +254,7 @@ def _listed(text: str) -> list[str]:
     stop = _STOP.search(text)
     head = text[: stop.start()] if stop else text
     head = head.encode("ascii", "ignore").decode()  # what is left of other scripts
-    items = (_ARTICLE.sub("", part.strip(" '\"()")) for part in re.split(r",|/|&|\band\b|\bor\b", head))
+    items = (_ARTICLE.sub("", part.strip(" '\"()") + " ").strip() for part in re.split(r",|/|&|\band\b|\bor\b", head))
     names = (_singular(item) for item in items if 1 < len(item) <= _LONGEST_NAME and not _PLACED_ONE.match(item))
     return list(dict.fromkeys(names))
 
@@ -262,14 +272,3 @@ def _singular(phrase: str) -> str:
 
 def _number(word: str) -> int:
     return int(word) if word.isdigit() else _NUMBERS[word]
-
-
-def _places(a: str, b: str) -> tuple[str, ...]:
-    """Return the places that "upper left", "left", "top" or "center" mean."""
-    if b:
-        return (PLACES[3 * _ROWS[a] + _COLUMNS[b]],)
-    if a in _COLUMNS:
-        return tuple(PLACES[3 * row + _COLUMNS[a]] for row in range(3))
-    if a in ("upper", "top", "lower", "bottom"):
-        return PLACES[3 * _ROWS[a] : 3 * _ROWS[a] + 3]
-    return ("center",)

@@ -1,0 +1,79 @@
+"""What of a sentence is wanted, what is to be left out, and what is taken back: "find cracks, but not on the left"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+Says = Literal["want", "leave out", "take back"]
+
+_ALL = re.compile(r"^(?:anything|everything|everywhere|anywhere|all|all of (?:it|them))$")
+_START = r"(?:^|[,:;.!?]\s*|\b(?:and|but|or|please|to|then|also|now|should|can|could|would|just|let's)\s+)"
+_LEAVE_OUT = (
+    r"(?:ignor(?:e|ing)|disregard(?:ing)?|exclud(?:e|ing)|skip(?:ping)?|omit(?:ting)?|hid(?:e|ing)|leav(?:e|ing) out)"
+)
+_MARK = r"(?:report|mark|show|segment|count|include|flag|highlight|outline|list|find|detect|look for|keep)"
+_DO_NOT = r"(?:do not|don'?t|never)"
+_TAKE_BACK = (
+    rf"\b(?:{_DO_NOT}|stop|no longer)(?: (?:you|ever|just))? {_LEAVE_OUT}\b"
+    rf"|{_START}(?:include|(?:bring|take|put) back)\b"
+)
+_REST = (
+    r"\b(?:except(?:ing)?(?: for)?|other than|apart from|aside from|besides(?!,))\b"
+    r"|(?:(?<=\beverything )|(?<=\beverywhere )|(?<=\banywhere )|(?<=\banything )|(?<=\ball ))but(?! not| no)\b"
+)
+_NOT_SAID_OF_A_PHOTO = r"(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwhy )(?<!\bsee )(?<!\bif )"
+_OUT = (
+    rf"\b{_LEAVE_OUT}\b|\bbut not?\b|\bwithout(?: any)?\b"
+    r"|\bleav(?:e|ing)\b(?=(?: [\w'%.-]+){1,6} out\b)"
+    rf"|{_START}(?:drop(?:ping)?|remov(?:e|ing)|discard(?:ing)?|suppress(?:ing)?)\b"
+    rf"|{_START}(?:filter|throw|sort)(?:ing)? (?:out|away)\b"
+    rf"|(?<!\bi )(?<!\bwe )(?<!\byou ){_DO_NOT} (?:even |also |ever )?{_MARK}(?: me)?\b"
+    rf"|\b{_DO_NOT} (?:want|need|care about)(?: (?:you )?to (?:see|{_MARK}))?\b"
+    rf"|{_NOT_SAID_OF_A_PHOTO}\b(?:not (?=(?:in|at|on|near|inside|within|outside|the|any|an?)\b)"
+    r"|nothing (?=(?:in|at|on|near) ))"
+)
+_ASK = (
+    r"(?:please |then |also |only )*(?:look for|find|segment|mark|detect|highlight|outline|locate|show|search|check"
+    r"|inspect|keep|report|tell|explain|describe)\b"
+)
+_SIZE = r"(?:smaller|larger|bigger|less|more)"
+_BOUND = rf"(?:only|just|at (?:most|least)|up to|between|below|above|(?:no|not|nothing) {_SIZE}|{_SIZE})\b"
+_IN = rf"[.;!?](?!\d)|,?\s*\b(?:and|but|then)\s+(?={_ASK})|,\s*(?={_ASK}|{_BOUND})"
+_TURN = re.compile(rf"(?P<back>{_TAKE_BACK})|(?P<rest>{_REST})|(?P<out>{_OUT})|(?P<want>{_IN})")
+
+
+@dataclass(frozen=True)
+class Clause:
+    """A piece of a sentence.
+
+    Attributes:
+        text: its words, without those that say what it is.
+        says: what it asks for.
+    """
+
+    text: str
+    says: Says
+
+
+def clauses(words: str) -> list[Clause]:
+    """Return the pieces of a sentence in lower case, in their order, none of them empty.
+
+    What is left out ends with the sentence, or where something is asked for again: "ignore the scratches, and mark the
+    holes". "Ignore everything except the holes" asks for the holes.
+    """
+    found: list[Clause] = []
+    says: Says = "want"
+    text, start = "", 0
+    for turn in _TURN.finditer(words):
+        text, start = text + words[start : turn.start()], turn.end()
+        rest_of_all = says == "leave out" and bool(turn["rest"]) and bool(_ALL.match(text.strip(" ,")))
+        if says == "leave out" and turn["rest"] and not rest_of_all:
+            text += " outside "  # "ignore scratches except on the left"
+            continue
+        found.append(Clause(text.strip(" ,"), says))
+        text = "find " if rest_of_all else ""
+        says = "take back" if turn["back"] else "want" if turn["want"] or rest_of_all else "leave out"
+    found.append(Clause((text + words[start:]).strip(" ,"), says))
+    return [clause for clause in found if clause.text]
