@@ -39,8 +39,8 @@ _WHICH_IMAGE = (
     r"\bwhich (?:one )?(?:of )?(?:the |these |those |my |both )?(?:two |both )?(?:images?|pictures?|photos?)\b"
     r"(?=.*\b(?:worse|worst|better|best|cleaner|more|most|fewer|fewest|less|least|bigger|larger|smaller|is|has)\b)"
     r"|\bwhich (?:one )?(?:of (?:the|these|those|them|both)(?: two)?(?: parts| pieces)?|part|piece|one)\s+"
-    r"(?:is|looks?|has|shows?)\b(?=.*\b(?:worse|worst|better|best|cleaner|more (?:damaged|defective)|(?:more|most|fewer)"
-    r" (?:defects?|damage|anomalies|flaws?))\b)"
+    r"(?:is|looks?|has|shows?)\b(?=.*\b(?:worse|worst|better|best|cleaner|more (?:damaged|defective)"
+    r"|(?:more|most|fewer|fewest|less|least) (?:defects?|damage|anomalies|flaws?))\b)"
 )
 _COMPARES = re.compile(
     rf"\bthan\s+(?:(?:that|those|it is|the ones?)\s+)?(?:(?:in|on|of)\s+)?(?:{_REFERENCE})"
