@@ -153,16 +153,16 @@ def test_the_eyes_give_each_image_the_same_features_alone_and_in_a_batch(bundled
         torch.testing.assert_close(a[1:2], b, atol=1e-4, rtol=1e-4)
 
 
-def test_direct_mode_says_yes_or_no_as_the_score_does(bundled, picture):
+def test_direct_mode_says_whether_a_defect_is_likely_as_the_score_does(bundled, picture):
     image = picture()
     assert isinstance(bundled, Engine) and bundled.card.trained and bundled.card.markdown == "# Expert"
     score = bundled.look(image).score
-    for threshold, verdict in ((score - 0.01, "Yes"), (score + 0.01, "No")):
+    for threshold, verdict in ((score - 0.01, "A defect"), (score + 0.01, "No defect")):
         events = reply(bundled, image, mode="direct", threshold=threshold, max_new_tokens=60)
         assert isinstance(events[0], Stage) and isinstance(events[1], MaskReady)
         prediction = events[1].prediction
-        assert words(events).startswith(f"{verdict}. The image looks ")
-        assert (prediction.verdict == "anomaly") == (verdict == "Yes")
+        assert words(events).startswith(f"{verdict} is likely. The image looks ")
+        assert (prediction.verdict == "anomaly") == (verdict == "A defect")
         assert prediction.pred_score == pytest.approx(score, abs=1e-5)
         assert prediction.size_hw == image.size_hw
         assert notices(events) == [SALIENCY_NOTE]
@@ -224,7 +224,7 @@ def test_the_heat_map_peaks_at_the_score_and_keeps_it_under_every_slider():
     assert prediction.verdict == "anomaly" and prediction.pred_mask.tolist() == [[False, True], [False, False]]
     moved = rethreshold(prediction, threshold=0.61, alpha=0.1)
     assert moved.verdict == "normal" and moved.pred_score == pytest.approx(0.6)
-    assert rule_words(moved) == "No. The image looks moderately suspicious (score 0.60)."
+    assert rule_words(moved) == "No defect is likely. The image looks moderately suspicious (score 0.60)."
     flat = heat_map(Look(0.9, np.zeros((2, 2), np.float32)), "x", Request("", "x"))
     assert flat.pred_score == 0 and flat.verdict == "normal"
 
@@ -493,7 +493,7 @@ def test_the_bundled_expert_belongs_to_the_bundled_model(picture):
     )  # fails after a new export of AG-VAS nano until `agvas train-expert` has run
     assert engine.card.trained and engine.card.engine_id == "anomaly-ov-nano" and engine.card.markdown
     events = reply(engine, picture(0, (70, 120)), mode="direct", max_new_tokens=60)
-    assert words(events).split(".")[0] in ("Yes", "No")
+    assert words(events).split(".")[0] in ("A defect is likely", "No defect is likely")
     files = (registry.CHECKPOINTS / "anomaly-ov-nano").iterdir()
     assert sum(path.stat().st_size for path in files) < 8e6
 
