@@ -77,6 +77,14 @@ _LEAVES_OUT = re.compile(
     r"|(?:do not|dont|never) (?:segment|mark|outline|highlight|show|circle|include)"
     r"|(?:everything|anything|all)(?: \w+)? (?:but|except|apart from|other than))\b|^忽略|^不要"
 )
+# Everyday words of German, French, Spanish, Italian, Portuguese and Dutch that no English sentence has
+_OTHER_LANGUAGES = re.compile(
+    r"\b(?:bitte|nur|nicht|und|oder|der|das|den|dem|ist|sind|ein|eine|einen|wie|viele|welche|gibt|zeige?|markiere?|fehler"
+    r"|seulement|les|une|est|sont|combien|quelle?s?|avec|dans|tache|rayure|montre|défauts?|segmente"
+    r"|el|los|las|una|por favor|cu[aá]nt[oa]s|hay|solo|sólo|defectos?|muestra|está|il|lo|gli|sono|quanti|difetti"
+    r"|só|quantos|há|defeitos?|risco|het|een|hoeveel|welke|zijn|krassen?|alleen)\b"
+)
+_OTHER_SCRIPTS = re.compile("[\u0400-\u1fff\u3040-\u30ff\uac00-\ud7af]")  # Cyrillic to Georgian, kana, hangul
 _SCENE = re.compile(
     r"\b(?:surface|image|picture|photo|material|object|part|texture|background|scene|normal|should|report)\b|表面|图像|图片|材料|报告"
 )
@@ -136,6 +144,12 @@ def asks_how_sure(instruction: str) -> bool:
 def follows_up(instruction: str) -> bool:
     """Return whether a question is about the mask before it: "why is that not normal?"."""
     return bool(_FOLLOW_UP.search(_folded(instruction)))
+
+
+def in_other_language(instruction: str) -> bool:
+    """Return whether words seem to be in a language that is neither English nor Chinese."""
+    text = sanitize(instruction).casefold()
+    return bool(_OTHER_SCRIPTS.search(text)) or len(set(_OTHER_LANGUAGES.findall(text))) >= 2
 
 
 def _names_flaw(text: str) -> bool:

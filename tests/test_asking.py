@@ -2,7 +2,14 @@
 
 import pytest
 
-from agvas_core.asking import asks_about_defects, asks_how_sure, build_instruction, choose_mode, singles_out
+from agvas_core.asking import (
+    asks_about_defects,
+    asks_how_sure,
+    build_instruction,
+    choose_mode,
+    in_other_language,
+    singles_out,
+)
 
 
 @pytest.mark.parametrize(
@@ -110,3 +117,19 @@ def test_words_that_ask_for_a_part(words):
 )
 def test_words_that_ask_for_all(words):
     assert not singles_out(words)
+
+
+@pytest.mark.parametrize(
+    ("words", "other"),
+    [
+        ("Segmentiere nur den Fleck", True), ("Segmente seulement la tache", True),
+        ("Wie viele Defekte gibt es?", True),
+        ("¿Cuántos defectos hay?", True), ("quanti difetti ci sono?", True), ("Há quantos defeitos?", True),
+        ("найди дефект", True), ("傷はどこですか", True), ("결함을 찾아줘", True),
+        ("segment only the scratch on the left", False), ("Is the die or the gear broken?", False), ("", False),
+        ("请分割图中的缺陷。", False), ("the naïve façade, 5 µm", False), ("a los angeles part", False),
+        ("Größe? 👩‍🔧", False),
+    ],
+)  # fmt: skip
+def test_other_languages_are_told_from_english_and_chinese(words, other):
+    assert in_other_language(words) == other

@@ -9,9 +9,10 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
+from agvas_core.asking import in_other_language
 from agvas_core.checkpoint import card_text, checkpoint_hash
 from agvas_core.engines.dialogue import mode_of
-from agvas_core.engines.own_words import NO_DECODER, NO_IMAGE, UNTRAINED
+from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_IMAGE, UNTRAINED
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.reply import Clock, QuestionTooLongError, Reply
 from agvas_core.engines.shared_weights import shared_checkpoint
@@ -133,6 +134,8 @@ class AGVASEngine:
             yield Notice(NO_IMAGE)
             yield Done(mode, clock.seconds)
             return
+        if self.predictor.model.config.decoder.measured_kinds and in_other_language(request.instruction):
+            yield Notice(ENGLISH_ONLY)
         yield Stage("looking at the image in tiles" if request.close else "encoding the image", 0.1)
         encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")

@@ -10,6 +10,9 @@ from agvas_core.wording import at
 
 NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
 NO_ANCHORS = "The words ended without a mask, so the mask was asked for directly."
+ENGLISH_ONLY = (
+    "This engine's small language model reads English and a little Chinese; it may misunderstand other languages."
+)
 UNTRAINED = "UNTRAINED: this engine's weights are random, so neither its mask nor its words mean anything."
 NO_DECODER = (
     "UNTRAINED: without an AG-VAS adapter the mask decoder of this engine is random, so no mask is shown. The words "
