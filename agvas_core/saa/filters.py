@@ -10,7 +10,7 @@ from scipy import ndimage
 from agvas_core.kinds import ENGLISH, asked_pattern
 from agvas_core.regions import place_of
 from agvas_core.saa.candidates import Candidate, ObjectRegion
-from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts
+from agvas_core.saa.prompts import AreaOf, LanguagePrompts, PropertyPrompts
 
 
 def names_object(candidate: Candidate, language: LanguagePrompts) -> str:
@@ -23,18 +23,34 @@ def names_object(candidate: Candidate, language: LanguagePrompts) -> str:
 
 def is_excluded(candidate: Candidate, language: LanguagePrompts) -> str:
     """Drop what the user does not want to see, by his word for it or by the kind of defect that the word means."""
-    phrase = candidate.phrase.lower()
-    for word in language.excluded:
-        same_kind = phrase in ENGLISH and re.search(asked_pattern(phrase), word.lower())
-        if same_kind or re.search(rf"\b{re.escape(word.lower())}", phrase):
-            return f"{word!r} was to be ignored"
+    found = next((word for word in language.excluded if _answers_to(candidate, word)), None)
+    return "" if found is None else f"{found!r} was to be ignored"
+
+
+def is_left_out(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts) -> str:
+    """Drop what the user does not want to see of some kind, size and place together."""
+    for rule in rules.exclusions:
+        share = candidate.area / _whole(obj, rule.area_of)
+        named = not rule.words or any(_answers_to(candidate, word) for word in rule.words)
+        sized = share > rule.larger_than and (rule.smaller_than is None or share < rule.smaller_than)
+        if named and sized and (not rule.places or place_in_image(candidate) in rule.places):
+            return f"{rule.in_words} was to be ignored"
     return ""
+
+
+def _answers_to(candidate: Candidate, word: str) -> bool:
+    phrase, word = candidate.phrase.lower(), word.lower()
+    same_kind = phrase in ENGLISH and re.search(asked_pattern(phrase), word)
+    return bool(same_kind or re.search(rf"\b{re.escape(word)}", phrase))
+
+
+def _whole(obj: ObjectRegion, area_of: AreaOf) -> float:
+    return obj.area if area_of == "object" else 1.0
 
 
 def wrong_area(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts) -> str:
     """Keep 0 < area < theta_area x ObjectArea, and above the smallest area asked for."""
-    whole = obj.area if rules.area_of == "object" else 1.0
-    share = candidate.area / whole
+    share = candidate.area / _whole(obj, rules.area_of)
     what = "image" if rules.area_of == "image" or obj.mask is None else "object"
     if candidate.area <= 0:
         return "it has no area"

@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 
 from agvas_core.saa.candidates import Candidate, Judgement, ObjectRegion, Proposer, work_hw
 from agvas_core.saa.confidence import anomaly_map, top_k
-from agvas_core.saa.filters import is_excluded, names_object, off_object, wrong_area, wrong_place
+from agvas_core.saa.filters import is_excluded, is_left_out, names_object, off_object, wrong_area, wrong_place
 from agvas_core.saa.prompts import HybridPrompts, Variant
 from agvas_core.saa.saliency import mean_saliency, saliency_factor
 from agvas_core.structures import InspectionImage, Stage
 
 TOP_K = "top-K"  # the rule of Eq. 8
+IGNORED = "ignored words"
 OBJECT_NAME, OUTLINE = "object name", "outline"  # what these drop is the part itself, or no pixel at all
 SaliencyOf = Callable[[InspectionImage, int], NDArray[np.float32]]
 """From an image and N to s on the working grid, (h, w) float32."""
@@ -83,7 +84,7 @@ def judge_boxes(
     passed: list[Candidate] = []
     dropped: list[Judgement] = []
     for c in candidates:
-        checks = {"ignored words": is_excluded(c, prompts.language)}
+        checks = {IGNORED: is_excluded(c, prompts.language)}
         if prompts.property is not None:
             checks |= {
                 OBJECT_NAME: names_object(c, prompts.language),
@@ -109,6 +110,7 @@ def judge_masks(
             checks = {
                 "location": off_object(c, obj, prompts.property),
                 "place": wrong_place(c, prompts.property),
+                IGNORED: is_left_out(c, obj, prompts.property),
             }
         _sort_in(c, checks, passed, dropped)
     return passed, dropped

@@ -45,6 +45,35 @@ class LanguagePrompts:
 
 
 @dataclass(frozen=True)
+class Exclusion:
+    """What is not to be reported, where all of this holds. Not in the paper.
+
+    Attributes:
+        words: names of flaws; () for any.
+        places: names of regions.PLACES; () for anywhere.
+        larger_than: share of area_of, 0 to 1.
+        smaller_than: share of area_of, None for any size.
+        area_of: what the two are shares of.
+    """
+
+    words: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    larger_than: float = 0.0
+    smaller_than: float | None = None
+    area_of: AreaOf = "object"
+
+    @property
+    def in_words(self) -> str:
+        """As a rule is told: "scratch larger than 2 % of the image at left or upper left"."""
+        sizes = [f"larger than {100 * self.larger_than:.3g} %"] if self.larger_than else []
+        sizes += [f"smaller than {100 * self.smaller_than:.3g} %"] if self.smaller_than is not None else []
+        parts = [" or ".join(self.words) or "anything"]
+        parts += [f"{' and '.join(sizes)} of the {self.area_of}"] if sizes else []
+        parts += [f"at {' or '.join(self.places)}"] if self.places else []
+        return " ".join(parts)
+
+
+@dataclass(frozen=True)
 class PropertyPrompts:
     """Rules on a candidate's shape and place, P^P = {theta_area, theta_IoU} and their everyday relatives.
 
@@ -57,6 +86,7 @@ class PropertyPrompts:
             nothing (the public code has no such filter). Paper leaves open: its value.
         min_inside: share of the candidate that lies on the object. Not in the paper, but what people mean by "on".
         places: names of regions.PLACES that the centre must be in; () for anywhere. Not in the paper.
+        exclusions: what is dropped only of some kind, size and place together. Not in the paper.
     """
 
     object_count: int = 1
@@ -66,6 +96,7 @@ class PropertyPrompts:
     min_iou: float | None = 0.0
     min_inside: float = 0.0
     places: tuple[str, ...] = ()
+    exclusions: tuple[Exclusion, ...] = ()
 
     def __post_init__(self) -> None:
         if self.object_count < 1:

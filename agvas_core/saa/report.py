@@ -33,6 +33,7 @@ def limits(prompts: HybridPrompts) -> list[str]:
     if prompts.language.excluded:
         parts.append("ignoring " + ", ".join(prompts.language.excluded))
     if prompts.property is not None:
+        parts += [f"ignoring {exclusion.in_words}" for exclusion in prompts.property.exclusions]
         parts += _property_parts(prompts.property, prompts.language.object_name or "object")
     if prompts.confidence is not None:
         parts.append(f"at most {prompts.confidence.top_k}")

@@ -9,18 +9,19 @@ from dataclasses import replace
 from agvas_core.kinds import kinds_in
 from agvas_core.prompts import sanitize
 from agvas_core.regions import PLACES
-from agvas_core.saa.clauses import Clause, clauses
+from agvas_core.saa.clauses import clauses
 from agvas_core.saa.expert_words import default_words, words_key
 from agvas_core.saa.places import PLACE_WORD, SIDE_WORD, others, places_in
 from agvas_core.saa.prompts import (
     CLASS_AGNOSTIC,
-    AreaOf,
     ConfidencePrompt,
+    Exclusion,
     HybridPrompts,
     LanguagePrompts,
     PropertyPrompts,
     prompts_for,
 )
+from agvas_core.saa.sizes import IMAGE, Sizes, in_percents, sizes_in, without_sizes
 
 _LONGEST_NAME = 40  # characters
 _NUMBERS = {
@@ -28,19 +29,6 @@ _NUMBERS = {
     "nine": 9, "ten": 10, "twelve": 12, "twenty": 20,
 }  # fmt: skip
 _NUMBER = r"(?P<n>\d{1,3}|" + "|".join(_NUMBERS) + r")"
-_PERCENT = r"(?P<p>\d+(?:[.,]\d+)?)\s*(?:%|per ?cent)"
-_OF = r"(?:\s+of\s+(?:the\s+)?(?P<of>(?:whole |entire )?[a-z]+(?: [a-z]+)?))?"
-_THAN = r"(?: than)?(?: about)?\s+"
-_NO = r"(?:not|no|nothing|none)"
-_NOT_NO = r"\b(?<!no )(?<!not )(?<!nothing )(?<!none )"
-_BELOW = rf"{_NOT_NO}(?:smaller|less|below|under|{_NO} (?:larger|bigger|more)|at most|up to)" + _THAN
-_ABOVE = rf"{_NOT_NO}(?:larger|bigger|more|above|over|{_NO} (?:smaller|less)|at least)" + _THAN
-_BETWEEN = re.compile(rf"\bbetween\s+{_PERCENT.replace('?P<p>', '')}?\s+and\s+(?=\d)")
-_SHARES = {
-    "half": 50, "third": 33.3, "quarter": 25, "fifth": 20, "tenth": 10, "twentieth": 5, "hundredth": 1,
-}  # fmt: skip
-_SHARE_WORD = re.compile(rf"\bthan\s+(?:about\s+)?(?:(?:a|an|one)\s+)?({'|'.join(_SHARES)})\b")
-_MAX_AREA, _MIN_AREA = re.compile(_BELOW + _PERCENT + _OF), re.compile(_ABOVE + _PERCENT + _OF)
 _AT_MOST = re.compile(
     r"\b(?:at most|no more than|not more than|up to|a maximum of|maximum|max\.?|only the best|top)"
     rf"\s+{_NUMBER}\b"
@@ -55,7 +43,6 @@ _ANYTHING = re.compile(
     r"|regions?|areas?|findings?|candidates?)$"
 )
 _COUNTABLE = r"(?:part|object|piece|item|sample|specimen|component|product|unit)"
-_IMAGE = r"(?:image|picture|photo|photograph|frame|view)"
 _LOOK = re.compile(
     r"\b(?:look(?:ing)? for|watch for"
     r"|(?:search|check|inspect|examine|scan)(?:ing)?(?: (?:it|(?:the|this|these) (?P<on>[a-z -]+?)))? for"
@@ -64,8 +51,8 @@ _LOOK = re.compile(
     r"|also(?: (?:(?:look(?:ing)?|search|check) for|find|segment|mark|detect|highlight|outline|show))?)\s+(?P<what>.+)"
 )
 _ANYWHERE = re.compile(r"\b(?:anywhere|everywhere)\b")
-_ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{_IMAGE}|{PLACE_WORD})[a-z]+")
-_OFF_OBJECT = re.compile(rf"\boutside(?: of)? the (?!{_IMAGE}|{PLACE_WORD})[a-z]+")
+_ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
+_OFF_OBJECT = re.compile(rf"\boutside(?: of)? the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
 _MORE = re.compile(r"\balso\b|\bas well\b|\bin addition\b")
 _STOP = re.compile(
     r"[.;:!?]|,?\s*\b(?:on|in|at|inside|outside|within|of|from|that|which|smaller|larger|bigger|less|below|under|above|over"
@@ -78,7 +65,7 @@ _ON = re.compile(
     r"(?P<what>[a-z][a-z-]*(?: [a-z][a-z-]*){0,2})"
 )
 _NOT_OBJECT = re.compile(
-    rf"\b(?:{_IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|corner|edge|half|surface|background"
+    rf"\b(?:{IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|corner|edge|half|surface|background"
     rf"|{_COUNTABLE}s?|whole|entire|area|size|it)\b"
 )
 _TAIL = re.compile(
@@ -140,12 +127,15 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     words = _plain(text)
     if _FRESH.search(words):
         prompts = prompts_for()
-    prompts = _read_count(words, _read_areas(words, prompts))
-    words = _MIN_AREA.sub(" ; ", _MAX_AREA.sub(" ; ", words))
+    prompts = _read_count(without_sizes(words), prompts)
     words = _AT_MOST.sub(" ; " if _LOOK.search(words) else " ; find ", words)  # "at most three cracks"
     said = clauses(words)
-    prompts = _read_where(said, prompts)
-    return replace(prompts, language=_read_language(said, prompts.language))
+    wanted = [clause.text for clause in said if clause.says == "want"]
+    prompts = _read_wanted_regions(" ; ".join(wanted), prompts)
+    for clause in said:
+        if clause.says == "leave out":
+            prompts = _leave_out(clause.text, prompts)
+    return replace(prompts, language=_read_language(wanted, prompts.language))
 
 
 def _plain(text: str) -> str:
@@ -153,34 +143,10 @@ def _plain(text: str) -> str:
     for pattern, english in _CHINESE:
         words = re.sub(pattern, english, words)
     words = re.sub("[一二三四五六七八九十]", lambda m: _CHINESE_DIGITS[m[0]], words)
-    words = _SHARE_WORD.sub(lambda m: f"than {_SHARES[m[1]]} %", re.sub(r"\s+", " ", words).strip())
-    return _BETWEEN.sub(r"larger than \1 %, smaller than ", words)
-
-
-def _read_areas(words: str, prompts: HybridPrompts) -> HybridPrompts:
-    rules = prompts.property or PropertyPrompts()
-    below, above = _share(_MAX_AREA.search(words)), _share(_MIN_AREA.search(words))
-    said: list[AreaOf] = [share[1] for share in (below, above) if share and share[1]]
-    area_of: AreaOf = said[0] if said else "object"
-    if below is not None:
-        rules = replace(rules, max_area=below[0], area_of=area_of)
-    if above is not None:
-        rules = replace(rules, min_area=above[0], area_of=area_of)
-    return prompts if below is None and above is None else replace(prompts, property=rules)
-
-
-def _share(match: re.Match[str] | None) -> tuple[float, AreaOf | None] | None:
-    """Return "5 % of the part" as (0.05, "object"), "5 %" as (0.05, None); None for no share from 0 to 100 %."""
-    share = float(match["p"].replace(",", ".")) / 100 if match else 0.0
-    if match is None or not 0 < share <= 1:
-        return None
-    if not match["of"]:
-        return share, None
-    return share, "image" if re.search(_IMAGE, match["of"]) else "object"
+    return in_percents(re.sub(r"\s+", " ", words).strip())
 
 
 def _read_count(words: str, prompts: HybridPrompts) -> HybridPrompts:
-    words = _MIN_AREA.sub(" ; ", _MAX_AREA.sub(" ; ", words))
     most = _AT_MOST.search(words)
     if most is not None and _number(most["n"]) >= 1:
         prompts = replace(prompts, confidence=ConfidencePrompt(_number(most["n"])))
@@ -194,30 +160,57 @@ def _read_count(words: str, prompts: HybridPrompts) -> HybridPrompts:
     return prompts
 
 
-def _read_where(said: Sequence[Clause], prompts: HybridPrompts) -> HybridPrompts:
-    """Return the prompts with the places to look at, and without those to leave out."""
-    rules = prompts.property or PropertyPrompts()
-    wanted = " ; ".join(clause.text for clause in said if clause.says == "want")
-    left_out = [clause.text for clause in said if clause.says == "leave out"]
+def _read_wanted_regions(wanted: str, prompts: HybridPrompts) -> HybridPrompts:
+    """Return the prompts with the sizes and places that are asked for."""
+    before = prompts.property or PropertyPrompts()
+    rules = _bounded(before, sizes_in(wanted))
     places = places_in(wanted)
-    if not places and not _ANYWHERE.search(wanted):
-        places = rules.places
-    for text in left_out:
-        gone = places_in(text, bare=True)
-        if gone:
-            places = others(gone, places or PLACES) or others(gone)
-    rules = replace(rules, places=places)
-    if _ON_OBJECT.search(wanted) or any(_OFF_OBJECT.search(text) for text in left_out):
+    if places or _ANYWHERE.search(wanted):
+        rules = replace(rules, places=places)
+    if _ON_OBJECT.search(wanted):
         rules = replace(rules, min_inside=0.5)
-    return prompts if rules == (prompts.property or PropertyPrompts()) else replace(prompts, property=rules)
+    return prompts if rules == before else replace(prompts, property=rules)
 
 
-def _read_language(said: Sequence[Clause], language: LanguagePrompts) -> LanguagePrompts:
-    wanted = [clause.text for clause in said if clause.says == "want"]
-    names = [w for clause in said if clause.says == "leave out" for w in _names(clause.text)]
-    language = replace(language, excluded=tuple(dict.fromkeys((*language.excluded, *names))))
-    looks = [look for text in wanted if not _NO_NAMES.match(text) and (look := _LOOK.search(text))]
-    name = _object_name(" ; ".join(wanted), next((look["on"] for look in looks if look["on"]), ""))
+def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
+    """Return the prompts without what a clause does not want: sizes, places, words, or some of them together."""
+    rules = prompts.property or PropertyPrompts()
+    names, sizes, gone = _names(without_sizes(text)), sizes_in(text), places_in(text, bare=True)
+    if _OFF_OBJECT.search(text):
+        return replace(prompts, property=replace(rules, min_inside=0.5))
+    together = bool(names and sizes) or bool(sizes and gone) or sizes.is_range
+    if together or (gone and any(kinds_in(name) for name in names)):
+        new = _exclusions(tuple(names), gone, sizes)
+        return replace(prompts, property=replace(rules, exclusions=tuple(dict.fromkeys((*rules.exclusions, *new)))))
+    if sizes:
+        flipped = Sizes(below=sizes.above, above=sizes.below, area_of=sizes.area_of)
+        return replace(prompts, property=_bounded(rules, flipped))
+    if gone:
+        left = others(gone, rules.places or PLACES) or others(gone)
+        prompts = replace(prompts, property=replace(rules, places=left))
+    excluded = tuple(dict.fromkeys((*prompts.language.excluded, *names)))
+    return replace(prompts, language=replace(prompts.language, excluded=excluded))
+
+
+def _bounded(rules: PropertyPrompts, sizes: Sizes) -> PropertyPrompts:
+    if not sizes:
+        return rules
+    rules = replace(rules, area_of=sizes.area_of or "object")
+    rules = rules if sizes.below is None else replace(rules, max_area=sizes.below)
+    return rules if sizes.above is None else replace(rules, min_area=sizes.above)
+
+
+def _exclusions(names: tuple[str, ...], places: tuple[str, ...], sizes: Sizes) -> list[Exclusion]:
+    """Return one exclusion, or two for what is too small or too large."""
+    whole = Exclusion(names, places, sizes.above or 0.0, sizes.below, sizes.area_of or "object")
+    if sizes.is_range or sizes.above is None or sizes.below is None:
+        return [whole]
+    return [replace(whole, smaller_than=None), replace(whole, larger_than=0.0)]
+
+
+def _read_language(wanted: Sequence[str], language: LanguagePrompts) -> LanguagePrompts:
+    looks = [look for text in wanted if not _NO_NAMES.match(text) and (look := _LOOK.search(without_sizes(text)))]
+    name = _object_name(without_sizes(" ; ".join(wanted)), next((look["on"] for look in looks if look["on"]), ""))
     if name:
         if language.class_specific == default_words(language.object_name):
             language = replace(language, class_specific=default_words(name))

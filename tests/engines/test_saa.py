@@ -256,6 +256,9 @@ def test_rules_clean_any_engines_mask(spotted):
     assert reply.prediction.anomaly_map[150, 170] == 0
     best = ask(engine, spotted, Request("at most one")).prediction.regions
     assert len(best) == 1
+    hole = ask(engine, spotted, Request("ignore stains larger than 5 % of the image"))
+    assert [r.kind for r in hole.prediction.regions] == ["hole"] and "1 by ignored words" in hole.notices[-1]
+    assert len(ask(engine, spotted, Request("ignore holes larger than 5 % of the image")).prediction.regions) == 2
     untouched = ask(engine, spotted, Request("segment"))
     assert [r.box_xyxy for r in untouched.prediction.regions] == [r.box_xyxy for r in plain.prediction.regions]
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 
 from agvas_core.regions import PLACES
+from agvas_core.saa.candidates import Candidate, ObjectRegion
 from agvas_core.saa.clauses import Clause, clauses
+from agvas_core.saa.filters import is_left_out
 from agvas_core.saa.places import others
-from agvas_core.saa.prompts import HybridPrompts, PropertyPrompts, prompts_for
+from agvas_core.saa.prompts import Exclusion, HybridPrompts, PropertyPrompts, prompts_for
 from agvas_core.saa.report import limits
 from agvas_core.saa.sentence import read_sentence
 
@@ -104,3 +106,89 @@ def test_outside_the_part_is_no_place_of_the_image():
     assert said("ignore anything outside the part").property == PropertyPrompts(min_inside=0.5)
     assert said("ignore anything inside the ring").property == PropertyPrompts()  # it asked for what lies inside
     assert said("inside the ring").property == PropertyPrompts(min_inside=0.5)
+
+
+# --- sizes -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sentence", "changes"),
+    [
+        ("ignore defects smaller than 1 % of the image", {"min_area": 0.01, "area_of": "image"}),
+        ("do not show anything larger than 1 %", {"max_area": 0.01}),
+        ("drop anything below 1 %", {"min_area": 0.01}),
+        ("remove everything under 1 %, please", {"min_area": 0.01}),
+        ("disregard everything above 5 percent", {"max_area": 0.05}),
+        ("don't report regions smaller than 0.5 %", {"min_area": 0.005}),
+        ("don\N{RIGHT SINGLE QUOTATION MARK}t mark what is larger than 20 %", {"max_area": 0.2}),
+        ("skip anything larger than 10 %", {"max_area": 0.1}),
+        ("exclude those below 1 %", {"min_area": 0.01}),
+        ("leave anything smaller than 1 % out", {"min_area": 0.01}),
+        ("leave out defects of at most 1 %", {"min_area": 0.01}),
+        ("ignore anything not larger than 1 %", {"min_area": 0.01}),
+        ("ignore anything smaller than 1 % or larger than 20 %", {"min_area": 0.01, "max_area": 0.2}),
+        # as they were
+        ("nothing smaller than 1 %", {"min_area": 0.01}),
+        ("find defects larger than 1 % and ignore dust", {"min_area": 0.01}),
+        ("ignore dust, smaller than 5 % of the part", {"max_area": 0.05}),
+        ("ignore everything except defects larger than 2 %", {"min_area": 0.02}),
+        ("do not ignore defects smaller than 1 %", {}),
+    ],
+)
+def test_a_size_that_is_left_out_is_the_other_bound(sentence, changes):
+    """It was read as what to keep: ignoring the small ones kept these alone."""
+    assert said(sentence).property == PropertyPrompts(**changes)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "exclusions", "told"),
+    [
+        ("ignore scratches larger than 2 %", [Exclusion(("scratch",), (), 0.02)], "scratch larger than 2 %"),
+        (
+            "ignore scratches or dents on the left smaller than 2 % of the image",
+            [Exclusion(("scratch", "dent"), LEFT, 0.0, 0.02, "image")],
+            "scratch or dent smaller than 2 % of the image at upper left or left or lower left",
+        ),
+        ("ignore the left scratch", [Exclusion(("scratch",), LEFT)], "scratch at upper left or left or lower left"),
+        (
+            "ignore anything smaller than 1 % at the top",
+            [Exclusion((), TOP, 0.0, 0.01)],
+            "anything smaller than 1 % of the object at upper left or top or upper right",
+        ),
+        (
+            "ignore stains between 1 and 5 %",
+            [Exclusion(("stain",), (), 0.01, 0.05)],
+            "stain larger than 1 % and smaller than 5 % of the object",
+        ),
+        (
+            "ignore stains smaller than 1 % or larger than 5 %",
+            [Exclusion(("stain",), (), 0.05), Exclusion(("stain",), (), 0.0, 0.01)],
+            "stain smaller than 1 % of the object",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_only_of_some_size_or_place_is_a_rule_of_its_own(sentence, exclusions, told):
+    """Scratches larger than 2 % were all of them, and nothing else was to be larger than that."""
+    prompts = said(sentence)
+    assert prompts.property == PropertyPrompts(exclusions=tuple(exclusions))
+    assert prompts.language.excluded == () and f"ignoring {told}" in "; ".join(limits(prompts))
+    assert said(sentence, sentence) == prompts
+
+
+@pytest.mark.parametrize(
+    ("rule", "dropped"),
+    [
+        (Exclusion(("scratches",)), True),
+        (Exclusion(("scratch",), (), 0.1), True),
+        (Exclusion(("scratch",), (), 0.1, None, "image"), False),  # 8 % of the image, 16 % of the object
+        (Exclusion(("scratch",), (), 0.1, 0.15), False),
+        (Exclusion(("stain", "scratch"), ("center", "top"), 0.1), True),
+        (Exclusion((), ("left",)), False),
+        (Exclusion((), ("top",), 0.0, 0.2), True),
+        (Exclusion(("stain",)), False),
+    ],
+)
+def test_all_of_an_exclusion_must_hold(rule, dropped):
+    scratch = Candidate((0.4, 0.1, 0.6, 0.2), 0.08, 0.9, "any flaw", "scratch")
+    why = is_left_out(scratch, ObjectRegion(0.5), PropertyPrompts(exclusions=(rule,)))
+    assert bool(why) == dropped and (not why or rule.in_words in why)
