@@ -1,21 +1,15 @@
-"""The page's pieces of HTML: header, reply, picture, verdict, images, examples; foreign words are escaped."""
+"""The page's pieces of HTML: header, reply, verdict, images, examples; foreign words are escaped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from agvas_core.structures import EngineCard, InspectionImage
+from agvas_core.structures import EngineCard
+from demo.figure import flag
 from demo.i18n import mode_name, percent, regions_said, say
 from demo.replies import Exchange, Reply
 from demo.session import Session
-
-VIEWS = ("overlay", "photo", "mask", "heat")
-
-
-def flag(value: bool) -> str:
-    """Return an ARIA attribute's value."""
-    return str(value).lower()
 
 
 def _s(seconds: float) -> str:
@@ -189,77 +183,6 @@ def region_count(regions: Sequence[Mapping[str, object]], lang: str) -> str:
         return count
     together = say("finding_1", lang) if findings == 1 else say("finding_n", lang, n=findings)
     return f'<span title="{say("finding_tip", lang)}">{count} {together}</span>'
-
-
-def skeleton(reply: Reply, image: InspectionImage | None, photo_url: str, lang: str) -> str:
-    """The place of the picture while it is computed: the photo, the stage's name and a bar."""
-    name, fraction = reply.stage or (say("thinking", lang), 0.0)
-    bar = (
-        f'<div class="agv-stage-name" role="status">{escape(name)}…</div>'
-        f'<div class="agv-bar" role="progressbar" aria-label="{escape(name)}" aria-valuemin="0" aria-valuemax="100" '
-        f'aria-valuenow="{100 * fraction:.0f}"><i style="width:{max(3.0, 100 * fraction):.0f}%"></i></div>'
-    )
-    if image is None:
-        return f'<div class="agv-skeleton agv-skeleton-bare">{bar}</div>'
-    h, w = image.size_hw
-    return (
-        f'<div class="agv-skeleton" style="--w:{w};--h:{h}"><img src="{escape(photo_url)}" alt="">'
-        f'<div class="agv-progress">{bar}</div></div>'
-    )
-
-
-def picture(reply: Reply, photo_url: str, name: str, lang: str) -> str:
-    """The mask in its views over the photo, with a before/after slider, and the list of regions."""
-    h, w = reply.facts["size_hw"]  # type: ignore[misc]
-    photo = f'<img class="agv-photo" src="{escape(photo_url)}" alt="{escape(name)}">'
-    if not reply.card.trained:
-        return f'<figure class="agv-pic" style="--w:{w};--h:{h}"><div class="agv-canvas">{photo}</div></figure>'
-    seen = ("heat", "photo") if reply.card.heat_map_only else VIEWS
-    layers = "".join(
-        f'<img class="agv-layer agv-layer-{view}" src="{escape(reply.assets[view])}" alt="{say(view, lang)}">'
-        for view in seen
-        if view != "photo"
-    )
-    views = "".join(
-        f'<button type="button" data-agv-view="{view}" aria-pressed="{flag(view == seen[0])}">'
-        f"{say(view, lang)}</button>"
-        for view in seen
-    )
-    drag = say("drag", lang)
-    threshold = float(str(reply.facts["threshold"]))
-    style = f"--w:{w};--h:{h};--cut:100%"
-    return f"""<figure class="agv-pic" data-reply="{reply.reply_id}" data-view="{seen[0]}" style="{style}">
-<div class="agv-views" role="group" aria-label="{say("view", lang)}">{views}</div>
-<div class="agv-canvas">{photo}<div class="agv-top">{layers}</div><i class="agv-handle" aria-hidden="true"></i>
-<input class="agv-slide" type="range" min="0" max="100" step="0.5" value="100" aria-label="{drag}" title="{drag}"></div>
-<div class="agv-scale"><span>0</span>
-<i><b style="left:{100 * threshold:.0f}%" title="{say("threshold", lang)}"></b></i><span>1</span>
-<em>{say("scale", lang)}</em></div>{chips(reply, lang)}</figure>"""
-
-
-def chips(reply: Reply, lang: str) -> str:
-    """The regions as small buttons under the picture."""
-    regions = reply.facts["regions"]
-    assert isinstance(regions, list)
-    buttons = "".join(
-        f'<button type="button" class="agv-chip" data-agv="region" data-reply="{reply.reply_id}" '
-        f'data-value="{r["index"]}" '
-        f'aria-pressed="{str(r["index"] == reply.selected_region).lower()}"><b>{r["index"]}</b>'
-        f"{kind(r, lang)}{say(r['place'], lang)}<span>{percent(r['area_percent'])}</span></button>"
-        for r in regions[:8]
-    )
-    more = f'<span class="agv-more">+{len(regions) - 8}</span>' if len(regions) > 8 else ""
-    return f'<div class="agv-chips">{buttons}{more}</div>' if buttons else ""
-
-
-def kind(region: Mapping[str, object], lang: str) -> str:
-    """The likeliest kind of defect, with a question mark below one half; nothing when the engine cannot tell."""
-    sure = float(str(region["kind_score"]))
-    if not region["kind"]:
-        return ""
-    word = say(str(region["kind"]), lang) + ("" if sure >= 0.5 else "?")
-    tip = say("kind_tip", lang, p=f"{100 * sure:.0f} %")
-    return f'<em class="agv-kind" title="{escape(tip)}">{escape(word)}</em>'
 
 
 def comparison(panels: Sequence[tuple[str, str]], lines: Sequence[str], lang: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import cards, compare, panel, prose
+from demo import cards, compare, figure, panel, prose
 from demo.i18n import say
 from demo.replies import Exchange, Reply, can_ask_other
 from demo.session import Session
@@ -54,11 +54,11 @@ def _picture(session: Session, reply: Reply) -> str:
     image_id = reply.request.image_id or ""
     image, url = session.images.get(image_id), session.photo_urls.get(image_id, "")
     if reply.facts:
-        return cards.picture(reply, url, image.name if image else "image", session.lang)
+        return figure.picture(reply, url, image.name if image else "image", session.lang)
     words_only = reply.request.mode == "chat"
     if not reply.running or (words_only and reply.text):
         return ""
-    return cards.skeleton(reply, None if words_only else image, url, session.lang)
+    return figure.skeleton(reply, None if words_only else image, url, session.lang)
 
 
 def _downloads(session: Session, reply: Reply) -> str:

@@ -11,8 +11,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "help": ("How it works", "使用说明"),
     "help_body": (
         "Add a photo with + (or paste or drop it), ask, and press Enter; Esc stops a reply, Shift+Enter makes a new line. "
-        "Drag across a picture to compare it with the photo, or click a region’s number to find it.",
-        "用 + 添加照片（也可粘贴或拖入），输入问题后按 Enter；Esc 停止回复，Shift+Enter 换行。在图上拖动可与原图对比，点击区域编号可定位该区域。",
+        "Drag across a picture to compare it with the photo, or click a region or its number to point at it.",
+        "用 + 添加照片（也可粘贴或拖入），输入问题后按 Enter；Esc 停止回复，Shift+Enter 换行。在图上拖动可与原图对比，点击区域或其编号可选中该区域。",
     ),
     "help_knobs": (
         "Threshold: how sure a pixel must be to count as anomalous; lower marks more. Alpha: which of the model’s two maps "
@@ -89,7 +89,11 @@ WORDS: dict[str, tuple[str, str]] = {
     "mask": ("Mask", "掩码"),
     "heat": ("Heat map", "热力图"),
     "view": ("View", "视图"),
-    "drag": ("Drag to reveal the photo underneath", "拖动以显示下方的原图"),
+    "drag": ("Drag to reveal the photo underneath; click a region to point at it", "拖动以显示下方的原图；点击区域即可选中它"),
+    "cut": ("How much of the picture covers the photo", "结果图覆盖原图的比例"),
+    "enlarge": ("Enlarge", "放大"),
+    "enlarged": ("{name}, enlarged", "{name}（放大）"),
+    "close_large": ("Close", "关闭"),
     "scale": ("anomaly score", "异常得分"),
     "verdict_anomaly": ("Anomaly", "异常"),
     "verdict_normal": ("No anomaly found", "未发现异常"),

@@ -1,23 +1,7 @@
-// What happens in the browser alone: views, the before/after slider, keys, scrolling, and the echo of a question until
-// the server's own message comes. Everything is delegated from the document,
+// What happens in the browser alone: keys, scrolling, popovers, and the echo of a question until the server's own message
+// comes. Everything is delegated from the document,
 // because gradio redraws messages while a reply streams. Server events go through window.agvSend (the hidden bridge).
 (() => {
-  const views = new Map(); // reply id -> {view, cut}, so that a redrawn picture looks as it did
-  const remembered = (figure) => {
-    const id = figure.dataset.reply || "";
-    if (!views.has(id)) views.set(id, { view: "overlay", cut: 100 });
-    return views.get(id);
-  };
-  const apply = (figure) => {
-    const { view, cut } = remembered(figure);
-    if (figure.dataset.view !== view) figure.dataset.view = view;
-    figure.style.setProperty("--cut", cut + "%");
-    const slide = figure.querySelector(".agv-slide");
-    if (slide && +slide.value !== cut) slide.value = cut;
-    for (const button of figure.querySelectorAll("[data-agv-view]"))
-      button.setAttribute("aria-pressed", String(button.dataset.agvView === view));
-  };
-
   const putOnClipboard = async (text) => {
     if (navigator.clipboard && isSecureContext) return navigator.clipboard.writeText(text);
     const field = document.createElement("textarea"); // plain http in a factory's network has no clipboard API
@@ -132,13 +116,6 @@
       return openPanel(opener, open);
     }
     if (event.target.closest("#agv-box .submit-button")) send();
-    const view = event.target.closest("[data-agv-view]");
-    if (view) {
-      const figure = view.closest(".agv-pic");
-      remembered(figure).view = view.dataset.agvView;
-      apply(figure);
-      return;
-    }
     const file = event.target.closest(".agv-files a[download]");
     if (file && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault();
@@ -172,13 +149,6 @@
     window.agvSend?.(action.dataset.agv, { value: action.dataset.value, reply: action.dataset.reply || null });
   });
 
-  document.addEventListener("input", (event) => {
-    if (!event.target.classList?.contains("agv-slide")) return;
-    const figure = event.target.closest(".agv-pic");
-    remembered(figure).cut = +event.target.value;
-    apply(figure);
-  });
-
   document.addEventListener("keydown", (event) => {
     const edit = event.target.closest?.(".agv-edit");
     if (edit && event.key === "Enter" && !event.shiftKey && event.target.tagName === "TEXTAREA") {
@@ -204,7 +174,6 @@
   }, true);
   let thumbs = 0;
   const tidy = () => {
-    document.querySelectorAll(".agv-pic[data-reply]").forEach(apply);
     pin();
     const box = document.getElementById("agv-box");
     if (box) {

@@ -6,7 +6,8 @@ from html import escape
 from typing import Any
 
 from agvas_core.structures import EngineCard
-from demo.cards import flag, kind, verdict
+from demo.cards import verdict
+from demo.figure import flag, kind
 from demo.i18n import mode_name, percent, say
 from demo.replies import Reply
 

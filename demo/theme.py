@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from gradio.themes import Base
 
 HERE = Path(__file__).parent
-SCRIPTS = ("redraw.js", "panel.js", "page.js")  # in this order
+SCRIPTS = ("redraw.js", "picture.js", "panel.js", "page.js")  # in this order
 FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "Noto Sans CJK SC", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace")
 

@@ -73,9 +73,42 @@ def test_views_and_the_before_after_slider_work_inside_the_message(url, open_pag
         page.click(f"[data-agv-view={view}]")
         assert page.get_attribute(".agv-pic", "data-view") == view
         assert page.get_attribute(f"[data-agv-view={view}]", "aria-pressed") == "true"
-    page.click(".agv-slide")  # its middle
-    cut = page.evaluate("parseFloat(getComputedStyle(document.querySelector('.agv-pic')).getPropertyValue('--cut'))")
-    assert 40 < cut < 60
+    cut = "parseFloat(getComputedStyle(document.querySelector('.agv-pic')).getPropertyValue('--cut'))"
+    canvas = page.locator(".agv-canvas").bounding_box()
+    middle, height = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2
+    page.mouse.click(middle, height)
+    assert page.evaluate(cut) == 100  # a click once hid half of the mask
+    page.mouse.move(middle + 40, height)
+    page.mouse.down()
+    page.mouse.move(middle, height)
+    page.mouse.up()
+    assert 49 < page.evaluate(cut) < 51
+    page.focus(".agv-slide")
+    page.keyboard.press("ArrowLeft")
+    assert page.evaluate(cut) == 49.5
+
+
+def test_a_click_in_the_picture_points_at_the_region_there_and_enlarged_it_can_be_left_again(url, open_page, photo):
+    page = open_page(url)
+    choose(page, "direct")
+    ask(page, "segment", photo)
+    for place in (".agv-pic", "#agv-large"):  # the larger spot, at 3/4 of the width, is picked and let go
+        overlay = page.get_attribute(".agv-layer-overlay", "src")
+        canvas = page.locator(f"{place} .agv-canvas").bounding_box()
+        page.mouse.click(canvas["x"] + 0.75 * canvas["width"], canvas["y"] + 0.3 * canvas["height"])
+        page.wait_for_function(f"document.querySelector('.agv-layer-overlay').getAttribute('src') !== '{overlay}'")
+        page.wait_for_selector(f".agv-chip[data-value='1'][aria-pressed={'true' if place == '.agv-pic' else 'false'}]")
+        if place == ".agv-pic":
+            page.click("[data-agv-enlarge]")
+            assert page.evaluate("document.activeElement.ariaLabel") == "Close"
+            assert page.get_attribute("#agv-large", "aria-label") == "part.png, enlarged"
+            assert page.locator("#agv-large .agv-canvas").bounding_box()["width"] > 1.5 * canvas["width"]
+    shown = page.locator(".agv-layer-overlay")
+    page.wait_for_timeout(200)
+    assert shown.nth(0).get_attribute("src") in shown.nth(1).evaluate("(image) => image.src")
+    page.keyboard.press("Escape")
+    page.wait_for_function("document.activeElement.matches('#agv-chat [data-agv-enlarge]')")
+    assert page.locator("#agv-large").count() == 0 and page.locator("#agv-box .submit-button").count() == 1
 
 
 @pytest.mark.parametrize("how", ["button", "escape"])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agvas_core.structures import Request
-from demo.cards import foot, picture, region_count, verdict
+from demo.cards import foot, region_count, verdict
+from demo.figure import picture
 from demo.panel import regions_table
 from demo.replies import Reply
 from tests.fakes import CARD
