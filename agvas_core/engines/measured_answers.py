@@ -26,6 +26,14 @@ _ALL_OF_IT = re.compile(
     r"\bhow much of\b|\bwhat (?:share|per ?cent\w*|fraction|part) of the (?:image|picture|photo|part|surface)\b.*"
     r"\b(?:damaged|defective|marked|covered|affected|bad)\b|\btotal (?:area|size)\b"
 )
+_LISTS = re.compile(
+    r"\b(?:list|tabulate|enumerate|table of)\b.*\b(?:defects?|findings?|regions?|anomal\w+|them|everything|sizes?)\b"
+    r"|\b(?:what|which) are (?:the|their) sizes\b|\bsizes of (?:all|the|each)\b"
+)
+_LENGTH = re.compile(r"\bhow (?:long|wide|high|tall)\b|\blength\b|\bwidth\b")
+_BOX = re.compile(
+    r"\bcoordinates?\b|\bbounding box\w*\b|\bbox(?:es)?\b|\bexact(?:ly)?\b|\bposition\b|\bpixel position\b"
+)
 _UNITS = re.compile(r"\b(?:mm|millimet\w+|cm|centimet\w+|inch\w*|µm|microns?|micromet\w+)\b")
 _LARGER = re.compile(r"\b(?:bigger|larger|smaller)\b")
 _WHICH = re.compile(r"\b(?:which|what)\b")
@@ -56,6 +64,8 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
     if unwanted.strip(" ;?.!"):
         return None
     named = meant(wanted, findings)
+    if named is None and (_LISTS.search(text) or _BOX.search(text) or (_LENGTH.search(text) and len(findings) == 1)):
+        return _sizes(wanted, findings, scale=bool(_UNITS.search(text)), box=bool(_BOX.search(text)))
     if _ALL_OF_IT.search(text) and named is None:
         share = format_percent(sum(f.percent for f in findings))
         all_of_them = f"The {number(len(findings))} findings cover" if len(findings) > 1 else "What is marked covers"
@@ -65,8 +75,8 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
     there = [f for f in findings if f.numbers & named]
     if _COUNTS.search(text) and not _SIZE.search(text):
         return _count(wanted, there)
-    if _SIZE.search(text):
-        return _sizes(wanted, there, scale=bool(_UNITS.search(text)))
+    if _SIZE.search(text) or _BOX.search(text) or _LISTS.search(text):
+        return _sizes(wanted, there, scale=bool(_UNITS.search(text)), box=bool(_BOX.search(text)))
     if _ASKS.match(text) and singles_by(wanted, "number", "side", "size"):
         return _what(wanted, there)
     return None
@@ -97,11 +107,14 @@ def _count(wanted: str, there: Sequence[Finding]) -> str:
     return f"I count {number(len(there))} {noun}: {listed}."
 
 
-def _sizes(wanted: str, there: Sequence[Finding], *, scale: bool) -> str:
+def _sizes(wanted: str, there: Sequence[Finding], *, scale: bool, box: bool = False) -> str:
+    """Return how large findings are and how far they reach; box: where that is, in px."""
     if not there:
         return f"{_capital(_nothing(wanted))}."
-    told = [f"{_the(f)} covers about {_share(f)} of the image{_px(f)}" for f in there[:MOST_LISTED]]
-    return f"{_capital(join(told))}.{f' {NO_SCALE}' if scale else ''}"
+    told = [f"{_the(f)} covers about {_share(f)} of the image{_px(f, box=box)}" for f in there[:MOST_LISTED]]
+    rest = len(there) - len(told)
+    listed = join([*told, *([f"{number(rest)} smaller {'one' if rest == 1 else 'ones'}"] if rest else [])])
+    return f"{_capital(listed)}.{f' {NO_SCALE}' if scale else ''}"
 
 
 def _what(wanted: str, there: Sequence[Finding]) -> str:
@@ -151,8 +164,15 @@ def _share(finding: Finding) -> str:
     return f"{format_percent(finding.percent)} %"
 
 
-def _px(finding: Finding) -> str:
-    return f" ({finding.area_px:,} px)" if finding.area_px else ""
+def _px(finding: Finding, *, box: bool) -> str:
+    """Return "(1,492 px, in 40 x 60 px)", with box "(1,492 px, x 300 to 340, y 20 to 80)"."""
+    if not finding.area_px:
+        return ""
+    if finding.box_xyxy is None:
+        return f" ({finding.area_px:,} px)"
+    left, top, right, bottom = finding.box_xyxy
+    reach = f"x {left} to {right}, y {top} to {bottom}" if box else f"in {right - left} x {bottom - top} px"
+    return f" ({finding.area_px:,} px, {reach})"
 
 
 def _capital(text: str) -> str:

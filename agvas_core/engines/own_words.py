@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
 from agvas_core.regions import place_of
-from agvas_core.structures import Prediction
+from agvas_core.structures import Prediction, Region
 from agvas_core.wording import at
 
 NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
@@ -18,6 +20,8 @@ NO_DECODER = (
     "UNTRAINED: without an AG-VAS adapter the mask decoder of this engine is random, so no mask is shown. The words "
     "come from the base model alone, as its makers trained it."
 )
+PLEASE_CHECK = "I learned from synthetic defects, so please check it."
+MOST_TOLD = 4  # regions whose score is told one by one
 NEARLY_SHARE = 0.6  # of the threshold: of defects that are missed half come so near, of normal images a fifth
 
 
@@ -33,9 +37,11 @@ def nearly_marked(prediction: Prediction) -> str | None:
     where = at(place_of(top + float(y), left + float(x), height, width))
     if score > threshold:
         return f"What is above the threshold {where} is smaller than {prediction.min_area_px} px, so it is not marked."
+    digits = 2 if f"{score:.2f}" != f"{threshold:.2f}" else 3
+    wanted, near = f"{threshold:.{digits}f}", f"{score:.{digits}f}"
     return (
-        f"Nothing is clear enough to be marked at the threshold {threshold:.2f}, but a sign {where} comes near with "
-        f"{score:.2f}: please look there, or lower the threshold."
+        f"Nothing is clear enough to be marked at the threshold {wanted}, but a sign {where} comes near with {near}: "
+        "please look there, or lower the threshold."
     )
 
 
@@ -47,8 +53,15 @@ def direct_words(prediction: Prediction) -> str:
     return f"Sure, it is marked: {count} {'region' if count == 1 else 'regions'}."
 
 
-def how_sure(prediction: Prediction) -> str:
-    """Return what the map itself says of how sure a reply is: the language model has never read its values."""
+def how_sure(prediction: Prediction, numbers: Collection[int] = ()) -> str:
+    """Return what the map itself says of how sure a reply is: the language model has never read its values.
+
+    numbers: of the regions that were asked for; of none, it tells of the image.
+    """
+    asked = [r for r in prediction.regions if r.index in numbers][:MOST_TOLD]
+    if asked:
+        told = [f"Region {r.index} scores {r.score:.2f} of 1 at its clearest{_kind(r)}." for r in asked]
+        return " ".join([*told, PLEASE_CHECK])
     text = f"The strongest sign in this image scores {prediction.pred_score:.2f} of 1"
     if prediction.verdict == "normal":
         above = prediction.pred_score > prediction.threshold
@@ -59,4 +72,8 @@ def how_sure(prediction: Prediction) -> str:
         largest = prediction.regions[0]
         if largest.kind:
             text += f" The likeliest kind of the largest region is {largest.kind} ({100 * largest.kind_score:.0f} %)."
-    return f"{text} I learned from synthetic defects, so please check it."
+    return f"{text} {PLEASE_CHECK}"
+
+
+def _kind(region: Region) -> str:
+    return f", and its likeliest kind is {region.kind} ({100 * region.kind_score:.0f} %)" if region.kind else ""

@@ -74,6 +74,7 @@ class Finding:
         numbers: of its regions, as they are drawn.
         area_px: its pixels, 0 where they were not counted.
         centre: of its pixels, (y, x) as shares of the image.
+        box_xyxy: left, top, right, bottom in px, right and bottom exclusive; None where it was not measured.
     """
 
     kind: str
@@ -82,6 +83,7 @@ class Finding:
     numbers: frozenset[int] = frozenset()
     area_px: int = 0
     centre: tuple[float, float] = (0.5, 0.5)
+    box_xyxy: tuple[int, int, int, int] | None = None
 
     @property
     def sides(self) -> frozenset[str]:
@@ -100,6 +102,7 @@ def findings_of(prediction: Prediction) -> list[Finding]:
 def _finding(regions: list[Region], size_hw: tuple[int, int]) -> Finding:
     area = sum(r.area_px for r in regions)
     y, x = (sum(r.area_px * r.centroid_yx[axis] for r in regions) / area for axis in (0, 1))
+    lefts, tops, rights, bottoms = zip(*(r.box_xyxy for r in regions), strict=True)
     return Finding(
         kind=regions[0].kind,
         place=place_of(y, x, *size_hw),
@@ -107,6 +110,7 @@ def _finding(regions: list[Region], size_hw: tuple[int, int]) -> Finding:
         numbers=frozenset(r.index for r in regions),
         area_px=area,
         centre=(y / size_hw[0], x / size_hw[1]),
+        box_xyxy=(min(lefts), min(tops), max(rights), max(bottoms)),
     )
 
 

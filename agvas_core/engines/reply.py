@@ -17,7 +17,7 @@ from agvas_core.engines.dialogue import recent_exchanges, shown_before, too_many
 from agvas_core.engines.held_words import FreeWords, HeldWords
 from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
-from agvas_core.engines.pointing import findings_of
+from agvas_core.engines.pointing import findings_of, meant, parts
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import Findings, measure
@@ -174,7 +174,8 @@ class Reply:
         if self.shows_glance:
             yield from self._show(glance, None)
         if sure:
-            yield TextDelta(how_sure(glance))
+            asked = meant(parts(self.request.instruction)[0], findings_of(glance))
+            yield TextDelta(how_sure(glance, asked or ()))
             return
         if self.mode != "chat" and singles_out(self.request.instruction):
             glance, said = self._meant(self._named(glance))  # the words are to speak of what the mask will show

@@ -244,6 +244,12 @@ def test_how_sure_it_is_is_answered_with_the_maps_own_values(engine, picture, mo
     assert "Very sure" not in text_of(events) and events[-1].tokens == 0
 
 
+def test_how_sure_it_is_of_a_region_is_answered_by_the_region(engine, picture):
+    image = picture()
+    events = reply(engine, image, mode="auto", instruction="How sure are you about region 1?", threshold=0.0)
+    assert text_of(events).startswith("Region 1 scores ") and "its likeliest kind is" in text_of(events)
+
+
 def test_anchors_in_a_chat_are_decoded_too(engine, picture, monkeypatch):
     say(monkeypatch, engine, SENTENCE)
     events = reply(engine, picture(), mode="chat", instruction="What is it?")

@@ -39,6 +39,9 @@ from tests.engines.test_referring import spots
         ("what is region 9?", "There is no region 9."),
         ("where is the largest defect?", "That is a stain in the lower left (2.4 % of the image)."),
         ("is there a scratch on the left?", "I see no scratch on the left."),
+        ("list all defects with their sizes on the right",
+         "The hole in the upper right covers about 1.0 % of the image (10,000 px) and the crack in the lower right "
+         "covers about 0.3 % of the image (2,700 px)."),
         ("how much of the surface is damaged?", "The five findings cover about 4.0 % of the image in all."),
     ],
 )  # fmt: skip
@@ -77,3 +80,15 @@ def test_the_engine_answers_so_about_the_mask_that_is_shown(checkpoint, picture,
     events = list(engine.respond(before, Request("How many are on the right?", image.image_id, mode="chat")))
     assert [e.text for e in events if isinstance(e, TextDelta)][0].startswith("I count one hole: in the upper right")
     assert isinstance(events[-1], Done) and events[-1].tokens == 0
+
+
+def test_how_far_and_where_exactly_findings_reach():
+    one = [replace(STAIN, box_xyxy=(10, 20, 110, 60))]
+    assert measured_answer("how long is it?", one) == (
+        "The stain in the lower left covers about 2.4 % of the image (24,000 px, in 100 x 40 px)."
+    )
+    assert measured_answer("give me the coordinates of the stain", one) == (
+        "The stain in the lower left covers about 2.4 % of the image (24,000 px, x 10 to 110, y 20 to 60)."
+    )
+    assert measured_answer("how long is it?", FIVE) is None  # which of them?
+    assert measured_answer("list all defects", [STAIN] * 8).endswith("and two smaller ones.")
