@@ -22,8 +22,8 @@ _COUNT = rf"(?:\d{{1,2}}|{'|'.join(COUNT_WORDS)})"
 _LARGE = r"(?:largest|biggest|main|worst)"
 _SMALL = r"(?:smallest|tiniest|least)"
 _SIZES = (
-    (_LARGEST, re.compile(rf"\b{_LARGE}\b|\b(?:larger|bigger)\b(?! than)|最大"), _LARGE),
-    (_SMALLEST, re.compile(rf"\b{_SMALL}\b|\bsmaller\b(?! than)|最小"), _SMALL),
+    (_LARGEST, re.compile(rf"\b{_LARGE}\b|\b(?:larger|bigger)\b(?! than)|\b(?:big|large) one\b|最大"), _LARGE),
+    (_SMALLEST, re.compile(rf"\b{_SMALL}\b|\bsmaller\b(?! than)|\b(?:small|tiny|little) one\b|最小"), _SMALL),
 )
 _AT_MOST = re.compile(rf"\b(?:at most|no more than|up to) ({_COUNT})\b(?!\s*(?:%|per ?cent|px|pixels?|mm|cm))")
 _BOUND = re.compile(

@@ -50,6 +50,8 @@ def test_what_is_left_out(words, left_out):
         ("segment the three smallest ones", {3, 4, 5, 6}),
         ("segment the second largest defect", {2}),
         ("segment the larger hole", {2}),
+        ("mark only the big one", {1}),
+        ("only the tiny one", {5, 6}),
         ("segment the smaller hole", {5, 6}),
         ("segment at most two defects", {1, 2}),
         ("mark only what is larger than 0.5 %", {1, 2}),
