@@ -76,6 +76,7 @@ class RuledEngine:
                 marks = report.marks(judgements, image.size_hw)
                 counted = report.count_sentence(judgements)
                 said = f"Rules: {counted}{_reasons(marks)} In force: {'; '.join(report.limits(prompts))}."
+                said += f" {report.way_back(prompts)}".rstrip()
                 dropped = len(prediction.regions) != len(event.prediction.regions)
                 emptied = dropped and not prediction.regions
                 event = MaskReady(replace(prediction, candidates=marks))

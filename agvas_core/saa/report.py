@@ -10,11 +10,12 @@ from agvas_core.saa.candidates import Judgement, ObjectRegion
 from agvas_core.saa.filters import place_in_image
 from agvas_core.saa.pipeline import TOP_K
 from agvas_core.saa.places import others
-from agvas_core.saa.prompts import HybridPrompts, PropertyPrompts
+from agvas_core.saa.prompts import HybridPrompts, PropertyPrompts, prompts_for
 from agvas_core.structures import JudgedCandidate
 
 MOST_ROWS = 12
 LETTERS = "ABCDEFGHIJKL"  # one for each row
+WAY_BACK = 'Say "start over" to drop these rules.'
 ALL_DROPPED = "Something was found, but the rules drop it, so nothing is marked."
 
 
@@ -38,6 +39,13 @@ def limits(prompts: HybridPrompts) -> list[str]:
     if prompts.confidence is not None:
         parts.append(f"at most {prompts.confidence.top_k}")
     return parts
+
+
+def way_back(prompts: HybridPrompts) -> str:
+    """Return how to get rid of rules, "" while none but the default ones are in force."""
+    plain = prompts_for()
+    rules = (prompts.property, prompts.confidence, prompts.language.excluded)
+    return "" if rules == (plain.property, plain.confidence, plain.language.excluded) else WAY_BACK
 
 
 def _property_parts(rules: PropertyPrompts, name: str) -> list[str]:

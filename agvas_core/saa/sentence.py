@@ -11,7 +11,8 @@ from agvas_core.prompts import sanitize
 from agvas_core.regions import PLACES
 from agvas_core.saa.clauses import clauses
 from agvas_core.saa.expert_words import default_words, words_key
-from agvas_core.saa.places import PLACE_WORD, SIDE_WORD, others, places_in
+from agvas_core.saa.named_words import COUNTABLE, asked_names, means_any, names_in, object_name, says_more
+from agvas_core.saa.places import PLACE_WORD, others, places_in
 from agvas_core.saa.prompts import (
     CLASS_AGNOSTIC,
     ConfidencePrompt,
@@ -23,7 +24,6 @@ from agvas_core.saa.prompts import (
 )
 from agvas_core.saa.sizes import IMAGE, Sizes, in_percents, sizes_in, without_sizes
 
-_LONGEST_NAME = 40  # characters
 _NUMBERS = {
     "one": 1, "a single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
     "nine": 9, "ten": 10, "twelve": 12, "twenty": 20,
@@ -37,47 +37,9 @@ _AT_MOST = re.compile(
 _OBJECTS = re.compile(
     rf"\b(?:there are|with|shows?|contains?|has|of|all)\s+(?:the\s+)?{_NUMBER}\s+(?P<what>[a-z]+(?: [a-z]+)?s)\b"
 )
-_ANYTHING = re.compile(
-    r"^(?:anomal\w*|defects?|flaws?|faults?|damages?|problems?|issues?|blemish\w*|imperfections?|irregularit\w*"
-    r"|abnormal\w*|anything(?: unusual| wrong| odd| strange)?|everything|all|it|them|that|those|these|ones?|things?"
-    r"|regions?|areas?|findings?|candidates?)$"
-)
-_COUNTABLE = r"(?:part|object|piece|item|sample|specimen|component|product|unit)"
-_LOOK = re.compile(
-    r"\b(?:look(?:ing)? for|watch for"
-    r"|(?:search|check|inspect|examine|scan)(?:ing)?(?: (?:it|(?:the|this|these) (?P<on>[a-z -]+?)))? for"
-    r"|find|segment|mark"
-    r"|detect|highlight|outline|locate|show(?: me)?|are there|is there|any"
-    r"|also(?: (?:(?:look(?:ing)?|search|check) for|find|segment|mark|detect|highlight|outline|show))?)\s+(?P<what>.+)"
-)
 _ANYWHERE = re.compile(r"\b(?:anywhere|everywhere)\b")
 _ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
 _OFF_OBJECT = re.compile(rf"\boutside(?: of)? the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
-_MORE = re.compile(r"\balso\b|\bas well\b|\bin addition\b")
-_STOP = re.compile(
-    r"[.;:!?]|,?\s*\b(?:on|in|at|inside|outside|within|of|from|that|which|smaller|larger|bigger|less|below|under|above|over"
-    r"|along|near|around|as well"
-    r"|at most|at least|up to|no more|not|no larger|no bigger|no smaller|maximum|max|top(?= \d)|but"
-    r"|and (?:explain|describe|segment|mark|tell)|please|with|there)\b"
-)
-_ON = re.compile(
-    r"\b(?P<how>on|in|inside|within|of|from)\s+(?:the|this|these|those|a|an|my|our)\s+"
-    r"(?P<what>[a-z][a-z-]*(?: [a-z][a-z-]*){0,2})"
-)
-_NOT_OBJECT = re.compile(
-    rf"\b(?:{IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|corner|edge|half|surface|background"
-    rf"|{_COUNTABLE}s?|whole|entire|area|size|it)\b"
-)
-_TAIL = re.compile(
-    r"\s+(?:and|or|is|are|at|on|in|with|that|which|smaller|larger|please|but|for|under|below|above|only|of|up|no|not)\b.*$"
-)
-_ARTICLE = re.compile(
-    r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|small|visible|also|either|other|and|or|kinds? of)\s+)+"
-)
-_PLACED = re.compile(rf"^(?:{PLACE_WORD}[ -])+")
-_PLACED_ONE = re.compile(rf"^(?:{PLACE_WORD}[ -]?)+(?: ?(?:{SIDE_WORD}|one|defect|flaw))?$")
-_LEFT_OUT_TAIL = re.compile(r" out$")
-_NO_NAMES = re.compile(r"(?:please |then |also |only )*(?:tell|explain|describe)\b")  # "and tell me if any is deep"
 _FRESH = re.compile(r"\b(?:start over|reset|forget (?:that|it|the rules|all rules)|no rules|default rules)\b")
 # what people write in Chinese, as the words that the rules are read from
 _CHINESE: tuple[tuple[str, str], ...] = (
@@ -128,13 +90,17 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     if _FRESH.search(words):
         prompts = prompts_for()
     prompts = _read_count(without_sizes(words), prompts)
-    words = _AT_MOST.sub(" ; " if _LOOK.search(words) else " ; find ", words)  # "at most three cracks"
+    words = _AT_MOST.sub(" ; find ", words)  # "at most three cracks"
     said = clauses(words)
     wanted = [clause.text for clause in said if clause.says == "want"]
     prompts = _read_wanted_regions(" ; ".join(wanted), prompts)
+    added = [name for text in wanted if says_more(text) for name in names_in(text)]  # "the stain too"
+    prompts = _no_longer_ignored([*asked_names(wanted), *added], prompts)
     for clause in said:
         if clause.says == "leave out":
             prompts = _leave_out(clause.text, prompts)
+        elif clause.says == "take back":
+            prompts = _take_back(clause.text, prompts)
     return replace(prompts, language=_read_language(wanted, prompts.language))
 
 
@@ -143,6 +109,7 @@ def _plain(text: str) -> str:
     for pattern, english in _CHINESE:
         words = re.sub(pattern, english, words)
     words = re.sub("[一二三四五六七八九十]", lambda m: _CHINESE_DIGITS[m[0]], words)
+    words = re.sub(r"\bas well as\b", "and", words)
     return in_percents(re.sub(r"\s+", " ", words).strip())
 
 
@@ -153,7 +120,7 @@ def _read_count(words: str, prompts: HybridPrompts) -> HybridPrompts:
     name = prompts.language.object_name
     for match in _OBJECTS.finditer(_AT_MOST.sub(" ; ", words)):
         what = match["what"]
-        is_object = re.search(rf"\b{_COUNTABLE}s$", what) or words_key(what) or (name and what.startswith(name))
+        is_object = re.search(rf"\b{COUNTABLE}s$", what) or words_key(what) or (name and what.startswith(name))
         if is_object and _number(match["n"]) >= 1:
             rules = prompts.property or PropertyPrompts()
             prompts = replace(prompts, property=replace(rules, object_count=_number(match["n"])))
@@ -175,7 +142,7 @@ def _read_wanted_regions(wanted: str, prompts: HybridPrompts) -> HybridPrompts:
 def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
     """Return the prompts without what a clause does not want: sizes, places, words, or some of them together."""
     rules = prompts.property or PropertyPrompts()
-    names, sizes, gone = _names(without_sizes(text)), sizes_in(text), places_in(text, bare=True)
+    names, sizes, gone = names_in(without_sizes(text)), sizes_in(text), places_in(text, bare=True)
     if _OFF_OBJECT.search(text):
         return replace(prompts, property=replace(rules, min_inside=0.5))
     together = bool(names and sizes) or bool(sizes and gone) or sizes.is_range
@@ -190,6 +157,40 @@ def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
         prompts = replace(prompts, property=replace(rules, places=left))
     excluded = tuple(dict.fromkeys((*prompts.language.excluded, *names)))
     return replace(prompts, language=replace(prompts.language, excluded=excluded))
+
+
+def _take_back(text: str, prompts: HybridPrompts) -> HybridPrompts:
+    """Return the prompts with what a clause no longer wants to be left out: "do not ignore the stain"."""
+    sizes, back = sizes_in(text), places_in(text, bare=True)
+    rules = prompts.property or PropertyPrompts()
+    if back and rules.places:
+        rules = replace(rules, places=tuple(place for place in PLACES if place in {*rules.places, *back}))
+        rules = replace(rules, places=()) if len(rules.places) == len(PLACES) else rules
+    if sizes.below is not None:
+        rules = replace(rules, min_area=PropertyPrompts().min_area)
+    if sizes.above is not None:
+        rules = replace(rules, max_area=PropertyPrompts().max_area)
+    names = names_in(without_sizes(text))
+    if not names and not sizes and not back:  # "do not ignore anything"
+        rules = replace(rules, exclusions=())
+        prompts = replace(prompts, language=replace(prompts.language, excluded=()))
+    return _no_longer_ignored(names, prompts if rules == prompts.property else replace(prompts, property=rules))
+
+
+def _no_longer_ignored(names: Sequence[str], prompts: HybridPrompts) -> HybridPrompts:
+    """Return the prompts that ignore none of these, by their names or by the kinds that they mean."""
+    kinds = {kind for name in names for kind in kinds_in(name)}
+
+    def stays(word: str) -> bool:
+        return word not in names and not kinds & kinds_in(word)
+
+    excluded = tuple(filter(stays, prompts.language.excluded))
+    prompts = replace(prompts, language=replace(prompts.language, excluded=excluded))
+    rules = prompts.property
+    if rules is None or not names:
+        return prompts
+    left = tuple(rule for rule in rules.exclusions if not rule.words or all(map(stays, rule.words)))
+    return prompts if left == rules.exclusions else replace(prompts, property=replace(rules, exclusions=left))
 
 
 def _bounded(rules: PropertyPrompts, sizes: Sizes) -> PropertyPrompts:
@@ -209,58 +210,23 @@ def _exclusions(names: tuple[str, ...], places: tuple[str, ...], sizes: Sizes) -
 
 
 def _read_language(wanted: Sequence[str], language: LanguagePrompts) -> LanguagePrompts:
-    looks = [look for text in wanted if not _NO_NAMES.match(text) and (look := _LOOK.search(without_sizes(text)))]
-    name = _object_name(without_sizes(" ; ".join(wanted)), next((look["on"] for look in looks if look["on"]), ""))
+    name = object_name(wanted)
     if name:
         if language.class_specific == default_words(language.object_name):
             language = replace(language, class_specific=default_words(name))
         language = replace(language, object_name=name)
-    asked = [w for look in looks for w in _listed(look["what"])]
-    specific = tuple(w for w in asked if not _ANYTHING.match(w))
+    asked = asked_names(wanted)
+    specific = tuple(w for w in asked if not means_any(w))
+    adds = any(map(says_more, wanted))
+    if specific and adds and len(specific) < len(asked):  # "all defects, the stain too"
+        known = (*default_words(language.object_name), *specific)
+        return replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=tuple(dict.fromkeys(known)))
     if specific:
-        more = language.class_specific if _MORE.search(" ; ".join(wanted)) and not language.class_agnostic else ()
+        more = language.class_specific if adds and not language.class_agnostic else ()
         return replace(language, class_agnostic=(), class_specific=tuple(dict.fromkeys((*more, *specific))))
     if asked:  # "look for defects": any flaw again
         return replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=default_words(language.object_name))
     return language
-
-
-def _names(left_out: str) -> list[str]:
-    """Return what is not to be reported by its name: "the stain out" is a stain, "the left scratch" a scratch."""
-    listed = _listed(_LEFT_OUT_TAIL.sub("", left_out))
-    named = (rest if kinds_in(rest := _PLACED.sub("", item)) else item for item in listed)
-    return [w for w in named if not _ANYTHING.match(w)]
-
-
-def _object_name(words: str, checked: str) -> str:
-    """Return what is inspected: "check the tile for", or the first "on the tile"; "" when nothing is named."""
-    for name in (checked, *(_TAIL.sub("", match["what"]) for match in _ON.finditer(words))):
-        if name and not _NOT_OBJECT.search(name):
-            return _singular(name)
-    return ""
-
-
-def _listed(text: str) -> list[str]:
-    """Return "the blow holes and any cracks on ..." as blow hole, crack."""
-    if _ARTICLE.sub("", text).startswith(("where", "what", "how", "why", "if", "whether", "me")):
-        return []
-    stop = _STOP.search(text)
-    head = text[: stop.start()] if stop else text
-    head = head.encode("ascii", "ignore").decode()  # what is left of other scripts
-    items = (_ARTICLE.sub("", part.strip(" '\"()") + " ").strip() for part in re.split(r",|/|&|\band\b|\bor\b", head))
-    names = (_singular(item) for item in items if 1 < len(item) <= _LONGEST_NAME and not _PLACED_ONE.match(item))
-    return list(dict.fromkeys(names))
-
-
-def _singular(phrase: str) -> str:
-    head, _, last = phrase.strip().rpartition(" ")
-    if last.endswith("ies") and len(last) > 4:
-        last = last[:-3] + "y"
-    elif last.endswith(("ches", "shes", "xes", "sses")):
-        last = last[:-2]
-    elif last.endswith("s") and not last.endswith(("ss", "us", "is")):
-        last = last[:-1]
-    return f"{head} {last}".strip()
 
 
 def _number(word: str) -> int:

@@ -25,7 +25,7 @@ from agvas_core.processing import open_image
 from agvas_core.regions import rethreshold
 from agvas_core.saa.candidates import Candidate, ObjectRegion, box_mask, mask_box
 from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts, prompts_for
-from agvas_core.saa.report import ALL_DROPPED
+from agvas_core.saa.report import ALL_DROPPED, WAY_BACK
 from agvas_core.saa.rules import apply_rules
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, Stage, TextDelta, Turn
 from agvas_core.writers import verdict_facts
@@ -256,11 +256,13 @@ def test_rules_clean_any_engines_mask(spotted):
     assert reply.prediction.anomaly_map[150, 170] == 0
     best = ask(engine, spotted, Request("at most one")).prediction.regions
     assert len(best) == 1
+    assert WAY_BACK in ask(engine, spotted, Request("ignore holes")).notices[-1]
     hole = ask(engine, spotted, Request("ignore stains larger than 5 % of the image"))
     assert [r.kind for r in hole.prediction.regions] == ["hole"] and "1 by ignored words" in hole.notices[-1]
     assert len(ask(engine, spotted, Request("ignore holes larger than 5 % of the image")).prediction.regions) == 2
     untouched = ask(engine, spotted, Request("segment"))
     assert [r.box_xyxy for r in untouched.prediction.regions] == [r.box_xyxy for r in plain.prediction.regions]
+    assert WAY_BACK not in untouched.notices[-1]
 
 
 def test_words_beside_a_ruled_mask_do_not_count_what_the_rules_dropped(spotted):

@@ -10,7 +10,7 @@ from agvas_core.saa.clauses import Clause, clauses
 from agvas_core.saa.filters import is_left_out
 from agvas_core.saa.places import others
 from agvas_core.saa.prompts import Exclusion, HybridPrompts, PropertyPrompts, prompts_for
-from agvas_core.saa.report import limits
+from agvas_core.saa.report import limits, way_back
 from agvas_core.saa.sentence import read_sentence
 
 LEFT, RIGHT = ("upper left", "left", "lower left"), ("upper right", "right", "lower right")
@@ -192,3 +192,87 @@ def test_all_of_an_exclusion_must_hold(rule, dropped):
     scratch = Candidate((0.4, 0.1, 0.6, 0.2), 0.08, 0.9, "any flaw", "scratch")
     why = is_left_out(scratch, ObjectRegion(0.5), PropertyPrompts(exclusions=(rule,)))
     assert bool(why) == dropped and (not why or rule.in_words in why)
+
+
+# --- words to ignore -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sentence", "excluded"),
+    [
+        ("exclude the stains", ("stain",)),
+        ("find all defects excluding scratches and dust", ("scratch", "dust")),
+        ("leave the stain out", ("stain",)),
+        ("leave out the stain", ("stain",)),
+        ("hide the scratch", ("scratch",)),
+        ("please skip stains, and mark the holes", ("stain",)),
+        ("don't report scratches", ("scratch",)),
+        ("do not mark the stain or the dent", ("stain", "dent")),
+        ("never show me fibres", ("fibre",)),
+        ("I don't want to see the burn marks", ("burn mark",)),
+        ("find everything but the stain", ("stain",)),
+        # as they were
+        ("look for cracks, but not dust", ("dust",)),
+        ("I don't find any crack", ()),
+        ("why don't you mark the crack", ()),
+        ("find oil drops", ()),
+        ("leave it as it is", ()),
+        ("find the scratches and mark the dents", ()),
+    ],
+)
+def test_the_ways_to_say_ignore(sentence, excluded):
+    assert said(sentence).language.excluded == excluded
+
+
+@pytest.mark.parametrize(
+    ("later", "excluded"),
+    [
+        ("segment all defects, the stain too", ("dust",)),
+        ("mark the stains", ("dust",)),
+        ("also look for smudges", ("dust",)),  # which are stains
+        ("find everything including the stain and the dust", ()),
+        ("don't ignore the stain any more", ("dust",)),
+        ("include stains again", ("dust",)),
+        ("stop ignoring anything", ()),
+        ("the stain as well, please", ("dust",)),
+        ("start over", ()),
+        # as they were
+        ("segment all defects", ("stain", "dust")),
+        ("find scratches near the stain", ("stain", "dust")),
+        ("the stain is harmless", ("stain", "dust")),
+        ("ignore the stain", ("stain", "dust")),
+    ],
+)
+def test_an_ignored_word_can_be_taken_back(later, excluded):
+    """Whatever was asked for later, it stayed ignored."""
+    assert said("ignore stains and dust", later).language.excluded == excluded
+
+
+def test_asking_for_all_and_for_one_more_asks_for_all():
+    language = said("ignore the stain", "segment all defects, the blow hole too").language
+    assert language.class_agnostic and language.class_specific[-1] == "blow hole"
+    assert said("find scratches and mark dents").language.class_specific == ("scratch", "dent")
+    assert said("find scratches as well as dents").language.class_specific == ("scratch", "dent")
+
+
+def test_sizes_and_places_can_be_taken_back():
+    placed = said("ignore the left side", "ignore anything smaller than 1 %", "ignore scratches larger than 2 %")
+    assert read_sentence("do not ignore the left side", placed).property.places == ()
+    assert read_sentence("do not ignore the upper left corner", placed).property.places == others(LEFT[1:])
+    assert read_sentence("don't skip anything smaller than 1 %", placed).property.min_area == 0
+    assert read_sentence("show the scratches, too", placed).property.exclusions == ()
+    assert read_sentence("show the dents", placed).property.exclusions == placed.property.exclusions
+
+
+def test_the_way_back_is_told_while_rules_are_in_force():
+    for sentence in ("at most two", "ignore dust", "only on the left", "ignore scratches larger than 1 %"):
+        assert "start over" in way_back(said(sentence)), sentence
+        assert way_back(said(sentence, "start over")) == ""
+    assert way_back(said("look for cracks on the tile")) == ""
+
+
+def test_a_count_before_the_words_does_not_swallow_them():
+    """The verb and what it asks for were cut apart by the count between them."""
+    prompts = said("find at most three cracks on the tile")
+    assert prompts.confidence.top_k == 3
+    assert (prompts.language.class_specific, prompts.language.object_name) == (("crack",), "tile")

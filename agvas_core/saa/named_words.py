@@ -1,0 +1,118 @@
+"""What a sentence names: flaws to look for or to ignore, one by one, and the object that is inspected."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from agvas_core.kinds import kinds_in
+from agvas_core.saa.places import PLACE_WORD, SIDE_WORD
+from agvas_core.saa.sizes import IMAGE, without_sizes
+
+COUNTABLE = r"(?:part|object|piece|item|sample|specimen|component|product|unit)"
+_LONGEST_NAME = 40  # characters
+_ANYTHING = re.compile(
+    r"^(?:anomal\w*|defects?|flaws?|faults?|damages?|problems?|issues?|blemish\w*|imperfections?|irregularit\w*"
+    r"|abnormal\w*|anything(?: unusual| wrong| odd| strange)?|everything|all|it|them|that|those|these|ones?|things?"
+    r"|regions?|areas?|findings?|candidates?)$"
+)
+_LOOK = re.compile(
+    r"\b(?:look(?:ing)? for|watch for"
+    r"|(?:search|check|inspect|examine|scan)(?:ing)?(?: (?:it|(?:the|this|these) (?P<on>[a-z -]+?)))? for"
+    r"|find|segment|mark"
+    r"|detect|highlight|outline|locate|show(?: me)?|are there|is there|any"
+    r"|also(?: (?:(?:look(?:ing)?|search|check) for|find|segment|mark|detect|highlight|outline|show))?)\s+(?P<what>.+)"
+)
+_MORE = re.compile(r"\balso\b|\bas well\b|\bin addition\b|\bincluding\b|\btoo\b(?! \w)")
+_STOP = re.compile(
+    r"[.;:!?]|,?\s*\b(?:on|in|at|inside|outside|within|of|from|that|which|smaller|larger|bigger|less|below|under|above|over"
+    r"|along|near|around|as well"
+    r"|at most|at least|up to|no more|not|no larger|no bigger|no smaller|maximum|max|top(?= \d)|but"
+    r"|and (?:explain|describe|segment|mark|tell)|please|with|there)\b"
+)
+_ON = re.compile(
+    r"\b(?P<how>on|in|inside|within|of|from)\s+(?:the|this|these|those|a|an|my|our)\s+"
+    r"(?P<what>[a-z][a-z-]*(?: [a-z][a-z-]*){0,2})"
+)
+_NOT_OBJECT = re.compile(
+    rf"\b(?:{IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|corner|edge|half|surface|background"
+    rf"|{COUNTABLE}s?|whole|entire|area|size|it)\b"
+)
+_TAIL = re.compile(
+    r"\s+(?:and|or|is|are|at|on|in|with|that|which|smaller|larger|please|but|for|under|below|above|only|of|up|no|not)\b.*$"
+)
+_ARTICLE = re.compile(
+    r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|small|visible|also|either|other|and|or|kinds? of)\s+)+"
+)
+_PLACED = re.compile(rf"^(?:{PLACE_WORD}[ -])+")
+_PLACED_ONE = re.compile(rf"^(?:{PLACE_WORD}[ -]?)+(?: ?(?:{SIDE_WORD}|one|defect|flaw))?$")
+_END = re.compile(r"(?: (?:out|too|also|again|either|any ?more|as well))+$")
+_NO_NAMES = re.compile(r"(?:please |then |also |only )*(?:tell|explain|describe)\b")  # "and tell me if any is deep"
+
+
+def means_any(name: str) -> bool:
+    """Return whether a name is one for any flaw: "defect", "anything unusual"."""
+    return bool(_ANYTHING.match(name))
+
+
+def says_more(text: str) -> bool:
+    """Return whether words come on top of those in force: "also", "too"."""
+    return bool(_MORE.search(text))
+
+
+def asked_names(wanted: Sequence[str]) -> list[str]:
+    """Return what clauses ask for by its name, words for any flaw among it."""
+    return [word for look in _looks(wanted) for word in _listed(look["what"])]
+
+
+def names_in(clause: str) -> list[str]:
+    """Return what a clause without a verb names: "the stain out" is a stain, "the left scratch" a scratch.
+
+    Words for any flaw are not among it.
+    """
+    listed = _listed(clause)
+    named = (rest if kinds_in(rest := _PLACED.sub("", item)) else item for item in listed)
+    return [w for w in named if not _ANYTHING.match(w)]
+
+
+def object_name(wanted: Sequence[str]) -> str:
+    """Return what is inspected: "check the tile for", or the first "on the tile"; "" when nothing is named."""
+    checked = next((look["on"] for look in _looks(wanted) if look["on"]), "")
+    words = without_sizes(" ; ".join(wanted))
+    for name in (checked, *(_TAIL.sub("", match["what"]) for match in _ON.finditer(words))):
+        if name and not _NOT_OBJECT.search(name):
+            return _singular(name)
+    return ""
+
+
+def _looks(wanted: Sequence[str]) -> list[re.Match[str]]:
+    texts = (without_sizes(text) for text in wanted if not _NO_NAMES.match(text))
+    return [look for text in texts if (look := _LOOK.search(text))]
+
+
+def _listed(text: str) -> list[str]:
+    """Return "the blow holes and any cracks on ..." as blow hole, crack."""
+    if _ARTICLE.sub("", text).startswith(("where", "what", "how", "why", "if", "whether", "me")):
+        return []
+    stop = _STOP.search(text)
+    head = text[: stop.start()] if stop else text
+    head = head.encode("ascii", "ignore").decode()  # what is left of other scripts
+    items = (_named(part.strip(" '\"()")) for part in re.split(r",|/|&|\b(?:and|or|including)\b", head))
+    names = (_singular(item) for item in items if 1 < len(item) <= _LONGEST_NAME and not _PLACED_ONE.match(item))
+    return list(dict.fromkeys(names))
+
+
+def _named(item: str) -> str:
+    """Return "the stain too" as stain."""
+    return _ARTICLE.sub("", f"{_END.sub('', item)} ").strip()
+
+
+def _singular(phrase: str) -> str:
+    head, _, last = phrase.strip().rpartition(" ")
+    if last.endswith("ies") and len(last) > 4:
+        last = last[:-3] + "y"
+    elif last.endswith(("ches", "shes", "xes", "sses")):
+        last = last[:-2]
+    elif last.endswith("s") and not last.endswith(("ss", "us", "is")):
+        last = last[:-1]
+    return f"{head} {last}".strip()
