@@ -21,7 +21,8 @@ def _s(seconds: float) -> str:
 
 def header(lang: str) -> str:
     """The page's title line."""
-    return f"""<header class="agv-header"><div class="agv-logo" aria-hidden="true"></div>
+    return f"""<header class="agv-header" data-stopping="{say("stopping", lang)}">
+<div class="agv-logo" aria-hidden="true"></div>
 <div class="agv-title"><h1>AG-VAS Chat</h1><p>{say("tagline", lang)}</p></div></header>"""
 
 

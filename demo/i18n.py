@@ -116,6 +116,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "in_all_s": ("{s} s in all", "共 {s} 秒"),
     "total_s": ("{s} s", "{s} 秒"),
     "stopped": ("Stopped.", "已停止。"),
+    "stopping": ("Stopping…", "正在停止…"),
     "thinking": ("Starting", "正在开始"),
     "preparing": ("Reading the photo", "正在读取照片"),
     "waiting": ("Waiting for {n} earlier question(s)", "前面还有 {n} 个问题"),

@@ -65,6 +65,37 @@
     echo(box.querySelector("textarea").value.trim(), [...box.querySelectorAll(".thumbnail-wrapper img, .thumbnail-item img")].map((i) => i.src));
   };
 
+  // --- a stop and a new chat show at once; the server hears of them when the engine's step ends ---
+
+  const GIVEN_UP_MS = 60000; // the server has not answered: what was hidden comes back
+  const stopButton = () => document.querySelector("#agv-box .stop-button");
+  let stopping = "", stopped = null; // the word to show, and the button that was pressed
+  const showStop = () => {
+    if (!stopButton() || stopping) return;
+    stopping = document.querySelector(".agv-header").dataset.stopping;
+    stopped = stopButton();
+    setTimeout(keepStop); // gradio takes no click of a disabled button
+  };
+  const keepStop = () => { // redrawn while it runs on
+    const chat = document.getElementById("agv-chat");
+    if (!stopping || !chat) return;
+    if (stopButton() !== stopped) stopping = "";
+    else stopped.disabled = true;
+    chat.classList.toggle("agv-stopping", !!stopping);
+    chat.style.setProperty("--agv-stopping", JSON.stringify(stopping));
+    const stage = [...chat.querySelectorAll(".bot-row .agv-stage-name")].pop();
+    if (stopping && stage && stage.textContent !== stopping) stage.textContent = stopping;
+  };
+  const showCleared = () => {
+    const chat = document.getElementById("agv-chat");
+    if (!rows()) return;
+    chat.classList.add("agv-clearing");
+    setTimeout(() => chat.classList.remove("agv-clearing"), GIVEN_UP_MS);
+  };
+  const keepCleared = () => {
+    if (!rows() || document.querySelector(".toast-body.error")) document.getElementById("agv-chat")?.classList.remove("agv-clearing");
+  };
+
   // --- scrolling: the newest reply's head stays in view, unless the reader scrolls away ---
 
   let pinned = false, known = 0;
@@ -116,6 +147,8 @@
       return openPanel(opener, open);
     }
     if (event.target.closest("#agv-box .submit-button")) send();
+    if (event.target.closest("#agv-box .stop-button")) showStop();
+    if (event.target.closest("#agv-new")) showCleared();
     const file = event.target.closest(".agv-files a[download]");
     if (file && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
       event.preventDefault();
@@ -163,7 +196,9 @@
       return back.focus();
     }
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target.matches?.("#agv-box textarea")) send();
-    if (event.key === "Escape" && !event.defaultPrevented) window.agvSend?.("halt", {});
+    if (event.key !== "Escape" || event.defaultPrevented) return;
+    showStop();
+    window.agvSend?.("halt", {});
   }, true); // before gradio empties the box
 
   // Names for gradio's own icon-only controls, and uploads noticed as soon as their thumbnail appears.
@@ -174,6 +209,8 @@
   }, true);
   let thumbs = 0;
   const tidy = () => {
+    keepStop();
+    keepCleared();
     pin();
     const box = document.getElementById("agv-box");
     if (box) {

@@ -125,6 +125,29 @@ def test_stop_ends_a_reply_and_keeps_what_is_there(url, open_page, photo, how):
     assert page.locator(".agv-layer-mask").count() == 1
 
 
+def test_a_stop_and_a_new_chat_show_at_once_and_a_refused_one_is_taken_back(url, open_page, photo):
+    """For as long as a step of the engine took there once was no sign of them."""
+    page = open_page(url)
+    ask(page, "a long long explanation", photo, wait=False)
+    page.wait_for_selector("#agv-chat .bot-row .agv-stage-name", timeout=REPLY_MS)
+    stage = page.evaluate(
+        "async () => { const button = document.querySelector('#agv-box .stop-button'); button.click();"
+        " await new Promise((r) => setTimeout(r));"
+        " return [document.querySelector('#agv-chat .bot-row .agv-stage-name').textContent, button.disabled] }"
+    )
+    assert stage == ["Stopping…", True]
+    done(page, 5000)
+    rows = "document.querySelectorAll('#agv-chat .message-wrap')[0]?.getClientRects().length ?? 0"
+    hidden = page.evaluate(f"() => {{ document.querySelector('#agv-new').click(); return {rows} }}")
+    assert hidden == 0
+    page.wait_for_selector(".agv-welcome")
+    ask(page, "a long long explanation", photo, wait=False)
+    page.route("**/gradio_api/queue/join*", lambda route: None)  # never answered, then an error as gradio shows it
+    assert page.evaluate(f"() => {{ document.querySelector('#agv-new').click(); return {rows} }}") == 0
+    page.evaluate("document.body.insertAdjacentHTML('beforeend', '<div class=\"toast-body error\"></div>')")
+    page.wait_for_function(f"({rows}) > 0", timeout=15_000)
+
+
 def test_retry_undo_and_edit(url, open_page, photo):
     page = open_page(url)
     choose(page, "direct")
