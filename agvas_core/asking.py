@@ -44,7 +44,7 @@ _THAT = re.compile(r"\b(?:it|them)\b")
 _REFER = re.compile(
     r"\b(?:only|just the|just that|except|but not|other than|apart from|outside|largest|biggest|smallest|tiniest"
     rf"|(?:at most|up to|no more than) (?:\d+|{'|'.join(COUNT_WORDS)})|(?:larger|bigger|smaller|more|less) than \d"
-    r"|(?:above|below|over|under) \d|(?:the (?:larger|bigger|smaller))"
+    r"|(?:above|below|over|under) \d|the (?:larger|bigger|smaller)|(?:big|large|small|tiny) one"
     r"|left|right|upper|lower|top|bottom|cent(?:er|re)|middle"
     r"|(?:dark|bright|black|white|gray|grey|brown|red|reddish|yellow\w*|blue|bluish|green\w*|purpl\w*|pink|orange)"
     r" (?:one|ones|defect|spot|area))\b"

@@ -105,7 +105,8 @@ def test_questions_about_certainty_are_told_from_others(words, sure):
     "words",
     [
         "segment region two", "mark #3", "segment defect 3", "mark the second one", "only the last defect",
-        "segment at most two defects", "mark what is larger than 1 %", "the smaller hole", "segment regions 2 to 4",
+        "segment at most two defects", "mark what is larger than 1 %", "the smaller hole", "mark the big one",
+        "segment regions 2 to 4",
     ],
 )  # fmt: skip
 def test_words_that_ask_for_a_part(words):
