@@ -68,11 +68,11 @@ def examples(items: Sequence[tuple[str, str, str]], lang: str) -> str:
 
 
 def images(session: Session) -> str:
-    """This conversation's images to go back to, nothing while there is only one; and which are no longer there."""
+    """This conversation's images to go back to, and which are no longer there; not one that the chat itself shows."""
     lang = session.lang
     gone = f'<p class="agv-note">{escape(say("images_gone", lang, names=", ".join(session.gone)))}</p>'
     gone = gone if session.gone else ""
-    if len(session.seen) < 2:
+    if len(session.seen) < 2 and (session.busy.locked() or session.current_image_id in _in_chat(session)):
         return gone
     buttons = []
     for n, image_id in enumerate(session.seen, 1):
@@ -88,6 +88,14 @@ def images(session: Session) -> str:
             f"{' · ' + say('current', lang) if current else ''}</span></button>"
         )
     return f'<section class="agv-shots" aria-label="{say("images", lang)}">{"".join(buttons)}</section>{gone}'
+
+
+def _in_chat(session: Session) -> set[str | None]:
+    """The images that the conversation shows; after an undo one may be in use that it shows nowhere."""
+    shown: set[str | None] = {None}
+    for exchange in session.exchanges:
+        shown.update(exchange.shown_image_ids, (reply.request.image_id for reply in exchange.replies))
+    return shown
 
 
 # --- one exchange ---

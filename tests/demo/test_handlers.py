@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from demo import compare, draw, handlers
+from demo import cards, compare, draw, handlers
 from demo.desk import EngineDesk
 from demo.handlers import Settings, ask, ask_again, ask_other
 from demo.i18n import say
@@ -261,6 +261,16 @@ def test_retry_and_edit_forget_what_came_after(session, desk, engine, photo):
     finish(ask_again(session, desk, 0, Settings(mode="direct")))
     assert session.exchanges[0].shown_image_ids and len(session.exchanges) == 1
     assert handlers.undo(session) == "one" and session.exchanges == [] and session.selected is None
+
+
+def test_a_photo_that_stays_in_use_after_an_undo_is_shown(session, desk, photo):
+    """The next question once was about a photo that was nowhere to be seen."""
+    drawn = [cards.images(session) for _ in ask(session, desk, "segment", [photo], Settings(mode="direct"))]
+    assert drawn and not any(drawn) and cards.images(session) == ""  # the chat shows it
+    handlers.undo(session)
+    assert session.current_image is not None and 'aria-pressed="true"' in cards.images(session)
+    finish(ask(session, desk, "segment", [], Settings(mode="direct")))
+    assert cards.images(session) == ""
 
 
 def test_the_engine_reads_the_conversation_so_far(session, desk, engine, photo):
