@@ -146,7 +146,7 @@ def rethreshold(
 ) -> Prediction:
     """Return the same maps under another threshold, alpha or smallest area; None keeps the value. No model run.
 
-    A region keeps the kind of defect of the old region that it shares the most pixels with; candidates stay, and so
+    A region keeps the kind of defect of the old region that it shares the most pixels with; candidates and image_score stay, and so
     does the verdict "other" while nothing is marked.
 
     Raises:
@@ -168,7 +168,9 @@ def rethreshold(
         roi_xyxy=prediction.roi_xyxy,
     )
     verdict: Verdict = "other" if prediction.verdict == "other" and not moved.regions else moved.verdict
-    return replace(_keep_kinds(prediction, moved), candidates=prediction.candidates, verdict=verdict)
+    moved = _keep_kinds(prediction, moved)
+    kept, score = prediction.candidates, prediction.image_score
+    return replace(moved, candidates=kept, verdict=verdict, image_score=score)
 
 
 def region_labels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -111,6 +111,8 @@ class Prediction:
             ask for another kind of defect than was found (see engines.referring).
         roi_xyxy: region of interest in px outside which the mask is empty, or None.
         candidates: what was judged by rules, with its fate; () from an engine without rules.
+        image_score: how likely the whole image is anomalous, 0 to 1, where more than the map judges that; None
+            elsewhere, and pred_score says it.
     """
 
     image_id: str
@@ -128,6 +130,7 @@ class Prediction:
     verdict: Verdict
     roi_xyxy: tuple[int, int, int, int] | None = None
     candidates: tuple[JudgedCandidate, ...] = ()
+    image_score: float | None = None
 
 
 @dataclass(frozen=True, eq=False)

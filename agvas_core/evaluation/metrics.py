@@ -162,7 +162,8 @@ class MetricsMeter:
         self.curve.update(prediction.anomaly_map, truth)
         is_anomalous = bool(truth.any())
         self._labels.append(is_anomalous)
-        self._scores.append(prediction.pred_score)
+        score = prediction.image_score
+        self._scores.append(prediction.pred_score if score is None else score)
         if is_anomalous:
             self._ious.append(iou(prediction.pred_mask, truth))
         else:

@@ -11,6 +11,7 @@ from agvas_core.engines.base import Engine
 from agvas_core.engines.names import parse_second_opinion, with_second_opinion
 from agvas_core.engines.registry import is_engine
 from agvas_core.engines.second_opinion import SecondOpinion, disagreement, opinion, veto
+from agvas_core.evaluation.metrics import MetricsMeter
 from agvas_core.regions import make_prediction, rethreshold, with_kinds
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, TextDelta
 from tests.fakes import CARD, FakeEngine
@@ -136,3 +137,16 @@ def test_questions_without_an_image_pass_through():
     assert [type(e) for e in passed] == [
         type(e) for e in FakeEngine(pause_s=0).respond(Conversation(), Request("Hello"))
     ]
+
+
+def test_images_are_ranked_by_the_mean_of_mask_and_score(picture):
+    engine = SecondOpinion(FakeEngine(pause_s=0.0), expert(0.4))
+    shown = next(e.prediction for e in events(engine, picture()) if isinstance(e, MaskReady))
+    assert shown.image_score == pytest.approx((shown.pred_score + 0.4) / 2)
+    assert rethreshold(shown, threshold=0.9).image_score == shown.image_score
+    meter, normal = MetricsMeter(), np.zeros(shown.size_hw, dtype=bool)
+    defect = normal.copy()
+    defect[0, 0] = True
+    meter.update(replace(shown, image_score=0.9), defect)
+    meter.update(replace(shown, image_score=0.1), normal)
+    assert meter.compute().auroc == 1.0  # pred_score alone, the same for both, would give 0.5
