@@ -146,8 +146,8 @@ def rethreshold(
 ) -> Prediction:
     """Return the same maps under another threshold, alpha or smallest area; None keeps the value. No model run.
 
-    A region keeps the kind of defect of the old region that it shares the most pixels with; candidates and image_score stay, and so
-    does the verdict "other" while nothing is marked.
+    A region keeps the kind of defect of the old region that it shares the most pixels with; candidates and image_score
+    stay, and so does the verdict "other" while nothing is marked.
 
     Raises:
         ValueError: when a number is out of its range.
