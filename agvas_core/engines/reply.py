@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
-import numpy as np
 import torch
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
@@ -15,19 +14,19 @@ from agvas_core.asking import asks_about_defects, asks_how_sure, build_instructi
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.engines.dialogue import recent_exchanges, shown_before, too_many_characters, whole_before
 from agvas_core.engines.held_words import FreeWords, HeldWords
+from agvas_core.engines.masks import Masks
 from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
 from agvas_core.engines.pointing import findings_of, meant, parts
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
-from agvas_core.findings import Findings, measure
+from agvas_core.findings import measure
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.prompts import (
     DIRECT_ANSWER,
     MEASURED_SLOT,
     ChatTurn,
 )
-from agvas_core.regions import group_labels, make_prediction, smallest_px, with_kinds
 from agvas_core.saa.foreground import find_object
 from agvas_core.structures import (
     Conversation,
@@ -44,8 +43,6 @@ from agvas_core.structures import (
 )
 from agvas_core.tokenizer import encode_chat
 
-KINDS_ASKED = 12  # regions whose kind of defect is read, largest first
-MASK_VALUES = 2**24  # of region masks held at a time, so that a photo of 40 MP does not need gigabytes
 OBJECT_GRID = (64, 64)  # on which an object is looked for, to know whether the words may call it one
 HISTORY_EXCHANGES = 2  # earlier exchanges about the image that the small model reads; it was trained on short talks
 
@@ -100,6 +97,7 @@ class Reply:
             and asks_about_defects(request.instruction)
             and self.shown_before is None
         )
+        self.masks = Masks(predictor, image, encoded, request)
         self.tokens = 0
 
     def events(self) -> Iterator[Event]:
@@ -132,7 +130,7 @@ class Reply:
         """One forward pass over prompt and fixed answer: no token loop."""
         yield Stage("segmenting", 0.5)
         prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
-        prediction, said = self._meant(self._decode(prefix))
+        prediction, said = self._meant(self.masks.decode(prefix))
         self.clock.lap("mask")
         if prediction.verdict == "other":
             yield from _told(prediction, said)
@@ -146,14 +144,14 @@ class Reply:
         yield Stage("segmenting", 0.5)
         question = ChatTurn("user", self.question)
         prefix = self._read([question, ChatTurn("assistant", ANCHOR_TEXT)], open_end=True, anchors=True)
-        prediction, said = self._meant(self._decode(prefix))
+        prediction, said = self._meant(self.masks.decode(prefix))
         self.clock.lap("mask")
         if prediction.verdict == "other":
             yield from _told(prediction, said)
             return
         yield from self._show(prediction, said)
         findings = measure(prediction)
-        kinds = self._kinds_to_read(findings)
+        kinds = self.masks.kinds_to_read(findings)
         line = findings.line(kinds)
         start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], findings.masks, open_end=True)
         yield from self._speak(start, self._held(prediction, kinds), shown=True)
@@ -167,10 +165,10 @@ class Reply:
         glance = self.shown_before if asks_again else None
         if glance is None or glance.verdict == "other":  # of what was left out, nothing can be told
             seen = self.whole_before if self.mode == "chat" else None  # what the reader has before him
-            glance = self._adjust(seen or self.predictor.glance(self.image, close=self.request.close))
+            glance = self.masks.adjust(seen or self.predictor.glance(self.image, close=self.request.close))
         sure = sure and self.card.trained
         if self.shows_glance or sure:
-            glance = self._named(glance)
+            glance = self.masks.named(glance)
         if self.shows_glance:
             yield from self._show(glance, None)
         if sure:
@@ -178,12 +176,12 @@ class Reply:
             yield TextDelta(how_sure(glance, asked or ()))
             return
         if self.mode != "chat" and singles_out(self.request.instruction):
-            glance, said = self._meant(self._named(glance))  # the words are to speak of what the mask will show
+            glance, said = self._meant(self.masks.named(glance))  # the words are to speak of what the mask will show
             if glance.verdict == "other":
                 yield from _told(glance, said)
                 return
         findings = measure(glance)
-        kinds = self._kinds_to_read(findings)
+        kinds = self.masks.kinds_to_read(findings)
         line = findings.line(kinds)
         self.clock.lap("glance")
         held = self._held(glance, kinds)
@@ -221,8 +219,10 @@ class Reply:
                 states = [state] if token == anchor_ids[0] else [*states, state]
                 if len(states) == len(ANCHOR_TOKENS):
                     self.clock.lap("words")
-                    prediction = predictor.decode_states(torch.stack(states)[None], self.encoded, **self._options())
-                    prediction, said = self._meant(self._named(prediction))
+                    prediction = predictor.decode_states(
+                        torch.stack(states)[None], self.encoded, **self.masks.options()
+                    )
+                    prediction, said = self._meant(self.masks.named(prediction))
                     self.clock.lap("mask")
                     yield from _delta(words.part())
                     yield from self._show(prediction, said)
@@ -234,7 +234,7 @@ class Reply:
         self.clock.lap("words")
         if not shown and not self.stop.is_set():
             prefix = self._read([ChatTurn("user", self.question), ChatTurn("assistant", DIRECT_ANSWER)], anchors=True)
-            yield from self._show(*self._meant(self._decode(prefix)))
+            yield from self._show(*self._meant(self.masks.decode(prefix)))
             self.clock.lap("mask")
             yield Notice(NO_ANCHORS)
 
@@ -242,11 +242,7 @@ class Reply:
         """Return the mask without what the words leave out, and a sentence where the anchors did not do that."""
         if not self.card.trained:
             return prediction, None
-
-        def everything() -> Prediction:
-            return self._named(self._adjust(self.predictor.glance(self.image, close=self.request.close)))
-
-        return singled_out(self.request.instruction, prediction, everything, self.card.engine_id)
+        return singled_out(self.request.instruction, prediction, self.masks.everything, self.card.engine_id)
 
     def _read(
         self,
@@ -285,46 +281,6 @@ class Reply:
         said = said or (nearly_marked(prediction) if self.card.trained else None)
         if said:
             yield Notice(said)
-
-    def _options(self) -> dict[str, object]:
-        r = self.request
-        smallest = smallest_px(r.min_area_px, self.image.size_hw, close=r.close)  # Paper differs: specks are left out
-        return {"threshold": r.threshold, "alpha": r.alpha, "min_area_px": smallest, "roi_xyxy": r.roi_xyxy}
-
-    def _decode(self, prefix: Prefix) -> Prediction:
-        return self._named(self.predictor.decode(prefix, self.encoded, **self._options()))
-
-    def _named(self, prediction: Prediction) -> Prediction:
-        """Return the prediction with the kinds of defect of its largest regions; the encoder does not run again.
-
-        Parts of one finding are of one kind, the one that the words read.
-        """
-        regions = prediction.regions[:KINDS_ASKED]
-        if not regions or not self.predictor.model.config.decoder.region_kinds:
-            return prediction
-        findings = group_labels(prediction.pred_mask)  # (H, W)
-        asked = sorted({region.finding for region in regions})
-        step = max(1, MASK_VALUES // findings.size)
-        kinds: list[tuple[str, float]] = []
-        for start in range(0, len(asked), step):
-            numbers = np.array(asked[start : start + step])
-            masks = torch.from_numpy(findings[None] == numbers[:, None, None])  # (R, H, W)
-            kinds += self.predictor.region_kinds(self.encoded, masks)
-        if not kinds:
-            return prediction
-        kind_of = dict(zip(asked, kinds, strict=True))
-        return with_kinds(prediction, [kind_of[region.finding] for region in regions])
-
-    def _kinds_to_read(self, findings: Findings) -> list[str] | None:
-        """Return the kinds of the listed findings, where the words are made to read them."""
-        if not self.predictor.model.config.decoder.measured_kinds:
-            return None
-        return [kind for kind, _ in self.predictor.region_kinds(self.encoded, findings.masks)]
-
-    def _adjust(self, glance: Prediction) -> Prediction:
-        """Return the glance under the request's threshold and region of interest."""
-        maps = {"p_seg": glance.p_seg, "p_nor": glance.p_nor, "p_ano": glance.p_ano}
-        return make_prediction(image_id=glance.image_id, **maps, **self._options())  # type: ignore[arg-type]
 
 
 def _told(prediction: Prediction, said: str | None) -> Iterator[Event]:

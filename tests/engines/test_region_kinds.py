@@ -6,7 +6,7 @@ import pytest
 
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
-from agvas_core.engines.reply import KINDS_ASKED
+from agvas_core.engines.masks import KINDS_ASKED
 from agvas_core.regions import region_labels
 from agvas_core.structures import Request
 
@@ -38,7 +38,7 @@ def test_masks_read_in_pieces_give_the_same_kinds(engine, picture, monkeypatch):
     whole = _answer(engine, image, "direct")
     asked = []
     read = engine.predictor.region_kinds
-    monkeypatch.setattr("agvas_core.engines.reply.MASK_VALUES", 1)
+    monkeypatch.setattr("agvas_core.engines.masks.MASK_VALUES", 1)
     monkeypatch.setattr(engine.predictor, "region_kinds", lambda e, masks: asked.append(len(masks)) or read(e, masks))
     engine.predictor._kinds.clear()  # else nothing is read anew
     pieces = _answer(engine, image, "direct")
