@@ -47,6 +47,7 @@ _ARTICLE = re.compile(
 _PLACED = re.compile(rf"^(?:{PLACE_WORD}[ -])+")
 _PLACED_ONE = re.compile(rf"^(?:{PLACE_WORD}[ -]?)+(?: ?(?:{SIDE_WORD}|one|defect|flaw))?$")
 _END = re.compile(r"(?: (?:out|too|also|again|either|any ?more|as well))+$")
+_OF_A_SIZE = re.compile(r"\b(?:largest|biggest|smallest|tiniest)\b")  # which it is, no name tells
 _NO_NAMES = re.compile(r"(?:please |then |also |only )*(?:tell|explain|describe)\b")  # "and tell me if any is deep"
 
 
@@ -72,7 +73,7 @@ def names_in(clause: str) -> list[str]:
     """
     listed = _listed(clause)
     named = (rest if kinds_in(rest := _PLACED.sub("", item)) else item for item in listed)
-    return [w for w in named if not _ANYTHING.match(w)]
+    return [w for w in named if not means_any(w) and not _OF_A_SIZE.search(w)]
 
 
 def object_name(wanted: Sequence[str]) -> str:

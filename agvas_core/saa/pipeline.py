@@ -124,6 +124,8 @@ def rank(
 ) -> list[Judgement]:
     """Return all candidates by their scores, rescored by saliency (Eq. 7), those beyond the best K dropped (Eq. 8).
 
+    The best are those of the highest scores, or the largest or smallest where the prompts say so.
+
     Candidates have masks with at least one pixel; saliency is (h, w), or None to leave the scores.
     """
     means = [None if saliency is None or c.mask is None else mean_saliency(saliency, c.mask) for c in candidates]
@@ -131,12 +133,14 @@ def rank(
         c.score if mean is None else c.score * saliency_factor(mean, variant)
         for c, mean in zip(candidates, means, strict=True)
     ]
-    k = None if prompts.confidence is None else prompts.confidence.top_k
-    chosen = set(top_k(scores, k))
+    k, by = (None, "score") if prompts.confidence is None else (prompts.confidence.top_k, prompts.confidence.by)
+    sign = {"largest": 1, "smallest": -1}.get(by)
+    chosen = set(top_k(scores if sign is None else [sign * c.area for c in candidates], k))
+    best = "best" if sign is None else by
     ranked = []
     for place, i in enumerate(top_k(scores, None), start=1):
         kept = i in chosen
-        why = f"rank {place}" if kept else f"rank {place}, only the best {k} are kept"
+        why = f"rank {place}" if kept else f"rank {place}, only the {best} {k} are kept"
         ranked.append(Judgement(candidates[i], "" if kept else TOP_K, why, scores[i], means[i]))
     return ranked
 

@@ -15,6 +15,7 @@ from agvas_core.saa.expert_words import default_words
 Variant = Literal["paper", "code"]
 VARIANTS: tuple[Variant, ...] = ("paper", "code")
 AreaOf = Literal["object", "image"]
+RankedBy = Literal["score", "largest", "smallest"]
 
 CLASS_AGNOSTIC: tuple[str, ...] = ("defect", "anomaly", "damaged spot on the {object}")
 UNKNOWN_OBJECT = "object"
@@ -131,9 +132,11 @@ class ConfidencePrompt:
 
     Attributes:
         top_k: K of Eq. 8.
+        by: what makes a candidate one of the best: its score (paper), or its area. Not in the paper.
     """
 
     top_k: int = 5
+    by: RankedBy = "score"
 
     def __post_init__(self) -> None:
         if self.top_k < 1:

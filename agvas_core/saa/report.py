@@ -37,7 +37,8 @@ def limits(prompts: HybridPrompts) -> list[str]:
         parts += [f"ignoring {exclusion.in_words}" for exclusion in prompts.property.exclusions]
         parts += _property_parts(prompts.property, prompts.language.object_name or "object")
     if prompts.confidence is not None:
-        parts.append(f"at most {prompts.confidence.top_k}")
+        k, by = prompts.confidence.top_k, prompts.confidence.by
+        parts.append(f"at most {k}" if by == "score" else f"the {by} {k}" if k > 1 else f"only the {by}")
     return parts
 
 

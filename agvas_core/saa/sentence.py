@@ -9,13 +9,14 @@ from dataclasses import replace
 from agvas_core.kinds import kinds_in
 from agvas_core.prompts import sanitize
 from agvas_core.regions import PLACES
+from agvas_core.saa.chinese import in_english
 from agvas_core.saa.clauses import clauses
+from agvas_core.saa.counts import by_size_in, most_in, objects_in, without_by_size, without_most
 from agvas_core.saa.expert_words import default_words, words_key
 from agvas_core.saa.named_words import COUNTABLE, asked_names, means_any, names_in, object_name, says_more
 from agvas_core.saa.places import PLACE_WORD, others, places_in
 from agvas_core.saa.prompts import (
     CLASS_AGNOSTIC,
-    ConfidencePrompt,
     Exclusion,
     HybridPrompts,
     LanguagePrompts,
@@ -24,45 +25,10 @@ from agvas_core.saa.prompts import (
 )
 from agvas_core.saa.sizes import IMAGE, Sizes, in_percents, sizes_in, without_sizes
 
-_NUMBERS = {
-    "one": 1, "a single": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8,
-    "nine": 9, "ten": 10, "twelve": 12, "twenty": 20,
-}  # fmt: skip
-_NUMBER = r"(?P<n>\d{1,3}|" + "|".join(_NUMBERS) + r")"
-_AT_MOST = re.compile(
-    r"\b(?:at most|no more than|not more than|up to|a maximum of|maximum|max\.?|only the best|top)"
-    rf"\s+{_NUMBER}\b"
-    r"(?!\s*(?:%|per ?cent)|[.,]\d)"
-)
-_OBJECTS = re.compile(
-    rf"\b(?:there are|with|shows?|contains?|has|of|all)\s+(?:the\s+)?{_NUMBER}\s+(?P<what>[a-z]+(?: [a-z]+)?s)\b"
-)
 _ANYWHERE = re.compile(r"\b(?:anywhere|everywhere)\b")
 _ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
 _OFF_OBJECT = re.compile(rf"\boutside(?: of)? the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
 _FRESH = re.compile(r"\b(?:start over|reset|forget (?:that|it|the rules|all rules)|no rules|default rules)\b")
-# what people write in Chinese, as the words that the rules are read from
-_CHINESE: tuple[tuple[str, str], ...] = (
-    (r"最多\s*([0-9一二三四五六七八九十]+)\s*[个处条]?", r", at most \1 "),
-    (r"(?:小于|不超过|低于)\s*(\d+(?:\.\d+)?)\s*%", r", smaller than \1 % "),
-    (r"(?:大于|超过|高于)\s*(\d+(?:\.\d+)?)\s*%", r", larger than \1 % "),
-    (r"(?:寻找|查找|找出|找|检测|标出|分割)", " look for "), (r"忽略|不要", ", ignore "),
-    (r"划痕", " scratches "), (r"裂[纹缝]", " cracks "), (r"气孔|孔洞|孔", " holes "), (r"污渍|污点", " stains "),
-    (r"凹坑|凹痕", " dents "), (r"异物|杂质", " contamination "), (r"锈", " rust "), (r"缺陷|异常|瑕疵", " defects "),
-    (r"[和、与及]", " and "), (r"[，。；]", ", "),
-)  # fmt: skip
-_CHINESE_DIGITS = {
-    "一": "1",
-    "二": "2",
-    "三": "3",
-    "四": "4",
-    "五": "5",
-    "六": "6",
-    "七": "7",
-    "八": "8",
-    "九": "9",
-    "十": "10",
-}
 
 
 def without_questions(text: str) -> str:
@@ -89,10 +55,12 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     words = _plain(text)
     if _FRESH.search(words):
         prompts = prompts_for()
-    prompts = _read_count(without_sizes(words), prompts)
-    words = _AT_MOST.sub(" ; find ", words)  # "at most three cracks"
-    said = clauses(words)
+    said = clauses(without_most(words))
     wanted = [clause.text for clause in said if clause.says == "want"]
+    kept = most_in(words) or by_size_in(" ; ".join(wanted))
+    prompts = prompts if kept is None else replace(prompts, confidence=kept)
+    prompts = _read_objects(without_most(without_sizes(words)), prompts)
+    wanted = [text for clause in wanted for text in without_by_size(clause).split(";")]
     prompts = _read_wanted_regions(" ; ".join(wanted), prompts)
     added = [name for text in wanted if says_more(text) for name in names_in(text)]  # "the stain too"
     prompts = _no_longer_ignored([*asked_names(wanted), *added], prompts)
@@ -106,24 +74,17 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
 
 def _plain(text: str) -> str:
     words = sanitize(text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
-    for pattern, english in _CHINESE:
-        words = re.sub(pattern, english, words)
-    words = re.sub("[一二三四五六七八九十]", lambda m: _CHINESE_DIGITS[m[0]], words)
-    words = re.sub(r"\bas well as\b", "and", words)
+    words = re.sub(r"\bas well as\b", "and", in_english(words))
     return in_percents(re.sub(r"\s+", " ", words).strip())
 
 
-def _read_count(words: str, prompts: HybridPrompts) -> HybridPrompts:
-    most = _AT_MOST.search(words)
-    if most is not None and _number(most["n"]) >= 1:
-        prompts = replace(prompts, confidence=ConfidencePrompt(_number(most["n"])))
+def _read_objects(words: str, prompts: HybridPrompts) -> HybridPrompts:
     name = prompts.language.object_name
-    for match in _OBJECTS.finditer(_AT_MOST.sub(" ; ", words)):
-        what = match["what"]
+    for number, what in objects_in(words):
         is_object = re.search(rf"\b{COUNTABLE}s$", what) or words_key(what) or (name and what.startswith(name))
-        if is_object and _number(match["n"]) >= 1:
+        if is_object and number >= 1:
             rules = prompts.property or PropertyPrompts()
-            prompts = replace(prompts, property=replace(rules, object_count=_number(match["n"])))
+            prompts = replace(prompts, property=replace(rules, object_count=number))
     return prompts
 
 
@@ -227,7 +188,3 @@ def _read_language(wanted: Sequence[str], language: LanguagePrompts) -> Language
     if asked:  # "look for defects": any flaw again
         return replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=default_words(language.object_name))
     return language
-
-
-def _number(word: str) -> int:
-    return int(word) if word.isdigit() else _NUMBERS[word]

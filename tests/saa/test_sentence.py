@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 
 from agvas_core.regions import PLACES
 from agvas_core.saa.candidates import Candidate, ObjectRegion
 from agvas_core.saa.clauses import Clause, clauses
 from agvas_core.saa.filters import is_left_out
+from agvas_core.saa.pipeline import rank
 from agvas_core.saa.places import others
-from agvas_core.saa.prompts import Exclusion, HybridPrompts, PropertyPrompts, prompts_for
+from agvas_core.saa.prompts import ConfidencePrompt, Exclusion, HybridPrompts, PropertyPrompts, prompts_for
 from agvas_core.saa.report import limits, way_back
 from agvas_core.saa.sentence import read_sentence
 
 LEFT, RIGHT = ("upper left", "left", "lower left"), ("upper right", "right", "lower right")
 TOP, BOTTOM = ("upper left", "top", "upper right"), ("lower left", "bottom", "lower right")
+
+DEFAULT_K = ConfidencePrompt().top_k
 
 
 def said(*sentences: str) -> HybridPrompts:
@@ -276,3 +282,93 @@ def test_a_count_before_the_words_does_not_swallow_them():
     prompts = said("find at most three cracks on the tile")
     assert prompts.confidence.top_k == 3
     assert (prompts.language.class_specific, prompts.language.object_name) == (("crack",), "tile")
+
+
+# --- numbers ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sentence", "k"),
+    [
+        ("最多十二个缺陷", 12),
+        ("最多十个", 10),
+        ("最多二十个", 20),
+        ("最多二十三条划痕", 23),
+        ("最多两个", 2),
+        ("最多三个，小于5%", 3),
+        ("最多3毫米", DEFAULT_K),
+        ("look for scratches no more than 3 mm long", DEFAULT_K),
+        ("at most 12 px wide", DEFAULT_K),
+        ("up to 3 pixels", DEFAULT_K),
+        ("no more than 3mm", DEFAULT_K),
+        ("at most 2 \N{MICRO SIGN}m", DEFAULT_K),
+        ("at most 3 cm, at most 2", 2),
+        ("no more than 1.5 %", DEFAULT_K),
+        ("do not show more than three defects", 3),
+        ("at most eleven", 11),
+        ("up to 3 missing pins", 3),
+        ("at most 2 scratches smaller than 5 mm", 2),
+    ],
+)
+def test_only_a_number_of_things_is_a_count(sentence, k):
+    """At most twelve in Chinese was 102, and no more than 3 mm was three."""
+    assert said(sentence).confidence == ConfidencePrompt(k)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "kept", "words"),
+    [
+        ("show the 3 largest", ConfidencePrompt(3, "largest"), None),
+        ("the three largest", ConfidencePrompt(3, "largest"), None),
+        ("the largest three", ConfidencePrompt(3, "largest"), None),
+        ("keep the two biggest holes", ConfidencePrompt(2, "largest"), ("hole",)),
+        ("only the largest scratch", ConfidencePrompt(1, "largest"), ("scratch",)),
+        ("show me the 2 smallest", ConfidencePrompt(2, "smallest"), None),
+        ("look for cracks on the tile, the 2 largest", ConfidencePrompt(2, "largest"), ("crack",)),
+        ("最大的三个", ConfidencePrompt(3, "largest"), None),
+        # no rule: one is pointed at, asked about or left out
+        ("segment the largest defect", ConfidencePrompt(), None),
+        ("how large is the largest one", ConfidencePrompt(), None),
+        ("ignore the 3 largest", ConfidencePrompt(), None),
+        ("keep the top 3", ConfidencePrompt(3), None),
+    ],
+)
+def test_the_largest_few_are_a_count_by_size(sentence, kept, words):
+    """They were words to look for."""
+    prompts = said(sentence)
+    assert prompts.confidence == kept and prompts.language.excluded == ()
+    assert prompts.language.class_specific == (words or prompts_for().language.class_specific)
+    assert bool(prompts.language.class_agnostic) == (words is None)
+
+
+@pytest.mark.parametrize(("by", "left"), [("score", "small"), ("largest", "large"), ("smallest", "small")])
+def test_candidates_are_ranked_by_what_was_asked(by, left):
+    mask = np.ones((4, 4), bool)
+    found = [
+        Candidate((0, 0, 1, 1), 0.5, 0.6, "any", "large", mask),
+        Candidate((0, 0, 1, 1), 0.1, 0.9, "any", "small", mask),
+    ]
+    kept, dropped = sorted(
+        rank(found, None, replace(prompts_for(), confidence=ConfidencePrompt(1, by))), key=lambda j: j.rule
+    )
+    assert kept.candidate.phrase == left and dropped.rule == "top-K"
+    assert f"only the {'best' if by == 'score' else by} 1 are kept" in dropped.why
+    told = {"score": "at most 1", "largest": "only the largest", "smallest": "only the smallest"}
+    assert told[by] in limits(replace(prompts_for(), confidence=ConfidencePrompt(1, by)))
+    assert "the largest 3" in limits(said("the three largest"))
+
+
+@pytest.mark.parametrize(
+    ("sentence", "same"),
+    [
+        ("忽略左侧", "ignore the left side"),
+        ("忽略左上角", "ignore the upper left corner"),
+        ("在右侧查找裂纹", "look for cracks on the right"),
+        ("忽略划痕", "ignore the scratches"),
+        ("面积小于百分之五", "smaller than 5 %"),
+        ("小于百分之十二", "smaller than 12 %"),
+    ],
+)
+def test_chinese_sets_what_english_does(sentence, same):
+    assert said(sentence) == said(same)
+    assert said("ignore the scratches", "不要忽略划痕") == prompts_for()
