@@ -1,13 +1,14 @@
-"""The page's pieces of HTML: header, reply, verdict, images, examples; foreign words are escaped."""
+"""The page's pieces of HTML: header, reply, images, examples; foreign words are escaped."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from agvas_core.structures import EngineCard
+from demo import verdict
 from demo.figure import flag
-from demo.i18n import mode_name, percent, regions_said, say
+from demo.i18n import mode_name, percent, say
 from demo.replies import Exchange, Reply
 from demo.session import Session
 
@@ -151,47 +152,8 @@ def reply_head(reply: Reply, lang: str) -> str:
     tip = ", ".join(f"{name} {value:.2f} s" for name, value in reply.seconds.items())
     answered = f"{who(reply, lang)}<span>{mode}</span>"
     when = f'<span class="agv-time" title="{escape(tip)}">{", ".join(times)}</span>' if times else ""
-    badge = verdict(reply, lang) if reply.compared is None else ""
+    badge = verdict.badge(reply, lang) if reply.compared is None else ""
     return f'<div class="agv-head">{answered}{when}</div>{badge}'
-
-
-def verdict(reply: Reply, lang: str) -> str:
-    """The verdict's badge with its numbers; empty while there is no mask."""
-    if not reply.facts:
-        return ""
-    if not reply.card.trained:
-        return f'<div class="agv-verdict" data-verdict="none"><b>{say("untrained_verdict", lang)}</b></div>'
-    score, regions = float(str(reply.facts["score"])), reply.facts["regions"]
-    assert isinstance(regions, list)
-    if reply.facts["verdict"] == "anomaly":
-        count, share = say("heat", lang), ""
-        if not reply.card.heat_map_only:
-            count = region_count(regions, lang)
-            share = f"<span>{say('of_image', lang, p=percent(float(str(reply.facts['area_percent']))))}</span>"
-        return (
-            f'<div class="agv-verdict" data-verdict="anomaly"><b>{say("verdict_anomaly", lang)}</b>'
-            f'<b class="agv-score" title="{say("scale", lang)}">{score:.2f}</b>'
-            f"<span>{count}</span>{share}</div>"
-        )
-    if reply.facts["verdict"] == "other":
-        found = f"<b>{say('verdict_other', lang)}</b><span>{say('other_seen', lang)}</span>"
-        return f'<div class="agv-verdict" data-verdict="other">{found}</div>'
-    threshold = float(str(reply.facts["threshold"]))
-    if score > threshold:
-        detail = say("highest_small", lang, s=f"{score:.2f}", a=reply.facts["min_area_px"])
-    else:
-        detail = say("highest", lang, s=f"{score:.2f}", t=f"{threshold:.2f}")
-    calm = say("verdict_normal", lang)
-    return f'<div class="agv-verdict" data-verdict="normal"><b>{calm}</b><span>{detail}</span></div>'
-
-
-def region_count(regions: Sequence[Mapping[str, object]], lang: str) -> str:
-    """How many regions there are, and how many findings where some lie so close together that they are one."""
-    count, findings = regions_said(len(regions), lang), len({r["finding"] for r in regions})
-    if findings == len(regions):
-        return count
-    together = say("finding_1", lang) if findings == 1 else say("finding_n", lang, n=findings)
-    return f'<span title="{say("finding_tip", lang)}">{count} {together}</span>'
 
 
 def comparison(panels: Sequence[tuple[str, str]], lines: Sequence[str], lang: str) -> str:
@@ -237,7 +199,7 @@ def plain_text(reply: Reply, lang: str, measured: Sequence[str] = ()) -> str:
         regions = reply.facts["regions"]
         assert isinstance(regions, list)
         score = f"{float(str(reply.facts['score'])):.2f}"
-        lines.append(f"{say('verdict_' + str(reply.facts['verdict']), lang)} ({score})")
+        lines.append(f"{verdict.said(reply.facts, lang)} ({score})")
         for r in regions:
             kind = f"{say(r['kind'], lang)}, " if r["kind"] else ""
             lines.append(f"{r['index']}. {kind}{say(r['place'], lang)}, {percent(r['area_percent'])}")

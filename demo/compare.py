@@ -8,6 +8,7 @@ from agvas_core.regions import speck_px
 from demo.i18n import percent, regions_said, say
 from demo.replies import Reply
 from demo.session import Session
+from demo.verdict import is_borderline
 
 EQUAL_SHARE = 0.05  # of the larger area: smaller differences are none
 
@@ -42,7 +43,7 @@ def _moved(a: dict[str, Any], b: dict[str, Any], key: str) -> bool:
 def _verdict(name: str, facts: dict[str, Any], lang: str) -> str:
     score = f"{facts['score']:.2f}"
     if facts["verdict"] == "normal":
-        return say("compare_normal", lang, name=name, s=score)
+        return say("compare_borderline" if is_borderline(facts) else "compare_normal", lang, name=name, s=score)
     kinds = sorted({r["kind"] for r in facts["regions"] if r["kind"]})
     listed = f" ({', '.join(say(kind, lang) for kind in kinds)})" if kinds else ""
     return say(

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from demo import cards, compare, figure, panel, prose
+from demo import cards, compare, figure, panel, prose, verdict
 from demo.i18n import say
 from demo.replies import Exchange, Reply, can_ask_other
 from demo.session import Session
@@ -75,7 +75,7 @@ def _comparison(session: Session, reply: Reply) -> str:
         image = session.images.get(part.request.image_id or "")
         title = compare.name_of(session, part, lang) + (f" · {image.name}" if image else "")
         below = "" if reply.running else cards.files(_downloads(session, part))
-        content = cards.verdict(part, lang) + _picture(session, part) + below
+        content = verdict.badge(part, lang) + _picture(session, part) + below
         panels.append((title, content + (cards.notes(part, lang) if part is not reply else "")))
     return cards.comparison(panels, compare.sentences(session, reply, lang), lang)
 

@@ -6,7 +6,7 @@ from html import escape
 from typing import Any
 
 from agvas_core.structures import EngineCard
-from demo.cards import verdict
+from demo import verdict
 from demo.figure import flag, kind
 from demo.i18n import mode_name, percent, say
 from demo.replies import Reply
@@ -37,7 +37,7 @@ def regions_table(reply: Reply | None, lang: str) -> str:
     regions = reply.facts["regions"]
     assert isinstance(regions, list)
     if not regions:
-        return f'<p class="agv-about agv-calm">{say("verdict_" + str(reply.facts["verdict"]), lang)}</p>{old}'
+        return f'<p class="agv-about agv-calm">{verdict.said(reply.facts, lang)}</p>{old}'
     kinds = any(r["kind"] for r in regions)
     columns = ("kind", "place", "share", "area", "score") if kinds else ("place", "share", "area", "score")
     head = "".join(f'<th scope="col">{say(k, lang)}</th>' for k in columns)
@@ -67,4 +67,4 @@ def selected_title(reply: Reply | None, lang: str, which: str = "") -> str:
     title = f'<h2 class="agv-h2">{say("selected", lang)}{named}</h2>'
     if reply is None:
         return title
-    return f'{title}{verdict(reply, lang)}<p class="agv-about agv-rule">{say("next_reply", lang)}</p>'
+    return f'{title}{verdict.badge(reply, lang)}<p class="agv-about agv-rule">{say("next_reply", lang)}</p>'

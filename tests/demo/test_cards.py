@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from agvas_core.structures import Request
-from demo.cards import foot, region_count, verdict
+from demo.cards import foot, plain_text
 from demo.figure import picture
 from demo.panel import regions_table
 from demo.replies import Reply
+from demo.verdict import badge, region_count
 from tests.fakes import CARD
 
 
@@ -22,7 +23,7 @@ def test_regions_of_one_finding_are_told_apart_from_findings():
 def test_a_mask_without_the_kind_that_was_asked_for_is_no_verdict_of_no_anomaly():
     facts = {"verdict": "other", "score": 0.4, "threshold": 0.5, "regions": []}
     reply = Reply("r", CARD, Request("segment only the scratch"), facts=facts)
-    assert "Nothing of what you ask for" in verdict(reply, "en") and "No anomaly" not in verdict(reply, "en")
+    assert "Nothing of what you ask for" in badge(reply, "en") and "No anomaly" not in badge(reply, "en")
     assert "No anomaly" not in regions_table(reply, "en")
 
 
@@ -33,4 +34,23 @@ def test_of_a_heat_map_the_page_shows_no_mask_to_look_at_or_to_take():
     shown = picture(reply, "photo.webp", "part", "en")
     assert 'data-view="heat"' in shown and "agv-layer-heat" in shown
     assert "agv-layer-mask" not in shown and "agv-layer-overlay" not in shown
-    assert "region" not in verdict(reply, "en") and "mask.png" not in foot(reply, "part.png", False, "en")
+    assert "region" not in badge(reply, "en") and "mask.png" not in foot(reply, "part.png", False, "en")
+
+
+def test_a_score_just_below_the_threshold_is_borderline_and_told_apart_from_it():
+    """A green "no anomaly found" once said "highest suspicion 0.50, below the threshold 0.50"."""
+    said = {}
+    for score in (0.4996, 0.46, 0.44, 0.5):
+        facts = {"verdict": "normal", "score": score, "threshold": 0.5, "regions": [], "min_area_px": 0}
+        reply = Reply("r", CARD, Request("segment"), facts=facts)
+        said[score] = badge(reply, "en")
+        assert ("borderline" in said[score]) == ("borderline" in plain_text(reply, "en")) == (score != 0.44)
+    assert "0.499, below the threshold 0.500" in said[0.4996] and "agv-borderline" in said[0.4996]
+    assert "0.46, below the threshold 0.50" in said[0.46] and "just at" in said[0.5]
+    assert "No anomaly found" in said[0.44] and "agv-borderline" not in said[0.44]
+
+
+def test_an_anomaly_says_under_which_threshold_when_it_is_not_the_pages_own():
+    facts = {"verdict": "anomaly", "score": 0.9, "regions": [{"finding": 1}], "area_percent": 1.0}
+    said = [badge(Reply("r", CARD, Request("segment"), facts=facts | {"threshold": t}), "en") for t in (0.5, 0.3)]
+    assert "threshold" not in said[0] and "threshold 0.30" in said[1]

@@ -536,7 +536,7 @@ def test_the_sliders_move_either_side_of_a_comparison_and_its_sentences(session,
     session.selected_reply_id = other.reply_id
     assert adjust(session, 1.0, 0.5, 0) is other
     said = compare.sentences(session, last(session), "en")
-    assert "Image 1: no anomaly found" in said[1] and "different slider values" in said[-1]
+    assert "Image 1: nothing marked, borderline" in said[1] and "different slider values" in said[-1]
     assert "same number of regions" in said[2]
     handlers.undo(session)
     assert list(session.folder.glob(f"{other.reply_id}-*")) == []
