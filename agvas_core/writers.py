@@ -15,6 +15,7 @@ from PIL import Image
 from agvas_core.drawing import overlay, shrink
 from agvas_core.structures import EngineCard, Mode, Prediction
 
+FACTS, PICTURES = "regions.json", ("mask.png", "map.png", "overlay.png")
 UNTRAINED_VERDICT = "none: untrained weights"
 NO_PICTURES = "UNTRAINED: no mask, map or overlay is written, for one from random weights would mean nothing."
 
@@ -112,12 +113,25 @@ def overlay_png(rgb: NDArray[np.uint8], prediction: Prediction, path: Path) -> N
 def write_reply(out: Path, rgb: NDArray[np.uint8], prediction: Prediction | None, facts: Mapping[str, object]) -> None:
     """Write regions.json, and mask.png, map.png and overlay.png when there is a mask, into a folder.
 
-    Of a heat map, map.png alone.
+    Of a heat map, map.png alone. Pictures of an earlier reply that this one does not write are removed.
     """
     out.mkdir(parents=True, exist_ok=True)
-    facts_json(facts, out / "regions.json")
+    names = () if prediction is None else ("map.png",) if facts.get("heat_map_only") else PICTURES
+    if _holds_a_reply(out):
+        for stale in set(PICTURES) - set(names):
+            (out / stale).unlink(missing_ok=True)
+    facts_json(facts, out / FACTS)
     if prediction is not None:
         map_png(prediction, out / "map.png")
-    if prediction is not None and not facts.get("heat_map_only"):
+    if prediction is not None and "mask.png" in names:
         mask_png(prediction, out / "mask.png")
         overlay_png(rgb, prediction, out / "overlay.png")
+
+
+def _holds_a_reply(folder: Path) -> bool:
+    """Whether pictures of these names in a folder are ours; somebody's own mask.png is left alone."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and {"verdict", "engine"} <= facts.keys()

@@ -49,6 +49,27 @@ def test_a_reply_is_written_whole_and_without_a_mask_only_its_facts(tmp_path, pr
     assert [p.name for p in (tmp_path / "c").iterdir()] == ["regions.json"]
 
 
+def test_pictures_of_an_earlier_reply_do_not_stay_beside_a_new_one(tmp_path, prediction):
+    """A reply in words alone was written beside the mask of the reply before it, which then looked like its own."""
+    rgb = np.full((200, 300, 3), 90, np.uint8)
+    facts = writers.verdict_facts(prediction, CARD, "direct", "part.png")
+
+    def written(reply, **other):
+        writers.write_reply(tmp_path, rgb, reply, facts | other)
+        return {p.name for p in tmp_path.iterdir()}
+
+    (tmp_path / "mask.png").write_bytes(b"the user's own")
+    assert written(None) == {"regions.json", "mask.png"}  # no reply had been written here
+    (tmp_path / "notes.png").touch()
+    assert written(prediction) == {"notes.png", "regions.json", *writers.PICTURES}
+    assert written(prediction, heat_map_only=True) == {"notes.png", "regions.json", "map.png"}
+    assert written(prediction) == {"notes.png", "regions.json", *writers.PICTURES}
+    assert written(None, verdict=None) == {"notes.png", "regions.json"}
+    (tmp_path / "regions.json").write_text("[]")
+    (tmp_path / "map.png").touch()
+    assert written(None) == {"notes.png", "regions.json", "map.png"}
+
+
 def test_a_score_is_the_same_number_in_words_and_facts(prediction):
     """A score of 0.93496 was "0.93" in the words and, rounded to 0.935 first, "0.94" in the verdict's line."""
     close = replace(prediction, pred_score=0.934999)

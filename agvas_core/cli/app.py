@@ -131,7 +131,7 @@ def predict(
     request = question.request(_parse_roi(roi))
     answering = load(engine_name(question.who, anyres=anyres, revision=revision), explainer)
     reply = ask(answering, photo, request, None if as_json else _print_words)
-    facts: dict[str, Any] = {"verdict": None, "regions": []}
+    facts: dict[str, Any] = {"image": photo.name, "verdict": None, "regions": []}
     if reply.prediction is not None:
         facts = dict(verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name))
     facts |= card_facts(answering.card) | {

@@ -57,7 +57,8 @@ def inspect_folder(
     at_once: images that are asked about at the same time; more than one only where the engine takes them.
 
     An image that cannot be read, or at which the engine fails, gets a line with the reason, and the work goes on; it is
-    tried again by the next run. Answers of an earlier run for the same pixels, weights and settings are kept.
+    tried again by the next run. Answers of an earlier run for the same pixels, weights and settings are kept. Masks and
+    overlays of earlier runs whose image is gone, or has no mask any more, are removed.
 
     Returns:
         one dict an image, in the order of the paths (see COLUMNS, and "details" as in regions.json).
@@ -95,6 +96,7 @@ def inspect_folder(
         finally:  # also after Ctrl-C: what is done is written
             left.set()
             _write_tables(rows, out)
+    _remove_stale((row.get("image") for row in known.values()), rows, out)
     return rows
 
 
@@ -146,6 +148,16 @@ def _write_pictures(prediction: Prediction, rgb: NDArray[np.uint8], name: str, o
         overlay_png(rgb, prediction, overlay_path)
 
 
+def _remove_stale(before: Iterable[object], rows: Iterable[dict], out: Path) -> None:
+    """Remove the pictures of images that earlier runs answered for, and that have none in this one."""
+    drawn = {row["image"] for row in rows if _has_pictures(row)}
+    for name in {name for name in before if isinstance(name, str)} - drawn:
+        for folder in (out / _MASKS, out / _OVERLAYS):
+            path = folder / f"{name}.png"
+            if path.resolve().is_relative_to(folder.resolve()):
+                path.unlink(missing_ok=True)
+
+
 def _write_tables(rows: Iterable[dict], out: Path) -> None:
     rows = list(rows)
     with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
@@ -166,8 +178,12 @@ def _read_journal(path: Path) -> dict[str, dict]:
     return known
 
 
+def _has_pictures(row: dict) -> bool:
+    return row["verdict"] not in ("", UNTRAINED_VERDICT) and not row["details"].get("heat_map_only")
+
+
 def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
-    if row["verdict"] in ("", UNTRAINED_VERDICT) or row["details"].get("heat_map_only"):
+    if not _has_pictures(row):
         return True
     folders = (_MASKS, _OVERLAYS) if overlays else (_MASKS,)
     return all((out / folder / f"{row['image']}.png").is_file() for folder in folders)

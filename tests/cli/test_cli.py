@@ -280,6 +280,40 @@ def test_inspect_answers_again_for_other_pixels_or_other_weights(run, photo, tmp
     assert BrightEngine.asked == 4 and (out / "masks" / "a.png.png").is_file()
 
 
+def test_predict_names_the_image_and_takes_away_the_pictures_of_the_reply_before(run, photo, tmp_path):
+    out = tmp_path / "out"
+    run("predict", photo, "--out", out, "--mode", "direct")
+    assert (out / "mask.png").is_file()
+    assert run("predict", photo, "--out", out, "--mode", "chat").exit_code == 0
+    assert [p.name for p in out.iterdir()] == ["regions.json"]
+    assert json.loads((out / "regions.json").read_text())["image"] == photo.name
+
+
+def test_inspect_removes_the_masks_of_images_that_are_gone_and_nothing_else(run, photo, tmp_path):
+    """The mask of an image that had been taken out of the folder stayed among those of the others."""
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    (folder / "deep").mkdir(parents=True)
+    photo.rename(folder / "a.png")
+    for name in ("deep/b.png", "c.png"):
+        Image.new("RGB", (8, 9)).save(folder / name)
+    run("inspect", folder, "--out", out, "--overlays")
+    (out / "masks" / "mine.png").touch()  # not in the journal
+    (folder / "deep" / "b.png").unlink()
+    (folder / "c.png").write_bytes(b"%PDF-1.7")
+    with (out / "journal.jsonl").open("a") as journal:
+        journal.write(
+            '{"key": "x", "row": {"image": "../../photos/a", "verdict": "normal"}}\n{"key": "y", "row": {}}\n'
+        )
+    assert run("inspect", folder, "--out", out).exit_code == 1
+    assert {p.relative_to(out).as_posix() for p in out.rglob("*.png")} == {
+        "masks/a.png.png", "masks/mine.png", "overlays/a.png.png",
+    }  # fmt: skip
+    assert (folder / "a.png").exists()
+    Image.new("RGB", (8, 9)).save(folder / "deep" / "b.png")
+    run("inspect", folder, "--out", out)
+    assert (out / "masks" / "deep" / "b.png.png").is_file()  # what comes back is drawn again
+
+
 def test_an_image_without_mask_and_words_counts_as_not_answered(run, photo, tmp_path):
     photo.rename(tmp_path / "a.png")
     result = run("inspect", tmp_path, "--out", tmp_path / "out", "--mode", "chat")
