@@ -34,14 +34,22 @@ _MASKS, _OVERLAYS = "masks", "overlays"
 
 
 def find_images(root: Path) -> list[Path]:
-    """Return the images below a folder, sorted.
+    """Return the images below a folder, sorted; not those whose own or folder's name begins with a dot.
+
+    Such are macOS's companions ("._a.png", which are no images), and what programs keep for themselves.
 
     Raises:
         FileNotFoundError: when there is no such folder, or no image in it.
     """
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder {root}.")
-    paths = sorted(p for p in root.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+    paths = sorted(
+        p
+        for p in root.rglob("*")
+        if p.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in p.relative_to(root).parts)
+        and p.is_file()
+    )
     if not paths:
         raise FileNotFoundError(f"No images in {root}; wanted: {', '.join(SUFFIXES)}.")
     return paths

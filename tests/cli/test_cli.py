@@ -289,6 +289,19 @@ def test_predict_names_the_image_and_takes_away_the_pictures_of_the_reply_before
     assert json.loads((out / "regions.json").read_text())["image"] == photo.name
 
 
+def test_inspect_leaves_out_what_begins_with_a_dot(run, photo, tmp_path):
+    """What macOS lays beside each file, "._a.png", was inspected and reported as not readable."""
+    folder = tmp_path / ".hidden" / "photos"
+    (folder / ".thumbs").mkdir(parents=True)
+    (folder / "._a.png").write_bytes(b"\x00\x05\x16\x07")
+    Image.new("RGB", (8, 8)).save(folder / ".thumbs" / "a.png")
+    result = run("inspect", folder, "--out", tmp_path / "out")
+    assert "No images in" in str(result.exception)
+    photo.rename(folder / "a.png")
+    result = run("inspect", folder, "--out", tmp_path / "out")
+    assert result.exit_code == 0 and "1 images: 1 with anomalies" in result.output
+
+
 def test_inspect_removes_the_masks_of_images_that_are_gone_and_nothing_else(run, photo, tmp_path):
     """The mask of an image that had been taken out of the folder stayed among those of the others."""
     folder, out = tmp_path / "photos", tmp_path / "out"
