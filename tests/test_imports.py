@@ -43,7 +43,7 @@ ARROWS: dict[str, set[str]] = {
     "findings": _LANGUAGE | {"processing"},
     "encoded": {"modeling", "processing", "structures", "views"},
     "predictor": _MODEL | {"views", "encoded", "findings"},
-    "saa": _PICTURES | {"predictor", "findings"},  # rules and candidates; the bundled model is one proposer
+    "saa": _PICTURES | {"predictor", "findings", "counting"},  # rules and candidates; the bundled model is one proposer
     "engines": _MODEL
     | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"}
     | {"asking", "counting"},
