@@ -219,10 +219,10 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             current.stop.set()
             with current.busy:
                 current.clear()
-            return shown(current, draw.box_ready(current.lang), sliders=True)
+            return [*shown(current, draw.box_ready(current.lang), sliders=True), "auto", ""]
 
         chat.undo(on_undo, session, talk, **PRIVATE)
-        new.click(on_clear, session, talk, **PRIVATE)
+        new.click(on_clear, session, [*talk, mode, normal], **PRIVATE)
 
         # --- the selected reply ---
 

@@ -245,11 +245,12 @@ class Session:
         return dropped
 
     def clear(self) -> None:
-        """Forget everything but the language and the sliders."""
+        """Forget everything but the language: another part has another threshold, too."""
         self.close()
         self.exchanges, self.images, self.photo_urls, self.thumb_urls = [], {}, {}, {}
         self.uploads, self.seen, self.used_at, self.in_use = {}, {}, {}, frozenset()
         self.current_image_id = self.selected_reply_id = None
+        self.knobs, self.late_knobs = Knobs(), {}
         self.stop = threading.Event()
         self.clearing = False
 

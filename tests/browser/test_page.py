@@ -321,13 +321,21 @@ def test_a_wide_window_shows_the_page_in_its_middle_and_a_phone_its_full_width(u
 
 
 def test_a_new_chat_while_a_reply_streams_is_empty_and_answers(url, open_page, photo):
-    """The stopped reply's last drawing once came after the empty page, and the old chat stood there again."""
+    """The stopped reply's last drawing once came after the empty page, and the old chat stood there again.
+
+    The mode, the sentence about what is normal and the sliders once were those of the old chat's part.
+    """
     page = open_page(url)
+    choose(page, "explain")
+    page.get_by_label("Normal looks like").fill("an even grey sheet")
+    page.get_by_label("number input for Threshold").fill("0.9")
     ask(page, "a long long explanation", photo, wait=False)
     page.wait_for_selector("#agv-chat .bot-row .message-content", timeout=REPLY_MS)
     page.click("#agv-new")
     page.wait_for_function("document.querySelectorAll('#agv-chat .bot-row').length === 0", timeout=20_000)
     done(page)
+    assert page.is_checked("#agv-mode input[value=auto]") and page.get_by_label("Normal looks like").input_value() == ""
+    assert page.get_by_label("number input for Threshold").input_value() == "0.5"
     ask(page, "segment", photo)
     assert page.locator("#agv-chat .bot-row").count() == 1
     assert page.get_attribute("#agv-chat .agv-verdict", "data-verdict") == "anomaly"
