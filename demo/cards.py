@@ -12,6 +12,8 @@ from demo.i18n import mode_name, percent, say
 from demo.replies import Exchange, Reply
 from demo.session import Session
 
+LONG_CHARS, LONG_LINES = 240, 8  # a longer question is folded where it does not fit
+
 
 def _s(seconds: float) -> str:
     return f"{seconds:.1f}"
@@ -118,7 +120,14 @@ def question(session: Session, exchange: Exchange) -> str:
         f'<button type="button" data-agv-edit="{exchange.reply.reply_id}">{say("ask_again", lang)}'
         f"</button></details>"
     )
-    return f'<div class="agv-question">{photos}<p class="agv-said">{escape(words)}</p>{edit}</div>'
+    fold, more = "", ""
+    if len(words) > LONG_CHARS or words.count("\n") > LONG_LINES:
+        fold, less = " agv-folded", say("less", lang)
+        more = (
+            f'<button type="button" data-agv-more="{exchange.reply.reply_id}" data-more="{say("more", lang)}" '
+            f'data-less="{less}" aria-expanded="false">{say("more", lang)}</button>'
+        )
+    return f'<div class="agv-question">{photos}<p class="agv-said{fold}">{escape(words)}</p>{more}{edit}</div>'
 
 
 def who(reply: Reply, lang: str) -> str:

@@ -133,6 +133,8 @@ WORDS: dict[str, tuple[str, str]] = {
     "download": ("Download", "下载"),
     "edit": ("Edit", "编辑"),
     "ask_again": ("Ask again", "重新提问"),
+    "more": ("more", "展开"),
+    "less": ("less", "收起"),
     "copy": ("Copy", "复制"),
     "copied": ("Copied", "已复制"),
     "adjust": ("Adjust mask", "调整掩码"),

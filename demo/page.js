@@ -111,13 +111,28 @@
     if (!pinned || !replies.length || echoed >= 0) return;
     const reply = replies[replies.length - 1];
     const asked = [...wrap.querySelectorAll(".user-row")].pop();
-    const first = reply.querySelector(".agv-verdict, .agv-measured, .agv-error") || !asked ? reply : asked;
+    const short = asked && asked.offsetHeight <= wrap.clientHeight / 2; // else only the visitor's own words would be in view
+    const first = reply.querySelector(".agv-verdict, .agv-measured, .agv-error") || !short ? reply : asked;
     const top = first.getBoundingClientRect().top - wrap.getBoundingClientRect().top + wrap.scrollTop;
     wrap.scrollTop = Math.max(0, top - 8);
   };
   const release = (event) => { if (event.target.closest?.("#agv-chat")) pinned = false; };
   for (const kind of ["wheel", "touchmove", "pointerdown", "agv-look"]) document.addEventListener(kind, release, { passive: true });
   document.addEventListener("load", (event) => { if (event.target.closest?.("#agv-chat")) pin(); }, true); // sizes are known now
+
+  // --- a long question shows its first lines, and the rest when asked to ---
+
+  const unfolded = new Set(); // reply ids, so that a redrawn question looks as it did
+  const fold = () => {
+    for (const button of document.querySelectorAll("[data-agv-more]")) {
+      const open = unfolded.has(button.dataset.agvMore), said = button.previousElementSibling;
+      said.classList.toggle("agv-folded", !open);
+      const word = open ? button.dataset.less : button.dataset.more;
+      if (button.textContent !== word) button.textContent = word;
+      button.setAttribute("aria-expanded", String(open));
+      button.hidden = !open && said.offsetHeight > 0 && said.scrollHeight <= said.clientHeight + 1;
+    }
+  };
 
   // --- popovers: the engine's card and the help ---
 
@@ -156,6 +171,12 @@
     }
     const edit = event.target.closest("[data-agv-edit]");
     if (edit) return askAgain(edit);
+    const more = event.target.closest("[data-agv-more]");
+    if (more) {
+      const id = more.dataset.agvMore;
+      if (!unfolded.delete(id)) unfolded.add(id);
+      return fold();
+    }
     const copy = event.target.closest("[data-agv-copy]");
     if (copy) {
       const said = copy.textContent;
@@ -211,6 +232,7 @@
   const tidy = () => {
     keepStop();
     keepCleared();
+    fold();
     pin();
     const box = document.getElementById("agv-box");
     if (box) {

@@ -52,6 +52,20 @@ def test_the_verdict_is_in_view_when_a_reply_has_come(url, open_page, photo, siz
         assert chat["y"] <= verdict["y"] and verdict["y"] + verdict["height"] <= chat["y"] + chat["height"]
 
 
+def test_a_very_long_question_is_folded_and_leaves_the_reply_in_view(url, open_page, photo):
+    """While a reply ran, and where none had a verdict, nothing but the visitor's own words was in view."""
+    page = open_page(url)
+    page.check("#agv-mode input[value=chat]")
+    ask(page, "What of this part, which came from the line this morning? " * 60, photo)
+    chat, said = page.locator("#agv-chat").bounding_box(), page.locator("#agv-chat .agv-said").bounding_box()
+    words = page.locator("#agv-chat .message-content").bounding_box()
+    assert said["height"] < 220 and chat["y"] <= words["y"] < chat["y"] + chat["height"] - 40
+    for name, height in (("more", 400), ("less", 0)):
+        page.click(f"#agv-chat [data-agv-more] >> text={name}")
+        assert page.locator("#agv-chat .agv-said").bounding_box()["height"] > height
+    assert page.locator("#agv-chat .agv-said").bounding_box()["height"] < 220
+
+
 def test_help_and_card_open_with_the_keyboard_and_escape_closes_them(url, open_page):
     page = open_page(url)
     page.wait_for_function("document.querySelector('.agv-tool').textContent.includes('Fake engine')")
