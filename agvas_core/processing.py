@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from agvas_core import tiff
 from agvas_core.structures import InspectionImage
 
 MAX_MEGAPIXELS = 40.0
@@ -30,7 +31,6 @@ WANTED = "upload a PNG, JPEG, WebP, BMP or TIFF image"
 _CELLS_AT_ONCE = 2**16
 _NEARLY_BLACK = 64  # above the upper 8 of 16 bits, where 14 or fewer are in use
 _FOREIGN = "B" if sys.byteorder == "little" else "L"
-_BITS, _PLANAR = 258, 284  # TIFF tags
 _GREY_ALPHA = "LA;16B"
 _OTHER_BYTES = {
     f"{colors};16{order}": f"{colors};16{other}"
@@ -273,6 +273,8 @@ def _decode(data: bytes) -> Image.Image:
         kind = _foreign_kind(data)
         if kind:
             raise ValueError(f"This file is {kind}; {WANTED}.") from error
+        if tiff.has_unknown_pixels(data):
+            raise ValueError(tiff.UNKNOWN_PIXELS) from error
         raise ValueError(f"This file is damaged or not an image; {WANTED}.") from error
     except Exception as error:  # a header that a reader chokes on
         raise ValueError(f"This image is damaged or incomplete ({error}); save or export it again.") from error
@@ -338,24 +340,12 @@ def _check_size(height: int, width: int) -> None:
 def _loaded(picture: Image.Image) -> Image.Image:
     """Return a picture decoded and upright, unless it is too large or damaged."""
     _check_size(picture.height, picture.width)
-    _check_planes(picture)
+    tiff.check_planes(picture)
     try:
         picture.load()
     except Exception as error:  # Pillow's readers raise almost anything on damaged data
         raise ValueError(f"This image is damaged or incomplete ({error}); save or export it again.") from error
-    return _upright(picture)
-
-
-def _check_planes(picture: Any) -> None:
-    """Refuse a TIFF whose 16-bit planes Pillow would read as planes of 8 bits, which gives stripes of noise."""
-    if picture.format != "TIFF" or not picture.tile:
-        return
-    tags, args = picture.tag_v2, picture.tile[0].args
-    if tags.get(_PLANAR) == 2 and max(tags.get(_BITS, (8,))) > 8 and args[0] in ("R", "C"):
-        raise ValueError(
-            "This TIFF holds more than 8 bits a colour in a plane for each colour, uncompressed, which cannot be read "
-            "here; save it with its colours together, or as a PNG."
-        )
+    return tiff.turned(_upright(picture)) if tiff.shows_negative(picture) else _upright(picture)
 
 
 def _upright(picture: Image.Image) -> Image.Image:

@@ -27,7 +27,8 @@ ARROWS: dict[str, set[str]] = {
     "claims": {"kinds", "regions", "counting"},
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used
-    "processing": _LANGUAGE,
+    "tiff": set(),
+    "processing": _LANGUAGE | {"tiff"},
     "views": set(),
     "drawing": _VALUES | {"regions"},
     "writers": _VALUES | {"drawing"},

@@ -168,6 +168,65 @@ def test_twelve_bits_of_sixteen_a_colour_are_not_nearly_black(kind):
     assert 100 < image.rgb.mean() < 150 and len(np.unique(image.rgb)) > 200
 
 
+def _grey_tiff(values, *, order="<", white_is_zero=False, orientation=1):
+    """Return a plain TIFF of one channel from (H, W) of any number type."""
+    (height, width), data = values.shape, values.astype(values.dtype.newbyteorder(order)).tobytes()
+    form = {"u": 1, "i": 2, "f": 3}[values.dtype.kind]
+    tags = [(256, width), (257, height), (258, 8 * values.itemsize), (259, 1), (262, int(not white_is_zero))]
+    tags += [(273, 8), (274, orientation), (277, 1), (278, height), (279, len(data)), (339, form)]
+    entries = b"".join(struct.pack(order + "HHII", tag, 4, 1, value) for tag, value in tags)
+    head = (b"II" if order == "<" else b"MM") + struct.pack(order + "HI", 42, 8 + len(data))
+    return head + data + struct.pack(order + "H", len(tags)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.linspace(0, 65535, 300).reshape(10, 30).astype(np.uint16),
+        np.linspace(0, 4095, 300).reshape(10, 30).astype(np.uint16),
+        np.linspace(0, 1, 300).reshape(10, 30).astype(np.float32),
+        np.linspace(0, 255, 300).reshape(10, 30).astype(np.uint8),
+        np.full((4, 4), 60000, np.uint16),
+    ],
+)
+def test_a_tiff_in_which_zero_is_white_is_no_negative(values):
+    """Pillow turns 8 bits but not 16: holes showed bright."""
+    positive = open_image(_grey_tiff(values)).rgb
+    most = 1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max
+    negative = open_image(_grey_tiff((most - values).astype(values.dtype), white_is_zero=True)).rgb
+    np.testing.assert_allclose(negative, positive, atol=1)
+    if values.shape == (10, 30):
+        assert negative[0, 0, 0] < 20 and negative[-1, -1, 0] > 235
+        lying = _grey_tiff((most - values).astype(values.dtype), white_is_zero=True, orientation=6)
+        np.testing.assert_allclose(open_image(lying).rgb, np.rot90(positive, -1), atol=1)
+
+
+def test_a_picture_of_pil_in_which_zero_is_white_is_turned_once():
+    values = np.linspace(0, 65535, 300).reshape(10, 30).astype(np.uint16)
+    data = _grey_tiff(values, white_is_zero=True)
+    with Image.open(io.BytesIO(data)) as picture:
+        picture.load()
+        assert open_image(picture).image_id == open_image(data).image_id == open_image(picture).image_id
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        _grey_tiff(np.ones((4, 6), np.uint16), order=">", white_is_zero=True),
+        _grey_tiff(np.ones((4, 6), np.float16)),
+        _grey_tiff(np.ones((4, 6), np.float64)),
+        _grey_tiff(np.ones((4, 6), np.float64), order=">"),
+    ],
+)
+def test_a_tiff_of_pixels_that_cannot_be_read_is_not_called_damaged(data):
+    with pytest.raises(ValueError, match="The kind of pixels in this TIFF cannot be read here; save it as"):
+        open_image(data)
+    with pytest.raises(ValueError, match="damaged or not an image"):
+        open_image(data[:-136])  # the file breaks off before its tags
+    with pytest.raises(ValueError, match="damaged or not an image"):
+        open_image(data[:8] + bytes(len(data) - 8))
+
+
 def test_a_tiff_of_deep_planes_is_refused():
     """Pillow reads each of them as twice as many rows of 8 bits: a picture of stripes, without an error."""
     data = bytearray(_deep_tiff(np.zeros((4, 4, 3), np.uint16), "<"))
