@@ -16,6 +16,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"(?:大于|超过|高于)\s*(\d+(?:\.\d+)?)\s*%", r", larger than \1 % "),
     (r"(?:不要|别)\s*忽略", ", do not ignore "),
     (r"(?:寻找|查找|找出|找|检测|标出|分割)", " look for "), (r"忽略|不要", ", ignore "),
+    (r"除了", ", except "), (r"[以之]外", ", "),
     (r"左上[角方侧]?", " in the upper left "), (r"右上[角方侧]?", " in the upper right "),
     (r"左下[角方侧]?", " in the lower left "), (r"右下[角方侧]?", " in the lower right "),
     (r"左[侧边面]", " on the left "), (r"右[侧边面]", " on the right "), (r"上[方边面]", " at the top "),

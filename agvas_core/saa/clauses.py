@@ -30,7 +30,7 @@ _OUT = (
     rf"|{_START}(?:drop(?:ping)?|remov(?:e|ing)|discard(?:ing)?|suppress(?:ing)?)\b"
     rf"|{_START}(?:filter|throw|sort)(?:ing)? (?:out|away)\b"
     rf"|(?<!\bi )(?<!\bwe )(?<!\byou ){_DO_NOT} (?:even |also |ever )?{_MARK}(?: me)?\b"
-    rf"|\b{_DO_NOT} (?:want|need|care about)(?: (?:you )?to (?:see|{_MARK}))?\b"
+    rf"|\b{_DO_NOT} (?:want|need|(?:care|worry|bother) (?:about|with))(?: (?:you )?to (?:see|{_MARK}))?\b"
     rf"|{_NOT_SAID_OF_A_PHOTO}\b(?:not (?=(?:in|at|on|near|inside|within|outside|the|any|an?)\b)"
     r"|nothing (?=(?:in|at|on|near) ))"
 )
@@ -42,6 +42,11 @@ _SIZE = r"(?:smaller|larger|bigger|less|more)"
 _BOUND = rf"(?:only|just|at (?:most|least)|up to|between|below|above|(?:no|not|nothing) {_SIZE}|{_SIZE})\b"
 _IN = rf"[.;!?](?!\d)|,?\s*\b(?:and|but|then)\s+(?={_ASK})|,\s*(?={_ASK}|{_BOUND})"
 _TURN = re.compile(rf"(?P<back>{_TAKE_BACK})|(?P<rest>{_REST})|(?P<out>{_OUT})|(?P<want>{_IN})")
+_STATES = re.compile(
+    r"\b(?:is|are|was|were|looks?) (?:all |quite |just )?(?:fine|ok(?:ay)?|normal|good|clean|harmless"
+    r"|acceptable|allowed|irrelevant|intended|no (?:defect|fault|flaw)s?)\b|\bthere (?:is|are|was|were) (?:nothing|no)\b"
+)
+_PRONOUN = re.compile(r"^(?:it|that|this|them|those|these)\b(?:,? please)?$")
 
 
 @dataclass(frozen=True)
@@ -76,4 +81,19 @@ def clauses(words: str) -> list[Clause]:
         text = "find " if rest_of_all else ""
         says = "take back" if turn["back"] else "want" if turn["want"] or rest_of_all else "leave out"
     found.append(Clause((text + words[start:]).strip(" ,"), says))
-    return [clause for clause in found if clause.text]
+    return _with_meant_things([clause for clause in found if clause.text])
+
+
+def states(text: str) -> bool:
+    """Return whether a clause says how things are, and asks for nothing: "there is nothing on the left"."""
+    return bool(_STATES.search(text))
+
+
+def _with_meant_things(said: list[Clause]) -> list[Clause]:
+    """Return the clauses with "it" replaced by what it is: "the label at the bottom is fine, ignore it"."""
+    out: list[Clause] = []
+    for clause in said:
+        if clause.says == "leave out" and _PRONOUN.match(clause.text) and out and states(out[-1].text):
+            clause = Clause(_STATES.sub("", out.pop().text).strip(), clause.says)
+        out.append(clause)
+    return out

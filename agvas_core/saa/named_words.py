@@ -14,12 +14,12 @@ _LONGEST_NAME = 40  # characters
 _ANYTHING = re.compile(
     r"^(?:anomal\w*|defects?|flaws?|faults?|damages?|problems?|issues?|blemish\w*|imperfections?|irregularit\w*"
     r"|abnormal\w*|anything(?: unusual| wrong| odd| strange)?|everything|all|it|them|that|those|these|ones?|things?"
-    r"|regions?|areas?|findings?|candidates?)$"
+    r"|regions?|areas?|findings?|candidates?|nothing|rest|others?)$"
 )
 _LOOK = re.compile(
     r"\b(?:look(?:ing)? for|watch for"
     r"|(?:search|check|inspect|examine|scan)(?:ing)?(?: (?:it|(?:the|this|these) (?P<on>[a-z -]+?)))? for"
-    r"|find|segment|mark"
+    r"|find(?! out\b)|segment|mark"
     r"|detect|highlight|outline|locate|show(?: me)?|are there|is there|any"
     r"|also(?: (?:(?:look(?:ing)?|search|check) for|find|segment|mark|detect|highlight|outline|show))?)\s+(?P<what>.+)"
 )
@@ -47,7 +47,9 @@ _ARTICLE = re.compile(
 _PLACED = re.compile(rf"^(?:{PLACE_WORD}[ -])+")
 _PLACED_ONE = re.compile(rf"^(?:{PLACE_WORD}[ -]?)+(?: ?(?:{SIDE_WORD}|one|defect|flaw))?$")
 _END = re.compile(r"(?: (?:out|too|also|again|either|any ?more|as well))+$")
-_OF_A_SIZE = re.compile(r"\b(?:largest|biggest|smallest|tiniest)\b")  # which it is, no name tells
+_NO_FLAW = re.compile(  # which one the largest is, no name tells; and what belongs to the reply is not in the photo
+    r"\b(?:largest|biggest|smallest|tiniest|thresholds?|masks?|overlays?|heat ?maps?|expla\w+|descri\w+)\b"
+)
 _NO_NAMES = re.compile(r"(?:please |then |also |only )*(?:tell|explain|describe)\b")  # "and tell me if any is deep"
 
 
@@ -73,7 +75,7 @@ def names_in(clause: str) -> list[str]:
     """
     listed = _listed(clause)
     named = (rest if kinds_in(rest := _PLACED.sub("", item)) else item for item in listed)
-    return [w for w in named if not means_any(w) and not _OF_A_SIZE.search(w)]
+    return [w for w in named if not means_any(w) and not _NO_FLAW.search(w)]
 
 
 def object_name(wanted: Sequence[str]) -> str:

@@ -10,7 +10,7 @@ from agvas_core.kinds import kinds_in
 from agvas_core.prompts import sanitize
 from agvas_core.regions import PLACES
 from agvas_core.saa.chinese import in_english
-from agvas_core.saa.clauses import clauses
+from agvas_core.saa.clauses import clauses, states
 from agvas_core.saa.counts import by_size_in, most_in, objects_in, without_by_size, without_most
 from agvas_core.saa.expert_words import default_words, words_key
 from agvas_core.saa.named_words import COUNTABLE, asked_names, means_any, names_in, object_name, says_more
@@ -61,7 +61,7 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     prompts = prompts if kept is None else replace(prompts, confidence=kept)
     prompts = _read_objects(without_most(without_sizes(words)), prompts)
     wanted = [text for clause in wanted for text in without_by_size(clause).split(";")]
-    prompts = _read_wanted_regions(" ; ".join(wanted), prompts)
+    prompts = _read_wanted_regions(" ; ".join(text for text in wanted if not states(text)), prompts)
     added = [name for text in wanted if says_more(text) for name in names_in(text)]  # "the stain too"
     prompts = _no_longer_ignored([*asked_names(wanted), *added], prompts)
     for clause in said:

@@ -99,6 +99,38 @@ def test_a_place_that_is_wanted_stays_the_place_to_look_at(sentence, places):
     assert said(sentence).property.places == places
 
 
+@pytest.mark.parametrize(
+    ("sentence", "places"),
+    [
+        ("there is nothing on the left", ()),
+        ("anything on the left is fine", ()),
+        ("the surface at the top looks normal. Mark what is wrong at the bottom.", BOTTOM),
+        ("the label at the bottom is fine, ignore it", others(BOTTOM)),
+        ("The label at the bottom is okay. Ignore it, please.", others(BOTTOM)),
+        ("mark the defects on the left, and ignore the rest", LEFT),
+        ("segment what is not normal on the left", LEFT),
+    ],
+)
+def test_how_things_are_sets_no_place_to_look_at(sentence, places):
+    """What was said to be fine at the bottom was looked for there alone."""
+    assert said(sentence).property == PropertyPrompts(places=places)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "drop the threshold to 0.3",
+        "hide the mask",
+        "skip the explanation",
+        "ignore the rest",
+        "exclude nothing",
+        "ignore it",
+    ],
+)
+def test_what_is_no_flaw_is_not_ignored_as_one(sentence):
+    assert said(sentence) == prompts_for()
+
+
 def test_places_are_taken_away_from_those_in_force_and_told():
     both = said("ignore the left side", "ignore the right side")
     assert both.property.places == ("top", "center", "bottom") and "at top or center or bottom" in limits(both)
@@ -217,6 +249,7 @@ def test_all_of_an_exclusion_must_hold(rule, dropped):
         ("never show me fibres", ("fibre",)),
         ("I don't want to see the burn marks", ("burn mark",)),
         ("find everything but the stain", ("stain",)),
+        ("don't worry about the label", ("label",)),
         # as they were
         ("look for cracks, but not dust", ("dust",)),
         ("I don't find any crack", ()),
@@ -365,6 +398,7 @@ def test_candidates_are_ranked_by_what_was_asked(by, left):
         ("忽略左上角", "ignore the upper left corner"),
         ("在右侧查找裂纹", "look for cracks on the right"),
         ("忽略划痕", "ignore the scratches"),
+        ("除了划痕之外，标出缺陷", "mark the defects except the scratches"),
         ("面积小于百分之五", "smaller than 5 %"),
         ("小于百分之十二", "smaller than 12 %"),
     ],
