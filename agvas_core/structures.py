@@ -108,7 +108,7 @@ class Prediction:
         pred_score: highest value of anomaly_map (inside roi), 0 to 1.
         regions: the connected parts of pred_mask, largest first.
         verdict: "anomaly" when pred_mask has a pixel, else "normal"; "other" when it is empty only because the words
-            ask for another kind of defect than was found (see engines.referring).
+            ask for another kind of defect than was found (see engines.referring), or their rules drop all of it.
         roi_xyxy: region of interest in px outside which the mask is empty, or None.
         candidates: what was judged by rules, with its fate; () from an engine without rules.
         image_score: how likely the whole image is anomalous, 0 to 1, where more than the map judges that; None

@@ -43,8 +43,9 @@ _BOUND = rf"(?:only|just|at (?:most|least)|up to|between|below|above|(?:no|not|n
 _IN = rf"[.;!?](?!\d)|,?\s*\b(?:and|but|then)\s+(?={_ASK})|,\s*(?={_ASK}|{_BOUND})"
 _TURN = re.compile(rf"(?P<back>{_TAKE_BACK})|(?P<rest>{_REST})|(?P<out>{_OUT})|(?P<want>{_IN})")
 _STATES = re.compile(
-    r"\b(?:is|are|was|were|looks?) (?:all |quite |just )?(?:fine|ok(?:ay)?|normal|good|clean|harmless"
-    r"|acceptable|allowed|irrelevant|intended|no (?:defect|fault|flaw)s?)\b|\bthere (?:is|are|was|were) (?:nothing|no)\b"
+    r"\b(?:is|are|was|were|looks?) (?:all |quite |just )?"
+    r"(?:fine|ok(?:ay)?|normal|good|clean|harmless|acceptable|allowed|irrelevant|intended|no (?:defect|fault|flaw)s?)\b"
+    r"|\bthere (?:is|are|was|were) (?:nothing|no)\b"
 )
 _PRONOUN = re.compile(r"^(?:it|that|this|them|those|these)\b(?:,? please)?$")
 
