@@ -67,4 +67,5 @@ def selected_title(reply: Reply | None, lang: str, which: str = "") -> str:
     title = f'<h2 class="agv-h2">{say("selected", lang)}{named}</h2>'
     if reply is None:
         return title
-    return f'{title}{verdict.badge(reply, lang)}<p class="agv-about agv-rule">{say("next_reply", lang)}</p>'
+    badge = verdict.badge(reply, lang, by_sliders=True)
+    return f'{title}{badge}<p class="agv-about agv-rule">{say("next_reply", lang)}</p>'

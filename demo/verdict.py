@@ -23,8 +23,11 @@ def said(facts: Mapping[str, object], lang: str) -> str:
     return say("verdict_borderline" if is_borderline(facts) else f"verdict_{facts['verdict']}", lang)
 
 
-def badge(reply: Reply, lang: str) -> str:
-    """The verdict's badge with its numbers; empty while there is no mask."""
+def badge(reply: Reply, lang: str, *, by_sliders: bool = False) -> str:
+    """The verdict's badge with its numbers; empty while there is no mask.
+
+    by_sliders: it is shown beside them, so the threshold is not named again.
+    """
     facts = reply.facts
     if not facts:
         return ""
@@ -32,14 +35,14 @@ def badge(reply: Reply, lang: str) -> str:
         return f'<div class="agv-verdict" data-verdict="none"><b>{say("untrained_verdict", lang)}</b></div>'
     found = f"<b>{said(facts, lang)}</b>"
     if facts["verdict"] == "anomaly":
-        return f'<div class="agv-verdict" data-verdict="anomaly">{found}{_measures(reply, lang)}</div>'
+        return f'<div class="agv-verdict" data-verdict="anomaly">{found}{_measures(reply, lang, by_sliders)}</div>'
     if facts["verdict"] == "other":
         return f'<div class="agv-verdict" data-verdict="other">{found}<span>{say("other_seen", lang)}</span></div>'
     near = " agv-borderline" if is_borderline(facts) else ""
     return f'<div class="agv-verdict{near}" data-verdict="normal">{found}<span>{_suspicion(facts, lang)}</span></div>'
 
 
-def _measures(reply: Reply, lang: str) -> str:
+def _measures(reply: Reply, lang: str, by_sliders: bool) -> str:
     """Score, regions and share of an anomaly, and the threshold where it is another than the page's own."""
     facts = reply.facts
     regions, threshold = facts["regions"], float(str(facts["threshold"]))
@@ -48,7 +51,7 @@ def _measures(reply: Reply, lang: str) -> str:
     if not reply.card.heat_map_only:
         share = say("of_image", lang, p=percent(float(str(facts["area_percent"]))))
         spans = [region_count(regions, lang), share]
-    if threshold != Knobs.threshold:
+    if threshold != Knobs.threshold and not by_sliders:
         spans.append(say("at_threshold", lang, t=f"{threshold:.2f}"))
     score = f'<b class="agv-score" title="{say("scale", lang)}">{float(str(facts["score"])):.2f}</b>'
     return score + "".join(f"<span>{span}</span>" for span in spans)

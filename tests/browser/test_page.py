@@ -204,6 +204,22 @@ def test_the_threshold_moves_the_mask_without_the_model(url, open_page, photo):
     assert page.locator("#agv-chat .bot-row").count() == 1
 
 
+def test_the_sliders_stay_where_they_are_while_one_is_moved(url, open_page, photo):
+    """They once jumped from under the pointer when the verdict above them or the tip beside them grew by a line."""
+    page = open_page(url, viewport={"width": 1440, "height": 900})
+    choose(page, "direct")
+    ask(page, "segment", photo)
+    tracks = page.locator("#agv-side input[type=range]")
+    before = [tracks.nth(n).bounding_box()["y"] for n in range(3)]
+    for value in ("0.31", "1", "0.97"):
+        old = page.get_attribute(".agv-layer-mask", "src")
+        page.get_by_label("number input for Threshold").fill(value)
+        page.wait_for_function(f"document.querySelector('.agv-layer-mask').getAttribute('src') !== '{old}'")
+        page.wait_for_timeout(200)
+        assert [tracks.nth(n).bounding_box()["y"] for n in range(3)] == before
+    assert page.locator("#agv-side .info-text >> text=How sure").bounding_box()["height"] > 12
+
+
 def test_an_older_replys_sliders_do_not_leak_into_the_next_reply(url, open_page, photo):
     page = open_page(url)
     choose(page, "direct")
