@@ -8,7 +8,7 @@ from html import escape
 from agvas_core.structures import EngineCard
 from demo import verdict
 from demo.figure import flag
-from demo.i18n import mode_name, percent, say
+from demo.i18n import about_engine, mode_name, percent, say
 from demo.replies import Exchange, Reply
 from demo.session import Session
 
@@ -183,7 +183,8 @@ def beside(panels: Sequence[str]) -> str:
 def ask_other(engine_ids: Sequence[str], lang: str) -> str:
     """The menu by which other engines answer the last question too."""
     buttons = "".join(
-        f'<button type="button" data-agv="other" data-value="{escape(engine_id)}">{escape(engine_id)}</button>'
+        f'<button type="button" data-agv="other" data-value="{escape(engine_id)}" '
+        f'title="{escape(about_engine(engine_id, lang))}">{escape(engine_id)}</button>'
         for engine_id in engine_ids
     )
     summary = f'<summary title="{say("ask_other_tip", lang)}">{say("ask_other", lang)}</summary>'
@@ -227,6 +228,8 @@ def foot(reply: Reply, name: str, selected: bool, lang: str) -> str:
         for kind, file in files.items()
         if kind in reply.assets and not (kind == "mask" and reply.card.heat_map_only)
     )
+    if reply.card.heat_map_only:  # there is no mask to adjust
+        return links
     return (
         f'{links}<button type="button" data-agv="reply" data-value="{reply.reply_id}" aria-pressed="{flag(selected)}" '
         f'title="{say("adjust_tip", lang)}">{say("adjust", lang)}</button>'

@@ -169,6 +169,20 @@ WORDS: dict[str, tuple[str, str]] = {
     "unreadable": ("{name}: {e}", "{name}：{e}"),
     "ask_other": ("Ask another engine", "换一个引擎回答"),
     "ask_other_tip": ("The same question, answered by another engine beside this reply", "由另一个引擎回答同一问题，显示在此回复旁边"),
+    "engine_agvas-nano": ("Masks and words from the bundled AG-VAS model.", "由内置的 AG-VAS 模型给出掩码和文字。"),
+    "engine_agvas-nano:rules": (
+        "AG-VAS nano; rules on size, number and place in your sentence apply.", "AG-VAS nano，并应用你话中关于大小、数量和位置的规则。",
+    ),
+    "engine_agvas-nano:second-opinion": (
+        "AG-VAS nano; a small expert looks a second time and warns when it disagrees.", "AG-VAS nano，另有小型专家模型复核，意见不一时提醒。",
+    ),
+    "engine_saa+": (
+        "SAA+: candidates chosen by rules from your sentence; no training.", "SAA+：按你话中的规则筛选候选区域；无需训练。",
+    ),
+    "engine_saa": ("SAA: candidates by one plain word, without rules; no training.", "SAA：仅凭一个词给出候选区域，不用规则；无需训练。"),
+    "engine_anomaly-ov-nano": (
+        "A small expert: a defect, yes or no, and a heat map of where it looked; no mask.", "小型专家模型：判断有无缺陷，并给出关注位置的热力图；无掩码。",
+    ),
     "loading_engine": ("The model is being loaded; your question waits for it", "正在加载模型，你的问题会等它就绪"),
     "whose_card": ("About {name}", "关于 {name}"),
     "empty_reply": (
@@ -241,6 +255,11 @@ def percent(share: float) -> str:
     if 0 < share < 0.095:
         return "<0.01 %" if share < 0.0095 else f"{share:.2f} %"
     return f"{share:.1f} %" if share < 10 else f"{share:.0f} %"
+
+
+def about_engine(engine_id: str, lang: str = "en") -> str:
+    """Return one line about an engine that a page offers; of a checkpoint nothing is known before it is loaded."""
+    return say(f"engine_{engine_id}", lang) if f"engine_{engine_id}" in WORDS else engine_id
 
 
 def mode_name(mode: str, lang: str = "en") -> str:

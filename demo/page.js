@@ -98,7 +98,7 @@
 
   // --- scrolling: the newest reply's head stays in view, unless the reader scrolls away ---
 
-  let pinned = false, known = 0;
+  let pinned = false, known = 0, parts = 0; // parts: answers of several engines beside each other
   const pin = () => {
     const wrap = scroller();
     if (!wrap) return;
@@ -107,12 +107,16 @@
       pinned = replies.length > known || pinned;
       known = replies.length;
     }
+    const beside = wrap.querySelectorAll(".agv-beside > .agv-part");
+    pinned ||= beside.length > parts;
+    parts = beside.length;
     if (echoed >= 0 && replies.length !== echoed) dropEcho();
     if (!pinned || !replies.length || echoed >= 0) return;
     const reply = replies[replies.length - 1];
     const asked = [...wrap.querySelectorAll(".user-row")].pop();
     const short = asked && asked.offsetHeight <= wrap.clientHeight / 2; // else only the visitor's own words would be in view
-    const first = reply.querySelector(".agv-verdict, .agv-measured, .agv-error") || !short ? reply : asked;
+    const newest = [...reply.querySelectorAll(".agv-beside > .agv-part")].pop();
+    const first = newest ?? (reply.querySelector(".agv-verdict, .agv-measured, .agv-error") || !short ? reply : asked);
     const top = first.getBoundingClientRect().top - wrap.getBoundingClientRect().top + wrap.scrollTop;
     wrap.scrollTop = Math.max(0, top - 8);
   };

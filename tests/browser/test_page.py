@@ -451,6 +451,8 @@ def test_another_engine_answers_beside_the_first_and_a_broken_one_loses_nothing(
         parts = page.locator("#agv-chat .bot-row .agv-part")
         boxes = [parts.nth(n).bounding_box() for n in range(2)]
         assert parts.count() == 2 and boxes[1]["x"] > boxes[0]["x"] + boxes[0]["width"] - 1  # side by side
+        chat = page.locator("#agv-chat").bounding_box()
+        assert chat["y"] <= parts.nth(1).locator(".agv-head").bounding_box()["y"] < chat["y"] + chat["height"]
         assert "Fake engine" in parts.nth(0).inner_text() and "Second fake" in parts.nth(1).inner_text()
         assert all("unusual" in parts.nth(n).inner_text() for n in range(2))
         page.click(".agv-other summary")
@@ -458,6 +460,9 @@ def test_another_engine_answers_beside_the_first_and_a_broken_one_loses_nothing(
         page.wait_for_selector(".agv-part .agv-error", timeout=REPLY_MS)
         assert "not on this machine" in page.inner_text(".agv-error") and parts.count() == 3
         assert page.locator(".agv-layer-mask").count() == 2
+        page.wait_for_timeout(200)  # the newest is what one wants to see: it came below, out of view
+        newest, chat = parts.nth(2).locator(".agv-head").bounding_box(), page.locator("#agv-chat").bounding_box()
+        assert chat["y"] <= newest["y"] < chat["y"] + chat["height"] - 60
         page.click(".agv-whose >> text=Second fake")  # its card, one click away
         page.wait_for_function("document.querySelector('#agv-card').innerText.includes('Second fake')")
         assert page.locator("#agv-card").is_visible()

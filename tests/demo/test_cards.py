@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from agvas_core.engines.registry import list_bundled_engines
 from agvas_core.structures import Request
-from demo.cards import foot, plain_text
+from demo.cards import ask_other, foot, plain_text
 from demo.figure import picture
 from demo.panel import regions_table
 from demo.replies import Reply
@@ -34,7 +35,9 @@ def test_of_a_heat_map_the_page_shows_no_mask_to_look_at_or_to_take():
     shown = picture(reply, "photo.webp", "part", "en")
     assert 'data-view="heat"' in shown and "agv-layer-heat" in shown
     assert "agv-layer-mask" not in shown and "agv-layer-overlay" not in shown
-    assert "region" not in badge(reply, "en") and "mask.png" not in foot(reply, "part.png", False, "en")
+    below = foot(reply, "part.png", False, "en")
+    assert "region" not in badge(reply, "en") and "map.png" in below
+    assert "mask.png" not in below and "Adjust mask" not in below
 
 
 def test_a_score_just_below_the_threshold_is_borderline_and_told_apart_from_it():
@@ -54,3 +57,8 @@ def test_an_anomaly_says_under_which_threshold_when_it_is_not_the_pages_own():
     facts = {"verdict": "anomaly", "score": 0.9, "regions": [{"finding": 1}], "area_percent": 1.0}
     said = [badge(Reply("r", CARD, Request("segment"), facts=facts | {"threshold": t}), "en") for t in (0.5, 0.3)]
     assert "threshold" not in said[0] and "threshold 0.30" in said[1]
+
+
+def test_every_bundled_engine_is_told_in_a_line_before_it_is_asked():
+    for name in list_bundled_engines():
+        assert all(f'title="{name}"' not in ask_other([name], lang) for lang in ("en", "zh")), name
