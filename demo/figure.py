@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
+from typing import Any
 
 from agvas_core.structures import InspectionImage
 from demo.i18n import percent, say
 from demo.replies import Reply
 
 VIEWS = ("overlay", "photo", "mask", "heat")
+CHIPS, MOST_CHIPS = 8, 40  # regions listed at once, and when all are opened, as in the side panel's table
 
 
 def flag(value: bool) -> str:
@@ -68,18 +70,29 @@ data-close="{say("close_large", lang)}"><span>{enlarge}</span></button></div>
 
 
 def chips(reply: Reply, lang: str) -> str:
-    """The regions as small buttons under the picture."""
+    """The regions as small buttons beside the picture: the largest at once, more of them when they are opened."""
     regions = reply.facts["regions"]
     assert isinstance(regions, list)
-    buttons = "".join(
-        f'<button type="button" class="agv-chip" data-agv="region" data-reply="{reply.reply_id}" '
-        f'data-value="{r["index"]}" data-box="{",".join(map(str, r["box_xyxy"]))}" '
-        f'aria-pressed="{flag(r["index"] == reply.selected_region)}"><b>{r["index"]}</b>'
-        f"{kind(r, lang)}{say(r['place'], lang)}<span>{percent(r['area_percent'])}</span></button>"
-        for r in regions[:8]
+    buttons = [_chip(reply, region, lang) for region in regions[:MOST_CHIPS]]
+    if len(regions) <= CHIPS:
+        return f'<div class="agv-chips">{"".join(buttons)}</div>' if buttons else ""
+    rest = len(regions) - len(buttons)
+    smaller = f"<p>{say('rest_regions', lang, n=rest)}</p>" if rest else ""
+    n = len(regions) - CHIPS
+    return (
+        f'<div class="agv-chips">{"".join(buttons[:CHIPS])}<details class="agv-more">'
+        f'<summary title="{say("more_regions", lang, n=n)}">+{n}</summary>'
+        f"<div>{''.join(buttons[CHIPS:])}{smaller}</div></details></div>"
     )
-    more = f'<span class="agv-more">+{len(regions) - 8}</span>' if len(regions) > 8 else ""
-    return f'<div class="agv-chips">{buttons}{more}</div>' if buttons else ""
+
+
+def _chip(reply: Reply, region: Mapping[str, Any], lang: str) -> str:
+    return (
+        f'<button type="button" class="agv-chip" data-agv="region" data-reply="{reply.reply_id}" '
+        f'data-value="{region["index"]}" data-box="{",".join(map(str, region["box_xyxy"]))}" '
+        f'aria-pressed="{flag(region["index"] == reply.selected_region)}"><b>{region["index"]}</b>'
+        f"{kind(region, lang)}{say(region['place'], lang)}<span>{percent(region['area_percent'])}</span></button>"
+    )
 
 
 def kind(region: Mapping[str, object], lang: str) -> str:

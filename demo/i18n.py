@@ -109,6 +109,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "region": ("Region {n}", "区域 {n}"),
     "region_n": ("{n} regions", "{n} 个区域"),
+    "more_regions": ("{n} more regions", "另外 {n} 个区域"),
+    "rest_regions": ("The {n} smallest are in regions.json.", "最小的 {n} 个见 regions.json。"),
     "of_image": ("{p} of the image", "占图像 {p}"),
     "highest": ("highest suspicion {s}, below the threshold {t}", "最高可疑度 {s}，低于阈值 {t}"),
     "highest_at": ("highest suspicion {s}, just at the threshold", "最高可疑度 {s}，恰为阈值"),

@@ -4,14 +4,16 @@
   const DRAG_PX = 4; // less is a click
   const NEAR_PX = 6; // around a region's box, so that a speck can be hit
   const LARGE_PX = 480, LARGEST = 3; // the shorter side of an enlarged strip, and how much it is magnified for that
-  const looks = new Map(); // reply id -> {view, cut}, so that a redrawn picture looks as it did
+  const looks = new Map(); // reply id -> {view, cut, more}, so that a redrawn picture looks as it did
   const remembered = (figure) => {
     const id = figure.dataset.reply;
     if (!looks.has(id)) looks.set(id, { view: figure.dataset.view, cut: 100 });
     return looks.get(id);
   };
   const apply = (figure) => {
-    const { view, cut } = remembered(figure);
+    const { view, cut, more } = remembered(figure);
+    const rest = figure.querySelector(".agv-more");
+    if (rest && rest.open !== !!more) rest.open = !!more;
     if (figure.dataset.view !== view) figure.dataset.view = view;
     figure.style.setProperty("--cut", cut + "%");
     const slide = figure.querySelector(".agv-slide");
@@ -72,6 +74,10 @@
   document.addEventListener("input", (event) => { // by keys
     if (event.target.classList?.contains("agv-slide")) look(event.target.closest(".agv-pic"), { cut: +event.target.value });
   });
+
+  document.addEventListener("toggle", (event) => { // the list of all regions
+    if (event.target.matches?.(".agv-more") && event.target.isConnected) remembered(event.target.closest(".agv-pic")).more = event.target.open;
+  }, true);
 
   // --- enlarged ---
 

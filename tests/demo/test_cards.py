@@ -7,7 +7,7 @@ from dataclasses import replace
 from agvas_core.engines.registry import list_bundled_engines
 from agvas_core.structures import Request
 from demo.cards import ask_other, foot, plain_text
-from demo.figure import picture
+from demo.figure import chips, picture
 from demo.panel import regions_table
 from demo.replies import Reply
 from demo.verdict import badge, region_count
@@ -62,3 +62,12 @@ def test_an_anomaly_says_under_which_threshold_when_it_is_not_the_pages_own():
 def test_every_bundled_engine_is_told_in_a_line_before_it_is_asked():
     for name in list_bundled_engines():
         assert all(f'title="{name}"' not in ask_other([name], lang) for lang in ("en", "zh")), name
+
+
+def test_all_regions_up_to_the_tables_forty_can_be_opened():
+    """Of 26 regions 18 were no more than a number."""
+    region = {"kind": "", "kind_score": 0.0, "place": "top", "area_percent": 0.1, "box_xyxy": [1, 2, 3, 4]}
+    for count, listed, beyond in ((8, 8, ""), (26, 26, "+18"), (50, 40, "The 10 smallest are in regions.json")):
+        facts = {"regions": [region | {"index": n} for n in range(1, count + 1)]}
+        shown = chips(Reply("r", CARD, Request("segment"), facts=facts), "en")
+        assert shown.count('agv-chip"') == listed and beyond in shown and ("<details" in shown) == bool(beyond)
