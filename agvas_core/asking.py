@@ -72,8 +72,15 @@ _SIDE_OF_THING = re.compile(  # the side of a part is no side of the picture
     r"|screen|door|bolt|screw|nut|gear|wheel|pipe|tube|shaft|bearing|film|foil|coating|deck|frame|bar|rod|arm|button|key"
     r"|pin|connector)s?\b"
 )
+_POINTS_ALONE = re.compile(r"^(?:please |now |and |then )*(?:only|just) (?:the|that)\b|^只")
+_NOUNS_ALONE = re.compile(  # "the largest hole please", "both holes"; no sentence
+    r"(?:now |and |then )*(?:the|both|all|regions?|largest|biggest|smallest|not)\b"
+    r"(?!.*\b(?:is|are|was|were|am|looks?|has|have|had|seems?|can|could|should|would|did|does|do|may|might|comes?)\b)"
+    r"[^?!]*"
+)
 _LEAVES_OUT = re.compile(
-    r"^(?:please |now |and |but |then )*(?:ignore|exclude|leave out|skip|omit|without|except"
+    r"^(?:please |now |and |but |then )*(?:ignore|exclude|leave out|skip|omit|hide|remove|without|except"
+    r"|focus on|i (?:only|just) (?:care about|want|need)|i am (?:only|not) interested in"
     r"|(?:do not|dont|never) (?:segment|mark|outline|highlight|show|circle|include)"
     r"|(?:everything|anything|all)(?: \w+)? (?:but|except|apart from|other than))\b|^忽略|^不要"
 )
@@ -182,7 +189,7 @@ def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = Fal
         return "explain" if singles_out(instruction) else "direct"
     if _DESCRIBE.search(text) and not _ASKS.match(text):
         return "describe" if _names_flaw(text) or not _SCENE.search(text) else "chat"
-    if has_previous_mask and re.match(r"^(?:please |now |and |then )*(?:only|just) (?:the|that)\b|^只", text):
+    if has_previous_mask and (_POINTS_ALONE.match(text) or (_NOUNS_ALONE.fullmatch(text) and singles_out(instruction))):
         return "explain"
     if _EXPLAIN.search(text):
         return "chat" if (has_previous_mask and _FOLLOW_UP.search(text)) or not _names_flaw(text) else "explain"

@@ -30,6 +30,9 @@ from agvas_core.asking import (
         ("Please don't mark the holes", "explain"),
         ("everything except the crack", "explain"),
         ("all but region 1", "explain"),
+        ("hide the fiber", "explain"),
+        ("I only care about cracks", "explain"),
+        ("focus on the upper half", "explain"),
         ("show me the largest one", "explain"),
         ("Please describe the anomaly.", "describe"),
         ("mark the flaws and describe them", "describe"),
@@ -58,6 +61,10 @@ def test_a_mask_already_shown_makes_why_a_question_about_it():
     assert choose_mode("why is that not normal?", True, has_previous_mask=True) == "chat"
     assert choose_mode("only the left one", True, has_previous_mask=True) == "explain"
     assert choose_mode("segment it again", True, has_previous_mask=True) == "direct"
+    for words in ("the largest hole please", "both holes", "region 2", "not the stain"):
+        assert choose_mode(words, True, has_previous_mask=True) == "explain"
+    for words in ("the hole is deep", "the hole?", "all clear", "the part comes from the left line"):
+        assert choose_mode(words, True, has_previous_mask=True) == "chat"
 
 
 def test_a_picked_mode_is_asked_for_in_words():

@@ -36,6 +36,8 @@ _BOX = re.compile(
 )
 _UNITS = re.compile(r"\b(?:mm|millimet\w+|cm|centimet\w+|inch\w*|µm|microns?|micromet\w+)\b")
 _LARGER = re.compile(r"\b(?:bigger|larger|smaller)\b")
+_ASKS_WHICH = re.compile(r"^(?:and |so |but |ok )*(?:is|are|does|do|which|what)\b")
+_TOGETHER = re.compile(r"\b(?:together|altogether|in (?:all|total))\b")
 _WHICH = re.compile(r"\b(?:which|what)\b")
 _COUNTS = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
 _ASKS = re.compile(
@@ -58,25 +60,27 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
     text = question.strip().casefold().replace("’", "'")
     if not findings or _BEYOND.search(text) or (kinds_in(text) and not all(f.kind for f in findings)):
         return None
-    if _LARGER.search(text) and (said := _compared(text, findings)):
+    if _LARGER.search(text) and _ASKS_WHICH.match(text) and (said := _compared(text, findings)):
         return said
     wanted, unwanted = parts(question)
     if unwanted.strip(" ;?.!"):
         return None
     named = meant(wanted, findings)
     if named is None and (_LISTS.search(text) or _BOX.search(text) or (_LENGTH.search(text) and len(findings) == 1)):
-        return _sizes(wanted, findings, scale=bool(_UNITS.search(text)), box=bool(_BOX.search(text)))
+        return _sizes(wanted, findings, text)
     if _ALL_OF_IT.search(text) and named is None:
         share = format_percent(sum(f.percent for f in findings))
         all_of_them = f"The {number(len(findings))} findings cover" if len(findings) > 1 else "What is marked covers"
         return f"{all_of_them} about {share} % of the image in all."
+    if re.search(r"\bis (?:there )?(?:more|less) than\b", text) and not kinds_in(text):
+        return None  # "is more than 5 % damaged?"
     if named is None:
         return None
     there = [f for f in findings if f.numbers & named]
     if _COUNTS.search(text) and not _SIZE.search(text):
         return _count(wanted, there)
     if _SIZE.search(text) or _BOX.search(text) or _LISTS.search(text):
-        return _sizes(wanted, there, scale=bool(_UNITS.search(text)), box=bool(_BOX.search(text)))
+        return _sizes(wanted, there, text)
     if _ASKS.match(text) and singles_by(wanted, "number", "side", "size"):
         return _what(wanted, there)
     return None
@@ -107,11 +111,14 @@ def _count(wanted: str, there: Sequence[Finding]) -> str:
     return f"I count {number(len(there))} {noun}: {listed}."
 
 
-def _sizes(wanted: str, there: Sequence[Finding], *, scale: bool, box: bool = False) -> str:
-    """Return how large findings are and how far they reach; box: where that is, in px."""
+def _sizes(wanted: str, there: Sequence[Finding], text: str) -> str:
+    """Return how large findings are and how far they reach, as a question wants it: together, with their boxes."""
+    scale, box, together = (bool(asked.search(text)) for asked in (_UNITS, _BOX, _TOGETHER))
     if not there:
         return f"{_capital(_nothing(wanted))}."
     told = [f"{_the(f)} covers about {_share(f)} of the image{_px(f, box=box)}" for f in there[:MOST_LISTED]]
+    if together:
+        return f"Together they cover about {format_percent(sum(f.percent for f in there))} % of the image."
     rest = len(there) - len(told)
     listed = join([*told, *([f"{number(rest)} smaller {'one' if rest == 1 else 'ones'}"] if rest else [])])
     return f"{_capital(listed)}.{f' {NO_SCALE}' if scale else ''}"
@@ -129,7 +136,8 @@ def _what(wanted: str, there: Sequence[Finding]) -> str:
         ]
         return f"{_capital(join(told[:MOST_LISTED]))}."
     told = [f"{a(_noun(f))} {at(f.place)} ({_share(f)} of the image)" for f in there[:MOST_LISTED]]
-    return f"That is {join(told)}." if singles_by(wanted, "size") else f"I see {join(told)}."
+    that = "That is" if len(told) == 1 else "Those are"
+    return f"{that if singles_by(wanted, 'size') else 'I see'} {join(told)}."
 
 
 def _nothing(wanted: str) -> str:

@@ -33,8 +33,8 @@ _BOUND = re.compile(
 )
 # word: (axis of (y, x), how the centre is sorted, part of the place's name)
 _SIDES = (
-    (re.compile(r"\bleft(?:most)?\b|左"), 1, 1, "left"),
-    (re.compile(r"\bright(?:most)?\b|右"), 1, -1, "right"),
+    (re.compile(r"\bleft(?:-?most)?\b|左"), 1, 1, "left"),
+    (re.compile(r"\bright(?:-?most)?\b|右"), 1, -1, "right"),
     (re.compile(r"\b(?:upper|top)(?:most)?\b|上方|上面|上边"), 0, 1, "upper"),
     (re.compile(r"\b(?:lower|bottom)(?:most)?\b|下方|下面|下边"), 0, -1, "lower"),
 )
@@ -44,20 +44,29 @@ _SAME_SIDE = {"top": "upper", "bottom": "lower"}  # as regions.PLACES names the 
 # "the left one", "the leftmost defect", "the left stain": one is meant, be it in the middle
 _ANY_KIND = "|".join(asked_pattern(kind) for kind in ENGLISH)
 _ONE_OF_THEM = re.compile(
-    r"\bones?\b|\b(?:left|right|top|bottom|upper|lower)most\b"
+    r"\bones?\b|\b(?:left|right|top|bottom|upper|lower)-?most\b"
     rf"|\b(?:left|right|top|bottom|upper|lower)\s+(?:\w+\s+)?(?:{_ANY_KIND})"
 )
+_NTH_KIND = re.compile(rf"\b({'|'.join(ORDINALS)}) (?:{_ANY_KIND})")  # by size, as regions are numbered
 _ANY = re.compile(r"\b(?:ones?|defects?|anomal\w+|flaws?|faults?|findings?|regions?)\b")
+# what only says where something is: "the hole next to the stain", "left of the crack"
+_LANDMARK = re.compile(
+    r"\b(?:next to|near(?:est)?(?: to)?|clos(?:e|er|est) to|beside|between|away from|far from"
+    r"|(?:to the )?(?:left|right) of(?! (?:the |this )?(?:image|picture|photo|part)))\s+(?:the |a |an )?(?:\w+ )?\w+"
+)
+_THAN = re.compile(r"\b(?P<way>larger|bigger|smaller) than (?P<what>(?:the |region|#).*)")
 _ARTICLE = re.compile(r"^(?:on |in |at |of )*(?:the|an?|any|all|both|that|those)\b")
 _JOINED = re.compile(
-    r"\s*(?:\b(?:and|or|nor|plus|as well as)\b|[;&、]|和|以及|还有|,(?=\s*(?:the|an?|all|both|region)\b))\s*"
+    r"\s*(?:\b(?:and(?! (?:larger|bigger|smaller|more|less|above|below|under|over)\b)|or|nor|plus|as well as)\b"
+    r"|[;&、]|和|以及|还有|,(?=\s*(?:the|an?|all|both|region)\b))\s*"
 )
 _MARK = r"(?:mark|segment|show|outline|highlight|circle|report|include|keep|want)"
 _TURNS = re.compile(
     r"(?P<out>(?:\bexcept(?: for)?\b|\bbut (?:not|no)\b|\b(?:other than|apart from|aside from|besides|without)\b"
     rf"|\boutside(?: of)?\b|\b(?:do not|don['’]?t|never)(?: \w+){{0,3}}? {_MARK}\b"
     r"|\b(?:everything|anything|all)(?: else)? but\b|\b(?:ignor|exclud)(?:e|es|ing)\b|\bdisregard(?:ing)?\b"
-    r"|\b(?:skip(?:ping)?|omit(?:ting)?)\b|\bleav(?:e|ing) (?:out\b|(?=.*\bout\b))|\bneither\b"
+    r"|\b(?:skip(?:ping)?|omit(?:ting)?|hid(?:e|ing)|remov(?:e|ing))\b|\bnot interested in\b"
+    r"|\bleav(?:e|ing) (?:out\b|(?=.*\bout\b))|\bneither\b"
     r"|\b(?:is|are) not\b|\b(?:is|are)n['’]?t\b|\bnot (?=(?:on|in|at|the|an?)\b))(?: (?:only|just)\b)?|除了|忽略|不要)"
     rf"|(?P<again>(?:[,;]|\b(?:and|but|then|please))\s*{_MARK}\b|\b(?:only|just)\b)"
 )
@@ -124,7 +133,9 @@ def choose(instruction: str, findings: Sequence[Finding]) -> set[int]:
 
 def parts(instruction: str) -> tuple[str, str]:
     """Return the words that say what to mark, and those that say what to leave out."""
-    words = re.sub(r"\bbut also\b", "and", re.sub(r"\bnot (?:only|just)\b", " ", pointing_words(instruction)))
+    pointing = _LANDMARK.sub(" ", pointing_words(instruction))
+    pointing = re.sub(r"\b(except|without|ignore|exclude|but not)\s+(?=\d)", r"\1 region ", pointing)
+    words = re.sub(r"\bbut also\b", "and", re.sub(r"\bnot (?:only|just)\b", " ", pointing))
     wanted: list[str] = []
     unwanted: list[str] = []
     into, start = wanted, 0
@@ -156,6 +167,14 @@ def singles_by(words: str, *ways: Literal["number", "kind", "side", "size"]) -> 
 
 def meant(words: str, findings: Sequence[Finding]) -> set[int] | None:
     """Return the numbers of the regions that words name, None where they name none ("everything else")."""
+    if than := _THAN.search(words):  # "everything larger than the crack"
+        others = meant(than["what"], findings)
+        measure = [f.percent for f in findings if f.numbers & (others or set())]
+        among = meant(words[: than.start()], findings)
+        if measure:
+            smaller = than["way"] == "smaller"
+            there = [f for f in findings if (f.percent < min(measure) if smaller else f.percent > max(measure))]
+            return {n for f in there for n in f.numbers if among is None or n in among}
     found = [_meant(piece, findings) for piece in _pieces(words) if piece.says_something]
     return set().union(*found) if found else None
 
@@ -266,5 +285,7 @@ def _by_size(text: str, findings: list[Finding]) -> Iterator[list[Finding]]:
             yield ranked[ORDINALS[nth[1]] - 1 :][:1]
         else:
             yield ranked[: count_of(many[1] or many[2]) if many else 1]
+    if nth := _NTH_KIND.search(text):
+        yield sorted(findings, key=lambda f: -(f.area_px or f.percent))[ORDINALS[nth[1]] - 1 :][:1]
     if most := _AT_MOST.search(text):
         yield sorted(findings, key=lambda f: -(f.area_px or f.percent))[: count_of(most[1])]

@@ -42,6 +42,9 @@ from tests.engines.test_referring import spots
         ("list all defects with their sizes on the right",
          "The hole in the upper right covers about 1.0 % of the image (10,000 px) and the crack in the lower right "
          "covers about 0.3 % of the image (2,700 px)."),
+        ("how big are the holes together?", "Together they cover about 1.1 % of the image."),
+        ("where are the largest two?", "Those are a stain in the lower left (2.4 % of the image) and a hole in the "
+         "upper right (1.0 % of the image)."),
         ("how much of the surface is damaged?", "The five findings cover about 4.0 % of the image in all."),
     ],
 )  # fmt: skip
@@ -54,7 +57,9 @@ def test_what_a_question_singles_out_is_measured(question, said):
     [
         "", "how big is it?", "how many are there?", "what is wrong with it?", "What caused the largest defect?",
         "why is the left one bad?", "what color is region 2?", "Is the stain on the left serious?", "hello",
-        "what should the upper left look like?", "where are the defects?", "is this part good, and where not?",
+        "what should the upper left look like?", "is more than 5 % of it damaged?",
+        "segment what is bigger than the crack",
+ "where are the defects?", "is this part good, and where not?",
     ],
 )  # fmt: skip
 def test_other_questions_are_left_to_the_words(question):
