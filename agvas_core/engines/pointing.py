@@ -51,8 +51,9 @@ _NTH_KIND = re.compile(rf"\b({'|'.join(ORDINALS)}) (?:{_ANY_KIND})")  # by size,
 _ANY = re.compile(r"\b(?:ones?|defects?|anomal\w+|flaws?|faults?|findings?|regions?)\b")
 # what only says where something is: "the hole next to the stain", "left of the crack"
 _LANDMARK = re.compile(
-    r"\b(?:next to|near(?:est)?(?: to)?|clos(?:e|er|est) to|beside|between|away from|far from"
-    r"|(?:to the )?(?:left|right) of(?! (?:the |this )?(?:image|picture|photo|part)))\s+(?:the |a |an )?(?:\w+ )?\w+"
+    r"\b(?:next to|near(?:est)?(?: to)?|clos(?:e|er|est) to|beside|between|away from|far from)"
+    r"(?! (?:the |its )?(?:left|right|top|bottom|upper|lower|cent|middle|edge|corner)) (?:the |an? )?(?:\w+ )?\w+"
+    rf"|\b(?:to the )?(?:left|right) of (?:the |an? )?(?:\w+ )?(?:{_ANY_KIND}|region\b)"
 )
 _THAN = re.compile(r"\b(?P<way>larger|bigger|smaller) than (?P<what>(?:the |region|#).*)")
 _ARTICLE = re.compile(r"^(?:on |in |at |of )*(?:the|an?|any|all|both|that|those)\b")
