@@ -46,7 +46,7 @@ def map_png(prediction: Prediction, path: Path) -> None:
 def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
     """Return what regions.json and the REST endpoint say about a prediction; of untrained weights, no finding.
 
-    Of a heat map there is a verdict, which is its score's, and no region. Scores are not rounded, so that 0.93496 is
+    Of a heat map there is a verdict, which is its score's, and no region; with a second opinion an image_score. Scores are not rounded, so that 0.93496 is
     "0.93" wherever it is shown with two digits.
     """
     marks = _marks(card)
@@ -55,6 +55,7 @@ def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: st
         "size_hw": list(prediction.size_hw),
         "verdict": prediction.verdict if card.trained else UNTRAINED_VERDICT,
         "score": prediction.pred_score,
+        **({} if prediction.image_score is None else {"image_score": prediction.image_score}),
         "threshold": prediction.threshold,
         "alpha": prediction.alpha,
         "min_area_px": prediction.min_area_px,

@@ -14,6 +14,7 @@ from agvas_core.engines.second_opinion import SecondOpinion, disagreement, opini
 from agvas_core.evaluation.metrics import MetricsMeter
 from agvas_core.regions import make_prediction, rethreshold, with_kinds
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, TextDelta
+from agvas_core.writers import verdict_facts
 from tests.fakes import CARD, FakeEngine
 
 
@@ -144,6 +145,8 @@ def test_images_are_ranked_by_the_mean_of_mask_and_score(picture):
     shown = next(e.prediction for e in events(engine, picture()) if isinstance(e, MaskReady))
     assert shown.image_score == pytest.approx((shown.pred_score + 0.4) / 2)
     assert rethreshold(shown, threshold=0.9).image_score == shown.image_score
+    assert verdict_facts(shown, CARD, "direct")["image_score"] == shown.image_score
+    assert "image_score" not in verdict_facts(made(0.9), CARD, "direct")
     meter, normal = MetricsMeter(), np.zeros(shown.size_hw, dtype=bool)
     defect = normal.copy()
     defect[0, 0] = True
