@@ -46,7 +46,7 @@ def map_png(prediction: Prediction, path: Path) -> None:
 def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
     """Return what regions.json and the REST endpoint say about a prediction; of untrained weights, no finding.
 
-    Of a heat map there is a verdict, which is its score's, and no region; with a second opinion there is an image_score.
+    Of a heat map there is a verdict, which is its score's, and no region; with a second opinion, an image_score, too.
     Scores are not rounded, so that 0.93496 is "0.93" wherever it is shown with two digits.
     """
     marks = _marks(card)
