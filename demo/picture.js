@@ -45,6 +45,11 @@
     return canvas && canvas.closest(".agv-pic").dataset.view !== "photo" ? canvas : null;
   };
   let press = null; // {canvas, x, y, dragged}
+  const pressed = () => { // the canvas, also when words that stream had its message drawn anew
+    if (!press.canvas.isConnected)
+      press.canvas = document.querySelector(`#agv-chat .agv-pic[data-reply="${press.canvas.closest(".agv-pic").dataset.reply}"] .agv-canvas`);
+    return press.canvas;
+  };
   document.addEventListener("pointerdown", (event) => {
     const canvas = event.button ? null : canvasOf(event);
     press = canvas && { canvas, x: event.clientX, y: event.clientY, dragged: false };
@@ -55,18 +60,19 @@
       if (canvas) canvas.style.cursor = chipAt(canvas, event) ? "pointer" : "";
       return;
     }
-    const { canvas } = press;
+    const canvas = pressed();
+    if (!canvas) return void (press = null);
     if (!press.dragged && Math.abs(event.clientX - press.x) > DRAG_PX) {
       press.dragged = true;
       canvas.setPointerCapture(event.pointerId);
     }
-    if (!press.dragged || !canvas.isConnected) return;
+    if (!press.dragged) return;
     const frame = canvas.getBoundingClientRect();
     const cut = Math.min(100, Math.max(0, (100 * (event.clientX - frame.left)) / frame.width));
     look(canvas.closest(".agv-pic"), { cut: Math.round(2 * cut) / 2 });
   });
   document.addEventListener("pointerup", (event) => {
-    if (press && !press.dragged && Math.hypot(event.clientX - press.x, event.clientY - press.y) <= DRAG_PX)
+    if (press && !press.dragged && Math.hypot(event.clientX - press.x, event.clientY - press.y) <= DRAG_PX && pressed())
       chipAt(press.canvas, event)?.click();
     press = null;
   });

@@ -74,6 +74,7 @@ def test_views_and_the_before_after_slider_work_inside_the_message(url, open_pag
         assert page.get_attribute(".agv-pic", "data-view") == view
         assert page.get_attribute(f"[data-agv-view={view}]", "aria-pressed") == "true"
     cut = "parseFloat(getComputedStyle(document.querySelector('.agv-pic')).getPropertyValue('--cut'))"
+    page.locator(".agv-canvas").scroll_into_view_if_needed()  # a click that had to be tried again had scrolled
     canvas = page.locator(".agv-canvas").bounding_box()
     middle, height = canvas["x"] + canvas["width"] / 2, canvas["y"] + canvas["height"] / 2
     page.mouse.click(middle, height)
@@ -94,6 +95,7 @@ def test_a_click_in_the_picture_points_at_the_region_there_and_enlarged_it_can_b
     ask(page, "segment", photo)
     for place in (".agv-pic", "#agv-large"):  # the larger spot, at 3/4 of the width, is picked and let go
         overlay = page.get_attribute(".agv-layer-overlay", "src")
+        page.locator(f"{place} .agv-canvas").scroll_into_view_if_needed()
         canvas = page.locator(f"{place} .agv-canvas").bounding_box()
         page.mouse.click(canvas["x"] + 0.75 * canvas["width"], canvas["y"] + 0.3 * canvas["height"])
         page.wait_for_function(f"document.querySelector('.agv-layer-overlay').getAttribute('src') !== '{overlay}'")
