@@ -79,6 +79,8 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
     there = [f for f in findings if f.numbers & named]
     if _COUNTS.search(text) and not _SIZE.search(text):
         return _count(wanted, there)
+    if _COUNTS.search(text):  # "how many are there, and how big is the largest?"
+        return _count_and_sizes(text, findings)
     if _SIZE.search(text) or _BOX.search(text) or _LISTS.search(text):
         return _sizes(wanted, there, text)
     if _ASKS.match(text) and singles_by(wanted, "number", "side", "size"):
@@ -109,6 +111,23 @@ def _count(wanted: str, there: Sequence[Finding]) -> str:
     where = [at(f.place) for f in there] if words else [f"{a(_noun(f))} {at(f.place)}" for f in there]
     listed = join(where[:MOST_LISTED]) if len(where) <= MOST_LISTED else "see the list beside the mask"
     return f"I count {number(len(there))} {noun}: {listed}."
+
+
+def _count_and_sizes(text: str, findings: Sequence[Finding]) -> str | None:
+    """Return the answers to a question of two clauses, None where one clause asks for both."""
+    clauses = re.split(r"[,;.?]|\band\b", text)
+    counts = next((c for c in clauses if _COUNTS.search(c) and not _SIZE.search(c)), None)
+    sizes = next((c for c in clauses if _SIZE.search(c) and not _COUNTS.search(c)), None)
+    if counts is None or sizes is None:
+        return None
+    counted = _named(counts, findings)
+    return f"{_count(counts, counted)} {_sizes(sizes, _named(sizes, counted), text)}"
+
+
+def _named(words: str, among: Sequence[Finding]) -> Sequence[Finding]:
+    """Return the findings that words name, all where they name none."""
+    named = meant(words, among)
+    return among if named is None else [f for f in among if f.numbers & named]
 
 
 def _sizes(wanted: str, there: Sequence[Finding], text: str) -> str:

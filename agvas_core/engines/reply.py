@@ -17,7 +17,7 @@ from agvas_core.engines.held_words import FreeWords, HeldWords
 from agvas_core.engines.masks import Masks
 from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
-from agvas_core.engines.pointing import findings_of, meant, parts
+from agvas_core.engines.pointing import findings_of, meant, numbers_in, parts
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import measure
@@ -160,8 +160,9 @@ class Reply:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
         yield Stage("looking", 0.4)
         sure = self.mode == "chat" and asks_how_sure(self.request.instruction)
-        # "why?" is asked of the mask that is seen, which may be a part
-        asks_again = self.mode == "chat" and (sure or follows_up(self.request.instruction))
+        # "why?" and "how big is region 1?" are asked of the mask that is seen, which may be a part
+        of_seen = follows_up(self.request.instruction) or numbers_in(parts(self.request.instruction)[0])
+        asks_again = self.mode == "chat" and (sure or of_seen)
         glance = self.shown_before if asks_again else None
         if glance is None or glance.verdict == "other":  # of what was left out, nothing can be told
             seen = self.whole_before if self.mode == "chat" else None  # what the reader has before him

@@ -31,6 +31,8 @@ from tests.engines.test_referring import spots
         ("How many defects are larger than 1.5 %?", "I count one stain: in the lower left."),
         ("how many defects are on the right?",
          "I count two findings: a hole in the upper right and a crack in the lower right."),
+        ("How many holes are there, and how big is the largest?", "I count two holes: in the upper right and in the "
+         "center. The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
         ("how many dents are there?", "None: I see no dent of that kind."),
         ("Are there any defects on the right?",
          "I see a hole in the upper right (1.0 % of the image) and a crack in the lower right (0.3 % of the image)."),
@@ -97,3 +99,19 @@ def test_how_far_and_where_exactly_findings_reach():
     )
     assert measured_answer("how long is it?", FIVE) is None  # which of them?
     assert measured_answer("list all defects", [STAIN] * 8).endswith("and two smaller ones.")
+
+
+def test_a_regions_number_is_that_of_the_mask_which_is_seen_last(checkpoint, picture, monkeypatch):
+    """After "ignore the hole" region 1 is the scratch, though the whole mask's is the hole."""
+    engine, image = AGVASEngine(checkpoint, engine_id="test", name="Test"), picture()
+    config = engine.predictor.model.config
+    reads_kinds = replace(config, decoder=replace(config.decoder, measured_kinds=True))
+    monkeypatch.setattr(engine.predictor.model, "config", reads_kinds)
+    monkeypatch.setattr(engine.predictor, "region_kinds", lambda encoded, masks: [("scratch", 0.9)] * len(masks))
+    before = Conversation().with_image(image)
+    for words, lefts in (("segment the defects", (5, image.size_hw[1] - 20)), ("only the left one", (5,))):
+        shown = with_kinds(spots(*lefts, size_hw=image.size_hw), [("scratch", 0.9)] * len(lefts))
+        before = before.with_turn(Turn("user", words, image.image_id))
+        before = before.with_turn(Turn("assistant", "Sure.", image.image_id, "direct", shown))
+    events = list(engine.respond(before, Request("What is region 1?", image.image_id, mode="chat")))
+    assert [e.text for e in events if isinstance(e, TextDelta)][0].startswith("Region 1 is a scratch in the upper left")
