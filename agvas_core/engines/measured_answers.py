@@ -108,9 +108,12 @@ def _count(wanted: str, there: Sequence[Finding]) -> str:
     kinds = {f.kind for f in there}
     words = kind_words(next(iter(kinds))) if len(kinds) == 1 and "" not in kinds else None
     noun = (words.one if len(there) == 1 else words.many) if words else ("finding" if len(there) == 1 else "findings")
-    where = [at(f.place) for f in there] if words else [f"{a(_noun(f))} {at(f.place)}" for f in there]
-    listed = join(where[:MOST_LISTED]) if len(where) <= MOST_LISTED else "see the list beside the mask"
-    return f"I count {number(len(there))} {noun}: {listed}."
+    if len(there) > MOST_LISTED:
+        return f"I count {number(len(there))} {noun}: see the list beside the mask."
+    if words:
+        lie = "It lies" if len(there) == 1 else "They lie"
+        return f"I count {number(len(there))} {noun}. {lie} {join([at(f.place) for f in there])}."
+    return f"I count {number(len(there))} {noun}: {join([f'{a(_noun(f))} {at(f.place)}' for f in there])}."
 
 
 def _count_and_sizes(text: str, findings: Sequence[Finding]) -> str | None:
@@ -161,12 +164,13 @@ def _what(wanted: str, there: Sequence[Finding]) -> str:
 
 def _nothing(wanted: str) -> str:
     """Return "I see no hole on the left" of what was asked for."""
-    kinds = " or ".join(kind_words(kind).one for kind in sorted(kinds_in(wanted))) or "finding"
+    kinds = " or ".join(kind_words(kind).one for kind in sorted(kinds_in(wanted)))
     numbers = [str(n) for n in sorted(numbers_in(wanted)) if n > 0]
     if numbers:
         return f"there is no region {' or '.join(numbers)}"
     sides = sorted(sides_in(wanted), key=("upper", "lower", "left", "right").index)
-    return f"I see no {kinds}{f' {at(_place(sides))}' if sides else ' of that kind'}"
+    where = f" {at(_place(sides))}" if sides else ""
+    return f"I see no {kinds}{where or ' like that'}" if kinds else f"I see nothing unusual{where or ' like that'}"
 
 
 def _place(sides: Sequence[str]) -> str:

@@ -20,20 +20,20 @@ from tests.engines.test_referring import spots
          "I cannot say it in millimeters: a picture has no scale."),
         ("How big is the second one?", "The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
         ("What size is region 2 in px?", "The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
-        ("How big is the dent?", "I see no dent of that kind."),
+        ("How big is the dent?", "I see no dent like that."),
         ("Is the center hole bigger than the stain?",
          "No: the hole in the center covers 0.1 % of the image, the stain in the lower left 2.4 %."),
         ("is the hole in the center smaller than region 1?",
          "Yes: the hole in the center covers 0.1 % of the image, the stain in the lower left 2.4 %."),
         ("Which is bigger, region 1 or 2?",
          "The stain in the lower left is larger: 2.4 %, the hole in the upper right 1.0 %."),
-        ("How many holes are there?", "I count two holes: in the upper right and in the center."),
-        ("How many defects are larger than 1.5 %?", "I count one stain: in the lower left."),
+        ("How many holes are there?", "I count two holes. They lie in the upper right and in the center."),
+        ("How many defects are larger than 1.5 %?", "I count one stain. It lies in the lower left."),
         ("how many defects are on the right?",
          "I count two findings: a hole in the upper right and a crack in the lower right."),
-        ("How many holes are there, and how big is the largest?", "I count two holes: in the upper right and in the "
-         "center. The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
-        ("how many dents are there?", "None: I see no dent of that kind."),
+        ("How many holes are there, and how big is the largest?", "I count two holes. They lie in the upper right and "
+         "in the center. The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
+        ("how many dents are there?", "None: I see no dent like that."),
         ("Are there any defects on the right?",
          "I see a hole in the upper right (1.0 % of the image) and a crack in the lower right (0.3 % of the image)."),
         ("Where is region 3?", "Region 3 is a crack in the lower right, 0.3 % of the image."),
@@ -85,7 +85,9 @@ def test_the_engine_answers_so_about_the_mask_that_is_shown(checkpoint, picture,
     before = Conversation().with_image(image).with_turn(Turn("user", "segment the defects", image.image_id))
     before = before.with_turn(Turn("assistant", "Sure.", image.image_id, "direct", shown))
     events = list(engine.respond(before, Request("How many are on the right?", image.image_id, mode="chat")))
-    assert [e.text for e in events if isinstance(e, TextDelta)][0].startswith("I count one hole: in the upper right")
+    assert [e.text for e in events if isinstance(e, TextDelta)][0].startswith(
+        "I count one hole. It lies in the upper right"
+    )
     assert isinstance(events[-1], Done) and events[-1].tokens == 0
 
 
