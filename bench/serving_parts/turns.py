@@ -15,10 +15,10 @@ from serving_parts.stages import StageClock, size_of, watched
 from torch import Tensor
 from transformers import DynamicCache
 
-import agvas_core.engines.reply as reply_module
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import Reply, ask
+from agvas_core.engines.masks import Masks
 from agvas_core.findings import masks_to_canvas
 from agvas_core.modeling.pixel_features import PixelFeatures
 from agvas_core.predictor import AnomalyPredictor
@@ -90,19 +90,19 @@ class Bench:
         for name, stage in (("_fit", "preprocess"), ("_pixels", "preprocess"), ("_read", "prefill")):
             setattr(predictor, name, watched(clock, getattr(predictor, name), stage, None))
         predictor._speak = watched(clock, predictor._speak, "decode", None)
-        self._finish = reply_module.Reply._decode
+        self._finish = Masks.decode
 
-        def finish(reply: reply_module.Reply, prefix: object) -> Prediction:
+        def finish(masks: Masks, prefix: object) -> Prediction:
             with self.clock.stage("restore"):
-                prediction = self._finish(reply, prefix)  # type: ignore[arg-type]
+                prediction = self._finish(masks, prefix)  # type: ignore[arg-type]
                 self.clock.move(size_of(prediction))
             return prediction
 
-        reply_module.Reply._decode = finish  # type: ignore[method-assign]
+        Masks.decode = finish  # type: ignore[method-assign]
 
     def close(self) -> None:
         """Take the clock off what others use, too."""
-        reply_module.Reply._decode = self._finish  # type: ignore[method-assign]
+        Masks.decode = self._finish  # type: ignore[method-assign]
 
     def open(self, data: bytes) -> InspectionImage:
         """Decode an image file."""
