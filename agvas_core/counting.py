@@ -13,7 +13,7 @@ LAST = -1
 MOST_IN_RANGE = 99
 _WORDS = "|".join(COUNT_WORDS)
 _DIGITS = r"\d{1,3}(?!\d)(?![.,]\d)(?!\s*(?:%|per ?cent|px|pixels?|mm|cm)\b)(?!\s*%)"
-_REGION = r"(?:\b(?:regions?|findings?|defects?|anomal(?:y|ies)|numbers?)|区域)"
+_REGION = r"(?:\b(?:regions?|findings?|defects?|anomal(?:y|ies))|区域)"
 _AND = r"\s*(?:,|and|&|or|to|through|[-–]|和|、|到|至)\s*"
 NUMBERED = re.compile(
     rf"(?:{_REGION}\s*#?|#)\s*{_DIGITS}(?:{_AND}(?:{_REGION}\s*)?#?{_DIGITS})*"

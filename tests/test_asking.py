@@ -121,7 +121,14 @@ def test_words_that_ask_for_a_part(words):
 
 
 @pytest.mark.parametrize(
-    "words", ["segment the anomalies", "mark at least everything", "is it larger than usual?", "segment it again"]
+    "words",
+    [
+        "segment the anomalies",
+        "segment the defects of part number 12",
+        "mark at least everything",
+        "is it larger than usual?",
+        "segment it again",
+    ],
 )
 def test_words_that_ask_for_all(words):
     assert not singles_out(words)
