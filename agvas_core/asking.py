@@ -53,8 +53,8 @@ _REFER = re.compile(
 )
 _ASIDE = re.compile(
     r"\ball right\b|\balright\b|\bright (?:now|away|here)\b|\bat (?:the )?(?:least\b|most\b"
-    + rf"(?! (?:\d|{'|'.join(COUNT_WORDS)}))"
-    + r")|\beven the \w+|\bleft over\b"
+    rf"(?! (?:\d|{'|'.join(COUNT_WORDS)}))"
+    r")|\beven the \w+|\bleft over\b"
 )
 _SENTENCES = re.compile(r"[.;!?。；！？\n]+(?:\s|$)|[。；！？]")
 _POINTS = re.compile(
@@ -109,6 +109,7 @@ _SURE = re.compile(
     r"\b(?:how|so|quite|really|you) (?:sure|certain|confident)\b|\bconfidence\b|\bprobability\b|\bhow likely\b"
     r"|\b(?:what is the|whats the|the anomaly) score\b|多大把握|确定吗|置信度"
 )
+HOW_MANY = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
 _FOLLOW_UP = re.compile(r"\bwhy\b|\bexplain(?: (?:it|this|that|them|please))*\W*$|为什么|为何")
 _KEYWORDS = (
     "segment", "segmentation", "highlight", "outline", "localize", "localise", "circle", "detect", "describe",

@@ -208,6 +208,11 @@ def keep_regions(prediction: Prediction, kept: Collection[int]) -> Prediction:
     return with_kinds(made, kinds)
 
 
+def emptied(prediction: Prediction) -> Prediction:
+    """Return the prediction without its regions, all of which someone left out: not normal, but "other"."""
+    return replace(keep_regions(prediction, ()), verdict="other")
+
+
 def with_kinds(prediction: Prediction, kinds: Sequence[tuple[str, float]]) -> Prediction:
     """Return the prediction with (kind, probability) for its first, largest regions; the others have none."""
     named = [replace(r, kind=k, kind_score=p) for r, (k, p) in zip(prediction.regions, kinds, strict=False)]

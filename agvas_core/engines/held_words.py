@@ -13,6 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from agvas_core.asking import HOW_MANY
 from agvas_core.claims import (
     Mention,
     denied_kinds,
@@ -35,7 +36,6 @@ _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _IS_SIZE = re.compile(r"\bis (small|of medium size|medium-sized|large)\b")
 _SHOWS = re.compile(r"^(?:yes|there (?:is|are)|i (?:see|found|marked|count)|(?:it|this) is|the (?:marked|image))\b")
 _IS_NO_DEFECT = re.compile(r"the [a-z ]+ comes from [a-z ]+ and is normal")  # of a shadow
-_HOW_MANY = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
 _HOW_LARGE = re.compile(r"\bhow (?:big|large|wide|long)\b|\bsize\b|\barea\b|\bper ?cent|%|\bcovers?\b")
 
 
@@ -224,21 +224,21 @@ def answer(question: str, findings: Sequence[Finding]) -> str:
         return "I see no defect."
     asked, places, kinds = question.casefold(), sorted(places_in(question)), kinds_in(question)
     if len(places) == 1 and not kinds:
-        there = [a(_noun(f)) for f in findings if f.place == places[0]]
+        there = [a(f.noun) for f in findings if f.place == places[0]]
         where = at(places[0])
         return f"{where.capitalize()} I see {join(there)}." if there else f"I see nothing unusual {where}."
-    if _HOW_MANY.search(asked):
+    if HOW_MANY.search(asked):
         verb, noun = ("is", "defect") if len(findings) == 1 else ("are", "defects")
         return f"There {verb} {number(len(findings))} {noun}: {_counted(findings)}."
     if kinds:
-        there = [f"{a(_noun(f))} {at(f.place)}" for f in findings if f.kind in kinds]
+        there = [f"{a(f.noun)} {at(f.place)}" for f in findings if f.kind in kinds]
         if there:
             return f"There is {join(there)}."
         none = " or ".join(kind_words(kind).one for kind in sorted(kinds))
         return f"I see no {none}, but there is {_listed(findings[:1])}."
     if _HOW_LARGE.search(asked):
         first = findings[0]
-        return f"The {_noun(first)} {at(first.place)} covers about {format_percent(first.percent)} % of the image."
+        return f"The {first.noun} {at(first.place)} covers about {format_percent(first.percent)} % of the image."
     return f"I see {_listed(findings)}."
 
 
@@ -254,13 +254,9 @@ def _field(label: str, findings: Sequence[Finding]) -> str:
     return f"I see {_listed(findings)}."
 
 
-def _noun(finding: Finding) -> str:
-    return kind_words(finding.kind).one if finding.kind else "defect"
-
-
 def _listed(findings: Sequence[Finding]) -> str:
     """Return "a small scratch at the top and a hole in the center", of many those that were read."""
-    parts = [f"{a(_noun(f))} {at(f.place)}" for f in findings[:MAX_MEASURED_REGIONS]]
+    parts = [f"{a(f.noun)} {at(f.place)}" for f in findings[:MAX_MEASURED_REGIONS]]
     return join([*parts, *more(len(findings))])
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from agvas_core.asking import HOW_MANY
 from agvas_core.engines.pointing import Finding, groups, meant, numbers_in, parts, sides_in, singles_by
 from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import format_percent
@@ -39,7 +40,6 @@ _LARGER = re.compile(r"\b(?:bigger|larger|smaller)\b")
 _ASKS_WHICH = re.compile(r"^(?:and |so |but |ok )*(?:is|are|does|do|which|what)\b")
 _TOGETHER = re.compile(r"\b(?:together|altogether|in (?:all|total))\b")
 _WHICH = re.compile(r"\b(?:which|what)\b")
-_COUNTS = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
 _ASKS = re.compile(
     r"^(?:and |so |but |ok |please )*(?:where|what|which|is there|are there|do you see|can you see|any)\b"
 )
@@ -77,9 +77,9 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
     if named is None:
         return None
     there = [f for f in findings if f.numbers & named]
-    if _COUNTS.search(text) and not _SIZE.search(text):
+    if HOW_MANY.search(text) and not _SIZE.search(text):
         return _count(wanted, there)
-    if _COUNTS.search(text):  # "how many are there, and how big is the largest?"
+    if HOW_MANY.search(text):  # "how many are there, and how big is the largest?"
         return _count_and_sizes(text, findings)
     if _SIZE.search(text) or _BOX.search(text) or _LISTS.search(text):
         return _sizes(wanted, there, text)
@@ -113,14 +113,14 @@ def _count(wanted: str, there: Sequence[Finding]) -> str:
     if words:
         lie = "It lies" if len(there) == 1 else "They lie"
         return f"I count {number(len(there))} {noun}. {lie} {join([at(f.place) for f in there])}."
-    return f"I count {number(len(there))} {noun}: {join([f'{a(_noun(f))} {at(f.place)}' for f in there])}."
+    return f"I count {number(len(there))} {noun}: {join([f'{a(f.noun)} {at(f.place)}' for f in there])}."
 
 
 def _count_and_sizes(text: str, findings: Sequence[Finding]) -> str | None:
     """Return the answers to a question of two clauses, None where one clause asks for both."""
     clauses = re.split(r"[,;.?]|\band\b", text)
-    counts = next((c for c in clauses if _COUNTS.search(c) and not _SIZE.search(c)), None)
-    sizes = next((c for c in clauses if _SIZE.search(c) and not _COUNTS.search(c)), None)
+    counts = next((c for c in clauses if HOW_MANY.search(c) and not _SIZE.search(c)), None)
+    sizes = next((c for c in clauses if _SIZE.search(c) and not HOW_MANY.search(c)), None)
     if counts is None or sizes is None:
         return None
     counted = _named(counts, findings)
@@ -138,9 +138,9 @@ def _sizes(wanted: str, there: Sequence[Finding], text: str) -> str:
     scale, box, together = (bool(asked.search(text)) for asked in (_UNITS, _BOX, _TOGETHER))
     if not there:
         return f"{_capital(_nothing(wanted))}."
-    told = [f"{_the(f)} covers about {_share(f)} of the image{_px(f, box=box)}" for f in there[:MOST_LISTED]]
     if together:
         return f"Together they cover about {format_percent(sum(f.percent for f in there))} % of the image."
+    told = [f"{_the(f)} covers about {_share(f)} of the image{_px(f, box=box)}" for f in there[:MOST_LISTED]]
     rest = len(there) - len(told)
     listed = join([*told, *([f"{number(rest)} smaller {'one' if rest == 1 else 'ones'}"] if rest else [])])
     return f"{_capital(listed)}.{f' {NO_SCALE}' if scale else ''}"
@@ -149,15 +149,14 @@ def _sizes(wanted: str, there: Sequence[Finding], text: str) -> str:
 def _what(wanted: str, there: Sequence[Finding]) -> str:
     if not there:
         return f"{_capital(_nothing(wanted))}."
-    if numbers_in(wanted):
-        numbers = numbers_in(wanted)
+    if numbers := numbers_in(wanted):
         told = [
             f"region {n} is {_whole_or_part(f)} {at(f.place)}, {_share(f)} of the image"
             for f in there
             for n in sorted(f.numbers & numbers) or [min(f.numbers)]
         ]
         return f"{_capital(join(told[:MOST_LISTED]))}."
-    told = [f"{a(_noun(f))} {at(f.place)} ({_share(f)} of the image)" for f in there[:MOST_LISTED]]
+    told = [f"{a(f.noun)} {at(f.place)} ({_share(f)} of the image)" for f in there[:MOST_LISTED]]
     that = "That is" if len(told) == 1 else "Those are"
     return f"{that if singles_by(wanted, 'size') else 'I see'} {join(told)}."
 
@@ -179,16 +178,12 @@ def _place(sides: Sequence[str]) -> str:
 
 
 def _the(finding: Finding) -> str:
-    return f"the {_noun(finding)} {at(finding.place)}"
-
-
-def _noun(finding: Finding) -> str:
-    return kind_words(finding.kind).one if finding.kind else "defect"
+    return f"the {finding.noun} {at(finding.place)}"
 
 
 def _whole_or_part(finding: Finding) -> str:
     """Return what one of a finding's regions is: "a hole", or "part of a hole"."""
-    return f"{'part of ' if len(finding.numbers) > 1 else ''}{a(_noun(finding))}"
+    return f"{'part of ' if len(finding.numbers) > 1 else ''}{a(finding.noun)}"
 
 
 def _share(finding: Finding) -> str:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from agvas_core.asking import pointing_words
 from agvas_core.counting import COUNT_WORDS, LAST, NUMBERED, ORDINALS, count_of, listed_numbers, nth_numbers
-from agvas_core.kinds import ENGLISH, asked_pattern, kinds_in
+from agvas_core.kinds import ENGLISH, asked_pattern, kind_words, kinds_in
 from agvas_core.regions import place_of
 from agvas_core.structures import Prediction, Region
 
@@ -94,6 +94,11 @@ class Finding:
     area_px: int = 0
     centre: tuple[float, float] = (0.5, 0.5)
     box_xyxy: tuple[int, int, int, int] | None = None
+
+    @property
+    def noun(self) -> str:
+        """What it is called: its kind, or a defect."""
+        return kind_words(self.kind).one if self.kind else "defect"
 
     @property
     def sides(self) -> frozenset[str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +17,7 @@ from agvas_core.asking import singles_out
 from agvas_core.engines.names import RULES
 from agvas_core.engines.pointing import choose, findings_of, meant, numbers_in, parts, sides_in
 from agvas_core.kinds import ENGLISH, asked_pattern, kind_words, kinds_in
-from agvas_core.regions import group_labels, keep_regions, region_labels
+from agvas_core.regions import emptied, group_labels, keep_regions, region_labels
 from agvas_core.structures import Prediction
 from agvas_core.wording import a, at, join
 
@@ -61,7 +60,7 @@ def singled_out(
     if own and (guessed or (means is None and leaves_out is None)):
         if prediction.regions:
             return prediction, None
-        return _emptied(seen), NOTHING_ASKED_FOR.format(seen=_seen(seen))
+        return emptied(seen), NOTHING_ASKED_FOR.format(seen=_seen(seen))
     missed = None if guessed else _no_such_kind(wanted, unwanted, seen)
     if missed is not None:
         return missed
@@ -72,9 +71,9 @@ def singled_out(
     if len(chosen) == count and (means or count == 1):
         return whole, None  # the words mean all of it
     if not chosen and leaves_out:
-        return _emptied(whole), ALL_LEFT_OUT.format(seen=_seen(whole))
+        return emptied(whole), ALL_LEFT_OUT.format(seen=_seen(whole))
     if not chosen and means is not None and not guessed and not numbers_in(wanted):
-        return _emptied(whole), NOTHING_ASKED_FOR.format(seen=_seen(whole))
+        return emptied(whole), NOTHING_ASKED_FOR.format(seen=_seen(whole))
     if len(chosen) == count and leaves_out is not None:
         return whole, NOTHING_LEFT_OUT
     if not chosen or len(chosen) == count:
@@ -108,11 +107,7 @@ def _no_such_kind(wanted: str, unwanted: str, prediction: Prediction) -> tuple[P
     if _ANY_DEFECT.search(re.sub(rf"(?:{'|'.join(map(asked_pattern, sorted(named)))}){_OF_THE_KIND}", " ", wanted)):
         return prediction, f"{none}. The mask shows everything that was found: {_seen(prediction)}."
     ask = "Ask for all anomalies to have that marked."
-    return _emptied(prediction), f"{none}, so nothing is marked. What I see: {_seen(prediction)}. {ask}"
-
-
-def _emptied(prediction: Prediction) -> Prediction:
-    return replace(keep_regions(prediction, ()), verdict="other")
+    return emptied(prediction), f"{none}, so nothing is marked. What I see: {_seen(prediction)}. {ask}"
 
 
 def _counted(regions: int, chosen: int, *, own: bool) -> str:

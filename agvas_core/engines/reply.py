@@ -161,7 +161,8 @@ class Reply:
         yield Stage("looking", 0.4)
         sure = self.mode == "chat" and asks_how_sure(self.request.instruction)
         # "why?" and "how big is region 1?" are asked of the mask that is seen, which may be a part
-        of_seen = follows_up(self.request.instruction) or numbers_in(parts(self.request.instruction)[0])
+        wanted, _ = parts(self.request.instruction)
+        of_seen = follows_up(self.request.instruction) or numbers_in(wanted)
         asks_again = self.mode == "chat" and (sure or of_seen)
         glance = self.shown_before if asks_again else None
         if glance is None or glance.verdict == "other":  # of what was left out, nothing can be told
@@ -173,7 +174,7 @@ class Reply:
         if self.shows_glance:
             yield from self._show(glance, None)
         if sure:
-            asked = meant(parts(self.request.instruction)[0], findings_of(glance))
+            asked = meant(wanted, findings_of(glance))
             yield TextDelta(how_sure(glance, asked or ()))
             return
         if self.mode != "chat" and singles_out(self.request.instruction):

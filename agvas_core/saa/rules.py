@@ -4,12 +4,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
-from agvas_core.regions import keep_regions, region_labels
+from agvas_core.regions import emptied, keep_regions, region_labels
 from agvas_core.saa.candidates import Candidate, Judgement, ObjectRegion, mask_box, work_hw
 from agvas_core.saa.foreground import find_object
 from agvas_core.saa.pipeline import SaliencyOf, judge_boxes, judge_masks, rank
@@ -55,8 +53,7 @@ def apply_rules(
     kept = {numbers[id(j.candidate.mask)] for j in judgements if j.kept}
     if len(kept) == len(prediction.regions):
         return prediction, judgements, obj
-    ruled = keep_regions(prediction, kept)
-    return ruled if kept else replace(ruled, verdict="other"), judgements, obj
+    return keep_regions(prediction, kept) if kept else emptied(prediction), judgements, obj
 
 
 def _candidate(region: Region, labels: NDArray[np.int64], size_hw: tuple[int, int]) -> Candidate:
