@@ -5,39 +5,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import math
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from agvas_core import tiff
+from agvas_core.picture_files import decode, deep_colors, loaded, read_bytes
+from agvas_core.pixel_values import array_to_rgb, picture_to_rgb
 from agvas_core.structures import InspectionImage
 
-MAX_MEGAPIXELS = 40.0
-MAX_SIDE_PX = 30_000  # a picture one pixel high is small in megapixels, however long it is to work on
-MAX_FILE_MB = 256
-# Only readers that run no other program (EPS would start Ghostscript); phones' MPO files are opened as JPEG.
-FORMATS: tuple[str, ...] = ("PNG", "JPEG", "WEBP", "BMP", "DIB", "TIFF", "GIF", "PPM", "JPEG2000", "AVIF")
-WANTED = "upload a PNG, JPEG, WebP, BMP or TIFF image"
-
 _CELLS_AT_ONCE = 2**16
-_NEARLY_BLACK = 64  # above the upper 8 of 16 bits, where 14 or fewer are in use
-_FOREIGN = "B" if sys.byteorder == "little" else "L"
-_GREY_ALPHA = "LA;16B"
-_OTHER_BYTES = {
-    f"{colors};16{order}": f"{colors};16{other}"
-    for colors in ("RGB", "RGBA")
-    for order, other in (("B", "L"), ("L", "B"), ("N", _FOREIGN))
-} | {_GREY_ALPHA: "RGBA"}  # its four bytes as they are: Pillow has no other reader of them
-_DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 
 
 def open_image(source: str | Path | bytes | Image.Image | NDArray, name: str | None = None) -> InspectionImage:
@@ -59,56 +41,20 @@ def open_image(source: str | Path | bytes | Image.Image | NDArray, name: str | N
         ValueError: when it is empty, too large, damaged or not an image; the message is a sentence for the user.
     """
     if isinstance(source, (str, Path)):
-        return _inspection_image(_bytes_to_rgb(_read_bytes(Path(source))), name or Path(source).name)
+        return _inspection_image(_bytes_to_rgb(read_bytes(Path(source))), name or Path(source).name)
     if isinstance(source, (bytes, bytearray, memoryview)):
         return _inspection_image(_bytes_to_rgb(bytes(source)), name or "image")
     if isinstance(source, Image.Image):
         shown = name or Path(str(getattr(source, "filename", "") or "image")).name
-        return _inspection_image(_picture_to_rgb(_loaded(source)), shown)
+        return _inspection_image(picture_to_rgb(loaded(source)), shown)
     if isinstance(source, np.ndarray):
-        return _inspection_image(_array_to_rgb(source), name or "image")
+        return _inspection_image(array_to_rgb(source), name or "image")
     raise ValueError(f"Cannot read an image from a {type(source).__name__}; give a path, bytes, image or array.")
 
 
 def open_picture(path: str | Path) -> Image.Image:
     """Return a picture file upright and decoded, in its own mode; raises what open_image does."""
-    return _loaded(_decode(_read_bytes(Path(path))))
-
-
-def stretch_to_uint8(values: ArrayLike) -> NDArray[np.uint8]:
-    """Return deep grey values of any range as uint8 of the same shape.
-
-    Black and white are the 0.1 and 99.9 percentiles, widened towards the true extremes by at most half their
-    distance each: a dead pixel does not eat the contrast, and a small bright defect is not clipped. NaN and -inf
-    become black, +inf white; an image of one value becomes its place in the type's range (floats: in [0, 1]).
-    """
-    array = np.asarray(values)
-    if array.dtype == np.uint16 and array.size:  # by a table: a colour photo of 40 MP would take gigabytes in floats
-        table = _between(np.arange(2**16, dtype=np.float64), *_extremes(array, 65535.0))
-        return table[array]
-    full_scale = float(np.iinfo(array.dtype).max) if np.issubdtype(array.dtype, np.integer) else 1.0
-    deep = array.astype(np.float64)
-    finite = deep[np.isfinite(deep)]
-    if finite.size == 0:
-        return np.where(deep == np.inf, 255, 0).astype(np.uint8)
-    low, high = _extremes(finite, full_scale)
-    return _between(np.nan_to_num(deep, nan=low, neginf=low, posinf=high), low, high)
-
-
-def _extremes(finite: NDArray, full_scale: float) -> tuple[float, float]:
-    """Return what becomes black and what white; full_scale: what is white where all values are equal."""
-    low, high = (float(value) for value in np.percentile(finite, (0.1, 99.9)))
-    margin = (high - low) / 2
-    low, high = max(float(finite.min()), low - margin), min(float(finite.max()), high + margin)
-    if high <= low:  # all but single pixels are equal
-        low, high = float(finite.min()), float(finite.max())
-    if high <= low:
-        low, high = 0.0, full_scale
-    return low, high
-
-
-def _between(deep: NDArray[np.float64], low: float, high: float) -> NDArray[np.uint8]:
-    return np.rint(255.0 * np.clip((deep - low) / (high - low), 0.0, 1.0)).astype(np.uint8)
+    return loaded(decode(read_bytes(Path(path))))
 
 
 @dataclass(frozen=True)
@@ -248,217 +194,11 @@ def _kernel(size: int, content: float, cells: int) -> NDArray[np.float32]:
     return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
 
 
-def _read_bytes(path: Path) -> bytes:
-    if not path.exists():
-        raise FileNotFoundError(f"There is no file {path}.")
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; {WANTED}.")
-    with path.open("rb") as file:
-        data = file.read(MAX_FILE_MB * 1024 * 1024 + 1)
-    if len(data) > MAX_FILE_MB * 1024 * 1024:
-        kind = _foreign_kind(data)
-        raise ValueError(f"This file is {kind}; {WANTED}." if kind else f"This file is larger than {MAX_FILE_MB} MB.")
-    return data
-
-
-def _decode(data: bytes) -> Image.Image:
-    if not data:
-        raise ValueError(f"This file is empty; {WANTED}.")
-    try:
-        Image.init()  # registers the readers of this build of Pillow, which may lack some
-        return Image.open(io.BytesIO(data), formats=[form for form in FORMATS if form in Image.OPEN])
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ValueError(f"This image is far too large; the limit is {MAX_MEGAPIXELS:g} megapixels.") from error
-    except UnidentifiedImageError as error:
-        kind = _foreign_kind(data)
-        if kind:
-            raise ValueError(f"This file is {kind}; {WANTED}.") from error
-        if tiff.has_unknown_pixels(data):
-            raise ValueError(tiff.UNKNOWN_PIXELS) from error
-        raise ValueError(f"This file is damaged or not an image; {WANTED}.") from error
-    except Exception as error:  # a header that a reader chokes on
-        raise ValueError(f"This image is damaged or incomplete ({error}); save or export it again.") from error
-
-
-def _foreign_kind(data: bytes) -> str | None:
-    """Name what a file is by its first bytes, with its article, when it is something known that we do not read."""
-    head = data[:512].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    starts = (
-        (b"%pdf", "a PDF"),
-        (b"8bps", "a Photoshop document"),
-        (b"%!ps", "a PostScript file"),
-        (b"\x1a\x45\xdf\xa3", "a video"),
-        (b"flv", "a video"),
-        (b"\x00\x00\x01\xba", "a video"),
-        (b"\x00\x00\x01\xb3", "a video"),
-        (b"<!doctype html", "an HTML page"),
-        (b"<html", "an HTML page"),
-        (b"pk\x03\x04", "a ZIP archive or an office document"),
-        (b"\x1f\x8b", "a compressed archive"),
-        (b"7z\xbc\xaf", "a compressed archive"),
-        (b"rar!", "a compressed archive"),
-        (b"\x93numpy", "a NumPy array"),
-        (b"id3", "a sound file"),
-    )
-    for start, kind in starts:
-        if head.startswith(start.lower()):
-            return kind
-    if head.startswith((b"<svg", b"<?xml", b"<!doctype svg", b"<!--")) and b"<svg" in data[:4096].lower():
-        return "an SVG drawing"
-    if data[4:8] == b"ftyp":
-        brands = data[8:32]
-        if any(brand in brands for brand in (b"heic", b"heix", b"hevc", b"heim", b"mif1", b"msf1")):
-            return "a HEIC photo"
-        return "an AVIF image that cannot be read here" if b"avif" in brands else "a video"
-    if head.startswith(b"riff") and data[8:12] == b"AVI ":
-        return "a video"
-    if head.startswith(b"riff") and data[8:12] == b"WAVE":
-        return "a sound file"
-    if data[128:132] == b"DICM":
-        return "a DICOM scan"
-    if data[:1024].isascii() and b"\x00" not in data[:1024]:
-        return "a text file"
-    return None
-
-
-def _check_size(height: int, width: int) -> None:
-    if height < 1 or width < 1:
-        raise ValueError(f"This image has no pixels ({width} x {height}).")
-    megapixels = height * width / 1e6
-    if megapixels > MAX_MEGAPIXELS:
-        raise ValueError(
-            f"This image has {width} x {height} = {megapixels:.0f} megapixels; the limit is {MAX_MEGAPIXELS:g}. "
-            "Crop it or scale it down."
-        )
-    if max(height, width) > MAX_SIDE_PX:
-        raise ValueError(
-            f"This image has {width} x {height} px; the limit of its longer side is {MAX_SIDE_PX:,} px. "
-            "Crop it or scale it down."
-        )
-
-
-def _loaded(picture: Image.Image) -> Image.Image:
-    """Return a picture decoded and upright, unless it is too large or damaged."""
-    _check_size(picture.height, picture.width)
-    tiff.check_planes(picture)
-    try:
-        picture.load()
-    except Exception as error:  # Pillow's readers raise almost anything on damaged data
-        raise ValueError(f"This image is damaged or incomplete ({error}); save or export it again.") from error
-    return tiff.turned(_upright(picture)) if tiff.shows_negative(picture) else _upright(picture)
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(picture) or picture
-    except Exception:  # broken EXIF: the pixels are still good
-        return picture
-
-
 def _bytes_to_rgb(data: bytes) -> NDArray[np.uint8]:
     """Return uint8 (H, W, 3) from a file's bytes."""
-    picture = _loaded(_decode(data))
-    low = _low_bytes(data) if _may_be_deep(picture) else None
-    return _picture_to_rgb(picture) if low is None else _array_to_rgb(_deep_colors(picture, low))
-
-
-def _may_be_deep(picture: Image.Image) -> bool:
-    """Whether 8 bits of a picture are so dark that most of what it shows may be in 8 lower ones."""
-    if picture.mode not in ("RGB", "RGBA") or "transparency" in picture.info:
-        return False
-    extrema: Any = picture.getextrema()
-    return max(most for _, most in extrema[:3]) < _NEARLY_BLACK
-
-
-def _low_bytes(data: bytes) -> NDArray[np.uint8] | None:
-    """Return the lower 8 bits, (H, W, 3 | 4), of a PNG or TIFF with 16 bits a colour; None of any other picture.
-
-    Pillow keeps one byte of each value, the upper one; told that the file has the other byte order, it keeps the lower.
-    """
-    picture: Any = _decode(data)
-    if picture.format not in ("PNG", "TIFF"):
-        return None
-    raws = [tile.args if isinstance(tile.args, str) else tile.args[0] for tile in picture.tile]
-    if not raws or any(raw not in _OTHER_BYTES for raw in raws):
-        return None
-    picture.tile = [
-        tile._replace(args=_OTHER_BYTES[raw] if isinstance(tile.args, str) else (_OTHER_BYTES[raw], *tile.args[1:]))
-        for raw, tile in zip(raws, picture.tile, strict=True)
-    ]
-    low = np.asarray(_loaded(picture))
-    return low[..., [1, 1, 1, 3]] if raws[0] == _GREY_ALPHA else low
-
-
-def _deep_colors(high: Image.Image, low: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Return uint16 (H, W, 3 | 4) of upper and lower bytes; alpha, which may use as few bits, is made to fill them."""
-    deep = np.asarray(high).astype(np.uint16)
-    deep <<= 8
-    deep |= low
-    if deep.shape[2] == 4:
-        most = int(deep[..., 3].max())
-        if 0 < most < _NEARLY_BLACK << 8:
-            deep[..., 3] = deep[..., 3].astype(np.uint32) * 65535 // most
-    return deep
-
-
-def _picture_to_rgb(picture: Image.Image) -> NDArray[np.uint8]:
-    """Return uint8 (H, W, 3) from a loaded PIL image of any mode."""
-    if picture.mode in _DEEP_MODES:
-        values = np.asarray(picture)
-        if picture.mode == "I" and values.min() >= 0 and values.max() <= 65535:  # as Pillow reads PGM files of 16 bits
-            values = values.astype(np.uint16)
-        return _gray_to_rgb(stretch_to_uint8(values))
-    has_alpha = picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
-    if not has_alpha:
-        return np.array(picture.convert("RGB"))
-    if picture.mode in ("RGBa", "La"):
-        picture = picture.convert(picture.mode[:-1] + "A")
-    return _on_white(np.asarray(picture.convert("RGBA")))
-
-
-def _array_to_rgb(array: NDArray) -> NDArray[np.uint8]:
-    """Return uint8 (H, W, 3) from an array of grey, grey + alpha, RGB or RGBA values."""
-    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
-        raise ValueError(f"An image array must be (H, W) or (H, W, 1 | 2 | 3 | 4); got {array.shape}.")
-    _check_size(int(array.shape[0]), int(array.shape[1]))
-    if array.dtype == np.bool_:
-        array = array.astype(np.uint8) * np.uint8(255)
-    elif array.dtype != np.uint8:
-        if not (np.issubdtype(array.dtype, np.floating) or np.issubdtype(array.dtype, np.integer)):
-            raise ValueError(f"An image array must hold numbers; got {array.dtype}.")
-        array = _deep_array_to_uint8(array)
-    channels = 1 if array.ndim == 2 else array.shape[2]
-    if channels == 1:
-        return _gray_to_rgb(array.reshape(array.shape[:2]))
-    if channels == 3:
-        return np.array(array)
-    colors = array[..., :1].repeat(3, axis=2) if channels == 2 else array[..., :3]
-    return _on_white(np.concatenate((colors, array[..., -1:]), axis=2))
-
-
-def _deep_array_to_uint8(array: NDArray) -> NDArray[np.uint8]:
-    is_float = np.issubdtype(array.dtype, np.floating)
-    in_unit = is_float and bool(np.isfinite(array).all()) and array.min() >= 0.0 and array.max() <= 1.0
-    if in_unit:
-        return np.rint(array * 255.0).astype(np.uint8)
-    if array.ndim == 3 and array.shape[2] in (2, 4):  # alpha has a range of its own
-        full_scale = 1.0 if is_float else float(np.iinfo(array.dtype).max)
-        alpha = np.rint(255.0 * np.clip(np.nan_to_num(array[..., -1:] / full_scale), 0.0, 1.0)).astype(np.uint8)
-        return np.concatenate((stretch_to_uint8(array[..., :-1]), alpha), axis=2)
-    return stretch_to_uint8(array)
-
-
-def _gray_to_rgb(gray: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.repeat(gray[:, :, None], 3, axis=2)
-
-
-def _on_white(rgba: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return uint8 (H, W, 3): colours over white; an alpha of zero everywhere counts as unused."""
-    color, alpha = rgba[..., :3], rgba[..., 3:]
-    if alpha.min() == 255 or alpha.max() == 0:
-        return np.array(color)
-    opacity = alpha.astype(np.float32) / 255.0  # (H, W, 1)
-    return np.rint(color * opacity + 255.0 * (1.0 - opacity)).astype(np.uint8)
+    picture = loaded(decode(data))
+    deep = deep_colors(picture, data)
+    return picture_to_rgb(picture) if deep is None else array_to_rgb(deep)
 
 
 def _inspection_image(rgb: NDArray[np.uint8], name: str) -> InspectionImage:

@@ -28,7 +28,9 @@ ARROWS: dict[str, set[str]] = {
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used
     "tiff": set(),
-    "processing": _LANGUAGE | {"tiff"},
+    "picture_files": {"tiff"},
+    "pixel_values": {"picture_files"},
+    "processing": _LANGUAGE | {"picture_files", "pixel_values"},
     "views": set(),
     "drawing": _VALUES | {"regions"},
     "writers": _VALUES | {"drawing"},

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from agvas_core import processing
-from agvas_core.processing import Letterbox, fit, limit_canvas, open_image, restore, stretch_to_uint8
+from agvas_core.pixel_values import stretch_to_uint8
+from agvas_core.processing import Letterbox, fit, limit_canvas, open_image, restore
 
 
 def _bytes(picture, form, **options):
