@@ -141,7 +141,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 
 
 def deep_colors(picture: Image.Image, data: bytes) -> NDArray[np.uint16] | None:
-    """Return all 16 bits of the colours, uint16 (H, W, 3 | 4), of a PNG or TIFF whose upper 8 are nearly black, or None.
+    """Return all 16 bits of colours, uint16 (H, W, 3 | 4), of a PNG or TIFF whose upper 8 are nearly black, or None.
 
     picture: the file's, loaded. Alpha, which may use as few bits, is made to fill them.
     """
