@@ -29,7 +29,7 @@ from agvas_core.structures import (
 from demo import render
 from demo.desk import POLL_S, EngineDesk
 from demo.i18n import is_chinese, say
-from demo.naming import compared_images, image_in_words
+from demo.naming import compared_images, image_in_words, question_before, without_image
 from demo.pictures import delete_files, file_url, show_prediction, write_downloads
 from demo.replies import Exchange, Reply, can_ask_other, new_reply
 from demo.session import Session
@@ -278,8 +278,10 @@ def _answer(
         errors = [*errors, lost] if lost else errors
     session.hold(*(pair or (session.current_image_id,)))
     question = question or say("no_question", lang)
+    again = None if pair else question_before(session, question)
+    asked = without_image(question) if named else question
     request = Request(
-        instruction=say("no_question") if pair else question,
+        instruction=say("no_question") if pair else again or asked,
         image_id=session.current_image_id,
         mode="direct" if pair else settings.mode,
         normal_description=settings.normal_description.strip(),
@@ -300,6 +302,8 @@ def _answer(
     elif named is not None:
         n = list(session.seen).index(named) + 1
         reply.notices.append(say("about_image", lang, n=n, name=session.seen[named]))
+    if again:
+        reply.notices.append(say("asked_before", lang, words=again))
     reply.errors += errors
     if request.image_id is None and settings.mode != "chat" and not errors:
         reply.errors.append(say("no_image", lang))

@@ -193,6 +193,7 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "busy": ("A reply is still running; stop it first.", "回复仍在进行；请先停止。"),
     "about_image": ("About image {n}, {name}.", "关于图像 {n}：{name}。"),
+    "asked_before": ("Asked as before: “{words}”", "沿用之前的问题：“{words}”"),
     "words_before": ("The words are about the mask before the sliders were moved.", "文字说明的是移动滑块之前的掩码。"),
     "compare": ("Comparison", "对比"),
     "compare_measured": ("Measured on the two masks, not the model’s words", "由两张掩码测得，非模型文字"),

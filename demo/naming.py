@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from agvas_core.kinds import kinds_in
 from demo.i18n import say
 from demo.session import Session
 
@@ -38,12 +39,14 @@ _COMPARING = r"\b(?:compare|comparing|compared|comparison|difference|differences
 _WHICH_IMAGE = (
     r"\bwhich (?:one )?(?:of )?(?:the |these |those |my |both )?(?:two |both )?(?:images?|pictures?|photos?)\b"
     r"(?=.*\b(?:worse|worst|better|best|cleaner|more|most|fewer|fewest|less|least|bigger|larger|smaller|is|has)\b)"
-    r"|\bwhich (?:one )?(?:of (?:the|these|those|them|both)(?: two)?(?: parts| pieces)?|part|piece|one)\s+"
+    r"|\bwhich (?:(?:one )?(?:of (?:the|these|those|them|both)(?: two)?(?: parts| pieces)?|part|piece|one)\s+)?"
     r"(?:is|looks?|has|shows?)\b(?=.*\b(?:worse|worst|better|best|cleaner|more (?:damaged|defective)"
     r"|(?:more|most|fewer|fewest|less|least) (?:defects?|damage|anomalies|flaws?))\b)"
 )
+_JUDGED = r"(?:look )?(?:any |much )?(?:better|worse|cleaner)\b(?! than)"
 _COMPARES = re.compile(
-    rf"\bthan\s+(?:(?:that|those|it is|the ones?)\s+)?(?:(?:in|on|of)\s+)?(?:{_REFERENCE})"
+    rf"(?<!why )\b(?:is|does) (?:{_REFERENCE}|(?:this|that) (?:image|picture|photo|part|one)) {_JUDGED}"
+    rf"|\bthan\s+(?:(?:that|those|it is|the ones?)\s+)?(?:(?:in|on|of)\s+)?(?:{_REFERENCE})"
     rf"|{_COMPARING}(?=.*\b(?:with|to|from|against|and|between|versus|vs)\s+(?:(?:that|those|the ones?|it)\s+)?"
     rf"(?:(?:in|on|of)\s+)?(?:{_REFERENCE}))"
     rf"|{_COMPARING}\W+(?:(?:of|between)\s+)?(?:{_REFERENCE})"
@@ -58,9 +61,25 @@ _COMPARES = re.compile(
     re.I,
 )
 _ONE = re.compile(r"\b(?:one|part)\b", re.I)
+# "and in the first?", "compare with the second": an image, where no word says that it is something else
+_NO_NOUN = re.compile(
+    rf"\b((?:in|on|with|to|and|vs) the (?:{'|'.join(_ORDINALS)}|last|previous|other))"
+    r"(?=\s*(?:again|please)?\s*[.?!,]*\s*$)",
+    re.I,
+)
+_NOUN = re.compile(r"\b(?:ones?|regions?|findings?)\b", re.I)
+_IN_IMAGE = re.compile(rf"\s*\b(?:in|on|of|for|from) (?:{_REFERENCE}),?", re.I)
+# what says no more than that another image is meant: "and this one?", "go back to the first image", "same again please"
+_SAYS_NOTHING = re.compile(
+    r"(?:\W*\b(?:and|now|so|ok|okay|then|but|please|also|too|again|next|here|there|same|the|this|that|it|ones?|question"
+    r"|thing|do|try|check|look|go|going|back|at|to|return|switch|what|how|about|with|in|of|for|on|image|picture|photo|part"
+    r"|last|let|me|us|you|can|could)\b)*\W*|\W*[那这]{0,2}一?[张个幅]?(?:图|照片)?呢?\W*",
+    re.I,
+)
+
 _IMAGE = re.compile(r"\b(?:image|picture|photo)s?\b|[张幅图]", re.I)
 _OTHER = re.compile(
-    rf"{_WHICH_IMAGE}|"
+    rf"{_WHICH_IMAGE}|\b(?:this|that) (?:image|picture|photo|part|one) {_JUDGED}|"
     r"\b(?:other|both|two)\s+(?:image|picture|photo|part)s?\b|\bother one\b"
     r"|\b(?:both|them|the two|these two|each other)\s*[.?!]?\s*$|另[一外]*[张幅个]|[两这二]+[张幅个]",
     re.I,
@@ -75,12 +94,35 @@ def image_in_words(session: Session, words: str) -> str | None:
     Raises:
         ValueError: when the words name an image that is not there; a sentence for the user.
     """
+    words = _with_noun(words)
     if session.exchanges and session.exchanges[-1].reply.compared is not None:
         words = _ONE.sub("image", words)
     ids, numbers = list(session.seen), _numbers(session, words)
     if not ids or not numbers or _COMPARES.search(words):
         return None
     return ids[_checked(session, numbers[0]) - 1] if len(ids) > 1 or numbers[0] > 1 else None
+
+
+def question_before(session: Session, words: str) -> str | None:
+    """Return what was asked of the image before, where words only say that another one is meant: "and this one?"."""
+    before = [e.reply for e in session.exchanges if not e.reply.refused]
+    if not before or (before[-1].compared is None and before[-1].request.image_id == session.current_image_id):
+        return None
+    if not _SAYS_NOTHING.fullmatch(_NAMED.sub(" ", _ONE.sub("image", _with_noun(words)))):
+        return None
+    return next((reply.request.instruction for reply in reversed(before) if reply.compared is None), say("no_question"))
+
+
+def without_image(words: str) -> str:
+    """Return what is asked of an image that the words name: of "in image 2, only the hole" the hole."""
+    return _IN_IMAGE.sub("", words).strip() or words
+
+
+def _with_noun(words: str) -> str:
+    """Return "in the first" as "in the first image", unless the words speak of regions or kinds of defects."""
+    if _NOUN.search(words) or kinds_in(words):
+        return words
+    return _NO_NOUN.sub(r"\1 image", words)
 
 
 def _checked(session: Session, number: int) -> int:
@@ -96,7 +138,7 @@ def compared_images(session: Session, words: str) -> tuple[str, str] | None:
     Raises:
         ValueError: when the words compare with an image that is not there; a sentence for the user.
     """
-    ids, current = list(session.seen), session.current_image_id
+    ids, current, words = list(session.seen), session.current_image_id, _with_noun(words)
     if current not in ids or not _COMPARES.search(words):
         return None
     if len(ids) == 1 and not _IMAGE.search(words):

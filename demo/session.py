@@ -264,7 +264,7 @@ class Session:
             image_id = reply.request.image_id
             if reply.running or reply.errors:
                 continue
-            conversation = conversation.with_turn(Turn("user", exchange.question, image_id))
+            conversation = conversation.with_turn(Turn("user", reply.request.instruction, image_id))
             conversation = conversation.with_turn(Turn("assistant", reply.text, image_id, reply.mode, reply.prediction))
         return conversation
 
