@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from agvas_core.kinds import ENGLISH, kinds_in
+
 Says = Literal["want", "leave out", "take back"]
 
 _ALL = re.compile(r"^(?:anything|everything|everywhere|anywhere|all|all of (?:it|them))$")
@@ -23,6 +25,7 @@ _REST = (
     r"\b(?:except(?:ing)?(?: for)?|other than|apart from|aside from|besides(?!,))\b"
     r"|(?:(?<=\beverything )|(?<=\beverywhere )|(?<=\banywhere )|(?<=\banything )|(?<=\ball ))but(?! not| no)\b"
 )
+_KIND = rf"(?:{'|'.join(ENGLISH.values())})\b"
 _NOT_SAID_OF_A_PHOTO = r"(?<!\bis )(?<!\bare )(?<!\bwas )(?<!\bwhy )(?<!\bsee )(?<!\bif )"
 _OUT = (
     rf"\b{_LEAVE_OUT}\b|\bbut not?\b|\bwithout(?: any)?\b"
@@ -33,6 +36,7 @@ _OUT = (
     rf"|\b{_DO_NOT} (?:want|need|(?:care|worry|bother) (?:about|with))(?: (?:you )?to (?:see|{_MARK}))?\b"
     rf"|{_NOT_SAID_OF_A_PHOTO}\b(?:not (?=(?:in|at|on|near|inside|within|outside|the|any|an?)\b)"
     r"|nothing (?=(?:in|at|on|near) ))"
+    rf"|{_START}no (?=(?:[a-z]+ )?{_KIND})"
 )
 _ASK = (
     r"(?:please |then |also |only )*(?:look for|find|segment|mark|detect|highlight|outline|locate|show|search|check"
@@ -42,10 +46,19 @@ _SIZE = r"(?:smaller|larger|bigger|less|more)"
 _BOUND = rf"(?:only|just|at (?:most|least)|up to|between|below|above|(?:no|not|nothing) {_SIZE}|{_SIZE})\b"
 _IN = rf"[.;!?](?!\d)|,?\s*\b(?:and|but|then)\s+(?={_ASK})|,\s*(?={_ASK}|{_BOUND})"
 _TURN = re.compile(rf"(?P<back>{_TAKE_BACK})|(?P<rest>{_REST})|(?P<out>{_OUT})|(?P<want>{_IN})")
-_STATES = re.compile(
-    r"\b(?:is|are|was|were|looks?) (?:all |quite |just )?"
-    r"(?:fine|ok(?:ay)?|normal|good|clean|harmless|acceptable|allowed|irrelevant|intended|no (?:defect|fault|flaw)s?)\b"
-    r"|\bthere (?:is|are|was|were) (?:nothing|no)\b"
+_FINE = (
+    r"(?:\b(?:is|are|was|were|looks?) (?:all |quite |just )?(?:fine|ok(?:ay)?|normal|good|clean|harmless|acceptable"
+    r"|allowed|irrelevant|intended|intentional|on purpose|by design|part of (?:it|the [a-z]+)"
+    r"|(?:meant|supposed) to be there|no (?:defect|fault|flaw)s?)\b|\bbelongs? (?:there|to it)\b)"
+)
+_STATES = re.compile(rf"{_FINE}|\bthere (?:is|are|was|were) (?:nothing|no)\b")
+_BE_LEFT_OUT = (
+    r"\b(?:should|must|can|may|is to|are to) (?P<not>not )?(?:all )?"
+    r"be (?:ignored|disregarded|excluded|skipped|omitted|left out)\b"
+)
+_SUBJECT = re.compile(
+    rf"(?P<start>^|[,;:.!?]\s*|\b(?:and|but|while)\s+)(?!(?:{_ASK}|if|is|are|no|nothing)\b)(?P<what>[^,;:.!?]+?) "
+    rf"(?:(?P<order>{_BE_LEFT_OUT})|{_FINE})"
 )
 _PRONOUN = re.compile(r"^(?:it|that|this|them|those|these)\b(?:,? please)?$")
 
@@ -67,8 +80,9 @@ def clauses(words: str) -> list[Clause]:
     """Return the pieces of a sentence in lower case, in their order, none of them empty.
 
     What is left out ends with the sentence, or where something is asked for again: "ignore the scratches, and mark the
-    holes". "Ignore everything except the holes" asks for the holes.
+    holes". "Ignore everything except the holes" asks for the holes. "Scratches are fine" leaves them out.
     """
+    words = _SUBJECT.sub(_order, words)
     found: list[Clause] = []
     says: Says = "want"
     text, start = "", 0
@@ -88,6 +102,13 @@ def clauses(words: str) -> list[Clause]:
 def states(text: str) -> bool:
     """Return whether a clause says how things are, and asks for nothing: "there is nothing on the left"."""
     return bool(_STATES.search(text))
+
+
+def _order(said: re.Match[str]) -> str:
+    """Return "stains should be ignored" or "scratches are fine" as an order to ignore them."""
+    if not said["order"] and not kinds_in(said["what"]):
+        return said[0]
+    return f"{said['start']}{'do not ' if said['not'] else ''}ignore {said['what']} ; "
 
 
 def _with_meant_things(said: list[Clause]) -> list[Clause]:

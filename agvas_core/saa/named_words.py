@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from agvas_core.kinds import kinds_in
+from agvas_core.counting import COUNT_WORDS
+from agvas_core.kinds import ENGLISH, kinds_in
 from agvas_core.saa.places import PLACE_WORD, SIDE_WORD
 from agvas_core.saa.sizes import IMAGE, without_sizes
 
@@ -17,7 +18,7 @@ _ANYTHING = re.compile(
     r"|regions?|areas?|findings?|candidates?|nothing|rest|others?)$"
 )
 _LOOK = re.compile(
-    r"\b(?:look(?:ing)? for|watch for"
+    r"\b(?:look(?:ing)? for|watch for|focus on|concentrate on|(?:only|just) care about|(?:only|just) interested in"
     r"|(?:search|check|inspect|examine|scan)(?:ing)?(?: (?:it|(?:the|this|these) (?P<on>[a-z -]+?)))? for"
     r"|find(?! out\b)|segment|mark"
     r"|detect|highlight|outline|locate|show(?: me)?|are there|is there|any"
@@ -36,20 +37,28 @@ _ON = re.compile(
 )
 _NOT_OBJECT = re.compile(
     rf"\b(?:{IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|corner|edge|half|surface|background"
-    rf"|{COUNTABLE}s?|whole|entire|area|size|it)\b"
+    rf"|{COUNTABLE}s?|whole|entire|area|size|number|design|it)\b"
 )
 _TAIL = re.compile(
     r"\s+(?:and|or|is|are|at|on|in|with|that|which|smaller|larger|please|but|for|under|below|above|only|of|up|no|not)\b.*$"
 )
 _ARTICLE = re.compile(
-    r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|small|visible|also|either|other|and|or|kinds? of)\s+)+"
+    r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|small|visible|also|either|other|and|or|kinds? of"
+    rf"|\d{{1,2}}|{'|'.join(COUNT_WORDS)})\s+)+"
 )
 _PLACED = re.compile(rf"^(?:{PLACE_WORD}[ -])+")
 _PLACED_ONE = re.compile(rf"^(?:{PLACE_WORD}[ -]?)+(?: ?(?:{SIDE_WORD}|one|defect|flaw))?$")
-_END = re.compile(r"(?: (?:out|too|also|again|either|any ?more|as well))+$")
+_END = re.compile(r"(?: (?:out|too|also|again|either|only|any ?more|as well))+$")
 _NO_FLAW = re.compile(  # which one the largest is, no name tells; and what belongs to the reply is not in the photo
-    r"\b(?:largest|biggest|smallest|tiniest|thresholds?|masks?|overlays?|heat ?maps?|expla\w+|descri\w+)\b"
+    r"\b(?:largest|biggest|smallest|tiniest|darkest|brightest|thresholds?|masks?|overlays?|heat ?maps?|expla\w+"
+    r"|descri\w+)\b|^(?:size|number|limit)s?\b"
 )
+_KIND = re.compile(
+    rf"^(?!(?:is|are|was|were|see|no|not)\b)(?:[a-z-]+ )?(?:{'|'.join(ENGLISH.values())})$"
+)  # "deep crack"
+_NO_LIST = re.compile(r"(?:where|what|how|why|if|whether|me)\b")
+_JOINED = re.compile(r",|/|&|\b(?:and|or|including)\b")
+_AROUND = " '\"()"
 _NO_NAMES = re.compile(r"(?:please |then |also |only )*(?:tell|explain|describe)\b")  # "and tell me if any is deep"
 
 
@@ -64,8 +73,12 @@ def says_more(text: str) -> bool:
 
 
 def asked_names(wanted: Sequence[str]) -> list[str]:
-    """Return what clauses ask for by its name, words for any flaw among it."""
-    return [word for look in _looks(wanted) for word in _listed(look["what"])]
+    """Return what clauses ask for by its name, words for any flaw among it; kinds need no verb: "only cracks"."""
+    named: list[str] = []
+    for text in map(without_sizes, wanted):
+        look = None if _NO_NAMES.match(text) else _LOOK.search(text)
+        named += _listed(look["what"]) if look else filter(_KIND.match, _listed(text))
+    return named
 
 
 def names_in(clause: str) -> list[str]:
@@ -75,39 +88,36 @@ def names_in(clause: str) -> list[str]:
     """
     listed = _listed(clause)
     named = (rest if kinds_in(rest := _PLACED.sub("", item)) else item for item in listed)
-    return [w for w in named if not means_any(w) and not _NO_FLAW.search(w)]
+    return [w for w in named if not means_any(w)]
 
 
 def object_name(wanted: Sequence[str]) -> str:
     """Return what is inspected: "check the tile for", or the first "on the tile"; "" when nothing is named."""
-    checked = next((look["on"] for look in _looks(wanted) if look["on"]), "")
     words = without_sizes(" ; ".join(wanted))
+    checked = next((look["on"] for look in _LOOK.finditer(words) if look["on"]), "")
     for name in (checked, *(_TAIL.sub("", match["what"]) for match in _ON.finditer(words))):
         if name and not _NOT_OBJECT.search(name):
             return _singular(name)
     return ""
 
 
-def _looks(wanted: Sequence[str]) -> list[re.Match[str]]:
-    texts = (without_sizes(text) for text in wanted if not _NO_NAMES.match(text))
-    return [look for text in texts if (look := _LOOK.search(text))]
-
-
 def _listed(text: str) -> list[str]:
-    """Return "the blow holes and any cracks on ..." as blow hole, crack."""
-    if _ARTICLE.sub("", text).startswith(("where", "what", "how", "why", "if", "whether", "me")):
+    """Return "the blow holes and any cracks on the left, dents on the right" as blow hole, crack, dent."""
+    if _NO_LIST.match(_ARTICLE.sub("", text)):
         return []
+    text = text.encode("ascii", "ignore").decode()  # what is left of other scripts
     stop = _STOP.search(text)
-    head = text[: stop.start()] if stop else text
-    head = head.encode("ascii", "ignore").decode()  # what is left of other scripts
-    items = (_named(part.strip(" '\"()")) for part in re.split(r",|/|&|\b(?:and|or|including)\b", head))
-    names = (_singular(item) for item in items if 1 < len(item) <= _LONGEST_NAME and not _PLACED_ONE.match(item))
-    return list(dict.fromkeys(names))
+    head, rest = (text[: stop.start()], text[stop.start() :]) if stop else (text, "")
+    items = [_named(part) for part in _JOINED.split(head)]
+    stopped = [_named(part[: stop.start()]) for part in _JOINED.split(rest) if (stop := _STOP.search(part))]
+    items += filter(_KIND.match, stopped)  # each with its own place or size
+    items = [item for item in items if 1 < len(item) <= _LONGEST_NAME and not _PLACED_ONE.match(item)]
+    return list(dict.fromkeys(_singular(item) for item in items if not _NO_FLAW.search(item)))
 
 
 def _named(item: str) -> str:
     """Return "the stain too" as stain."""
-    return _ARTICLE.sub("", f"{_END.sub('', item)} ").strip()
+    return _ARTICLE.sub("", f"{_END.sub('', item.strip(_AROUND))} ").strip()
 
 
 def _singular(phrase: str) -> str:

@@ -66,7 +66,8 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     prompts = _no_longer_ignored([*asked_names(wanted), *added], prompts)
     for clause in said:
         if clause.says == "leave out":
-            prompts = _leave_out(clause.text, prompts)
+            for text in _each(clause.text):
+                prompts = _leave_out(text, prompts)
         elif clause.says == "take back":
             prompts = _take_back(clause.text, prompts)
     return replace(prompts, language=_read_language(wanted, prompts.language))
@@ -98,6 +99,13 @@ def _read_wanted_regions(wanted: str, prompts: HybridPrompts) -> HybridPrompts:
     if _ON_OBJECT.search(wanted):
         rules = replace(rules, min_inside=0.5)
     return prompts if rules == before else replace(prompts, property=rules)
+
+
+def _each(text: str) -> list[str]:
+    """Return "the scratch on the left and the hole on the right" as two, what has one place or size as one."""
+    parts = re.split(r",?\s+and\s+(?=the |any |all |[a-z]+ )", text)
+    own = all(kinds_in(part) and (places_in(part, bare=True) or sizes_in(part)) for part in parts)
+    return parts if own else [text]
 
 
 def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
@@ -179,12 +187,8 @@ def _read_language(wanted: Sequence[str], language: LanguagePrompts) -> Language
     asked = asked_names(wanted)
     specific = tuple(w for w in asked if not means_any(w))
     adds = any(map(says_more, wanted))
-    if specific and adds and len(specific) < len(asked):  # "all defects, the stain too"
-        known = (*default_words(language.object_name), *specific)
-        return replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=tuple(dict.fromkeys(known)))
-    if specific:
-        more = language.class_specific if adds and not language.class_agnostic else ()
-        return replace(language, class_agnostic=(), class_specific=tuple(dict.fromkeys((*more, *specific))))
-    if asked:  # "look for defects": any flaw again
-        return replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=default_words(language.object_name))
-    return language
+    if len(specific) < len(asked) and (adds or not specific):  # "look for defects": any flaw again
+        language = replace(language, class_agnostic=CLASS_AGNOSTIC, class_specific=default_words(language.object_name))
+    if specific and adds:  # "all defects, the stain too"
+        return replace(language, class_specific=tuple(dict.fromkeys((*language.class_specific, *specific))))
+    return replace(language, class_agnostic=(), class_specific=tuple(dict.fromkeys(specific))) if specific else language

@@ -187,6 +187,8 @@ def test_more_words_are_added_to_those_in_force():
     for more in ("also look for blow holes", "and now also blow holes", "look for blow holes as well"):
         assert read_sentence(more, cracks).language.class_specific == ("crack", "blow hole")
     assert read_sentence("look for blow holes", cracks).language.class_specific == ("blow hole",)
-    assert read_sentence("also look for cracks", prompts_for()).language.class_specific == ("crack",)
+    everything = prompts_for().language
+    more = read_sentence("also look for burrs", prompts_for()).language
+    assert more == replace(everything, class_specific=(*everything.class_specific, "burr"))  # it was burrs alone
     along = read_sentence("look for chips along the edge of the glass", prompts_for()).language
     assert (along.class_specific, along.object_name) == (("chip",), "glass")

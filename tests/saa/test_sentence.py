@@ -406,3 +406,66 @@ def test_candidates_are_ranked_by_what_was_asked(by, left):
 def test_chinese_sets_what_english_does(sentence, same):
     assert said(sentence) == said(same)
     assert said("ignore the scratches", "不要忽略划痕") == prompts_for()
+
+
+# --- as inspectors say it --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sentence", "words"),
+    [
+        ("only scratches", ("scratch",)),
+        ("scratches only, please", ("scratch",)),
+        ("I only care about scratches", ("scratch",)),
+        ("I'm only interested in deep cracks", ("deep crack",)),
+        ("cracks and blow holes on the tile", ("crack", "blow hole")),
+        ("find two cracks", ("crack",)),
+        ("scratches on the left, holes on the right", ("scratch", "hole")),
+        ("find metal shavings", ("metal shaving",)),
+        # no words to look for
+        ("any size", None),
+        ("no limit on the number", None),
+        ("mark the darkest spot", None),
+        ("only on the left", None),
+        ("is the scratch deep", None),
+        ("I see a scratch", None),
+    ],
+)
+def test_kinds_are_looked_for_without_a_verb_and_sizes_never(sentence, words):
+    """Only "look for scratches" was a request for scratches; "any size" was one for a flaw called size."""
+    language = said(sentence).language
+    assert language == replace(
+        prompts_for().language,
+        object_name=language.object_name,
+        **({} if words is None else {"class_agnostic": (), "class_specific": words}),
+    )
+    assert language.object_name in ("", "tile")
+
+
+@pytest.mark.parametrize(
+    ("sentence", "same"),
+    [
+        ("stains should be ignored", "ignore stains"),
+        ("dust and stains can be left out, look for cracks", "ignore dust and stains, and look for cracks"),
+        ("scratches are acceptable, cracks are not", "ignore scratches"),
+        ("the hole in the center is part of the design", "ignore the hole in the center"),
+        ("the hole in the middle belongs there", "ignore the hole in the middle"),
+        ("no scratches on the left", "ignore scratches on the left"),
+        ("the nut is fine", ""),
+        ("is the scratch ok", ""),
+    ],
+)
+def test_what_is_said_to_be_fine_is_left_out(sentence, same):
+    """What belongs to the design at the center was looked for there alone."""
+    assert said(sentence) == said(same)
+
+
+def test_what_should_not_be_ignored_is_taken_back():
+    assert said("ignore scratches", "scratches should not be ignored") == prompts_for()
+
+
+def test_of_two_things_each_is_left_out_at_its_own_place():
+    """A scratch on the right was ignored, too, and so was a hole on the left."""
+    rules = said("ignore the scratch on the left and the hole on the right").property
+    assert rules.exclusions == (Exclusion(("scratch",), LEFT), Exclusion(("hole",), RIGHT))
+    assert said("ignore scratches and dents on the left").property.exclusions == (Exclusion(("scratch", "dent"), LEFT),)
