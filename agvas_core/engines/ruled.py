@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from agvas_core.saa import report
 from agvas_core.saa.pipeline import SaliencyOf
 from agvas_core.saa.prompts import HybridPrompts, prompts_for
 from agvas_core.saa.rules import apply_rules
-from agvas_core.saa.sentence import read_sentence, without_questions
+from agvas_core.saa.sentence import has_length, read_sentence, without_questions
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -26,7 +27,6 @@ from agvas_core.structures import (
     Notice,
     Request,
     TextDelta,
-    Turn,
 )
 
 WORDS_BEFORE = "The words are about the mask before the rules."
@@ -61,7 +61,7 @@ class RuledEngine:
 
         In auto mode a sentence that sets rules gets a mask, whatever its other words call for.
         """
-        prompts = rules_of(conversation.turns, request.image_id, request.instruction)
+        prompts = rules_of(conversation, request.image_id, request.instruction)
         image = conversation.images.get(request.image_id or "")
         mode = mode_of(conversation, request)
         if request.mode == "auto" and mode == "chat" and sets_rules(conversation, request):
@@ -86,26 +86,35 @@ class RuledEngine:
                 if emptied:
                     yield TextDelta(report.ALL_DROPPED) if mode == "direct" else Notice(report.ALL_DROPPED)
                 yield Notice(f"{said} {WORDS_BEFORE}" if dropped and mode != "direct" else said)
+                if has_length(request.instruction):
+                    yield Notice(report.NO_SCALE)
             yield event
 
 
-def rules_of(turns: Sequence[Turn], image_id: str | None, *newest: str) -> HybridPrompts:
+def rules_of(conversation: Conversation, image_id: str | None, *newest: str) -> HybridPrompts:
     """Return the rules that the user's sentences about the image have set so far, and then the newest ones."""
     prompts = prompts_for()
-    said = [turn.text for turn in turns if turn.role == "user" and turn.image_id == image_id]
+    said = [turn.text for turn in conversation.turns if turn.role == "user" and turn.image_id == image_id]
     for sentence in (*said, *newest):
-        prompts = read_sentence(without_questions(sentence), prompts)
+        prompts = read_sentence(without_questions(sentence), prompts, image_px(conversation, image_id))
     return prompts
+
+
+def image_px(conversation: Conversation, image_id: str | None) -> int | None:
+    """Return an image's number of pixels, None for no image."""
+    image = conversation.images.get(image_id or "")
+    return None if image is None else math.prod(image.size_hw)
 
 
 def sets_rules(conversation: Conversation, request: Request) -> bool:
     """Return whether a sentence that is no question sets size, number or place, or words to ignore."""
-    before = rules_of(conversation.turns, request.image_id)
-    after = rules_of(conversation.turns, request.image_id, request.instruction)
-    return _regions_rules(before) != _regions_rules(after)
+    before = rules_of(conversation, request.image_id)
+    after = rules_of(conversation, request.image_id, request.instruction)
+    return regions_rules(before) != regions_rules(after)
 
 
-def _regions_rules(prompts: HybridPrompts) -> tuple[object, ...]:
+def regions_rules(prompts: HybridPrompts) -> tuple[object, ...]:
+    """Return the rules on regions, whatever is looked for."""
     return prompts.property, prompts.confidence, prompts.language.excluded
 
 

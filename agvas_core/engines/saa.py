@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agvas_core.engines.own_words import NO_IMAGE
-from agvas_core.engines.ruled import rules_of
+from agvas_core.engines.ruled import image_px, regions_rules, rules_of
 from agvas_core.memory import peak_memory_mb
 from agvas_core.regions import make_prediction, region_labels, smallest_px, with_kinds
 from agvas_core.saa import report
-from agvas_core.saa.candidates import Proposer, box_mask, work_hw
+from agvas_core.saa.candidates import ANY_QUERY, Proposer, box_mask, work_hw
 from agvas_core.saa.confidence import anomaly_map, to_probability
 from agvas_core.saa.pipeline import Regularised, run
-from agvas_core.saa.prompts import HybridPrompts, Variant, naive_prompts, with_variant
+from agvas_core.saa.prompts import HybridPrompts, Variant, naive_prompts, prompts_for, with_variant
 from agvas_core.saa.saliency import mean_saliency, saliency_factor, saliency_map, saliency_on_grid
-from agvas_core.saa.sentence import read_sentence
+from agvas_core.saa.sentence import has_length, read_sentence, wants_nothing_known
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -44,7 +44,6 @@ from agvas_core.structures import (
 
 MODES: tuple[Mode, ...] = ("auto", "direct", "explain")
 SALIENCIES_KEPT = 6
-VERDICTS: dict[Verdict, str] = {"normal": "No anomaly found. ", "other": f"{report.ALL_DROPPED} ", "anomaly": ""}
 _DASHED = " Dashed boxes with a letter are candidates that are not in the mask."
 
 
@@ -81,7 +80,7 @@ class SAAEngine:
 
     def prompts_of(self, conversation: Conversation, request: Request) -> HybridPrompts:
         """Return the prompts that the user's sentences about the image have set so far, the newest last."""
-        prompts = read_sentence(request.instruction, rules_of(conversation.turns, request.image_id))
+        prompts = self._read(conversation, request)
         if self.plus:
             return with_variant(prompts, self.variant)
         naive, language = naive_prompts(), prompts.language
@@ -89,6 +88,19 @@ class SAAEngine:
             return naive
         asked = replace(naive.language, class_agnostic=(), class_specific=language.class_specific)
         return replace(naive, language=asked)
+
+    def _read(self, conversation: Conversation, request: Request) -> HybridPrompts:
+        before = rules_of(conversation, request.image_id)
+        return read_sentence(request.instruction, before, image_px(conversation, request.image_id))
+
+    def _not_followed(self, conversation: Conversation, request: Request) -> str:
+        """Return what of the newest sentence sets no rule, and why; "" when all is well."""
+        before, prompts = rules_of(conversation, request.image_id), self._read(conversation, request)
+        if not self.plus and regions_rules(prompts) != regions_rules(prompts_for()):
+            return report.NO_RULES
+        if has_length(request.instruction):
+            return report.NO_SCALE
+        return report.NOTHING_READ if prompts == before and wants_nothing_known(request.instruction) else ""
 
     def saliency_of(self, image: InspectionImage, neighbours: int) -> NDArray[np.float32]:
         """Return s of Eq. 5 on the working grid, kept for the last images."""
@@ -124,6 +136,8 @@ class SAAEngine:
             seconds["mask"] = time.perf_counter() - begun
             yield MaskReady(prediction)
             yield TextDelta(self._words(found, prompts, prediction, mode))
+            if not_followed := self._not_followed(conversation, request):
+                yield Notice(not_followed)
         device = torch.device(self._card.device)
         yield Done(mode, seconds, 0, peak_memory_mb(device), stop.is_set())
 
@@ -132,11 +146,11 @@ class SAAEngine:
     ) -> Prediction:
         """Return the outcome as a Prediction: p_seg and p_ano are both A, brought to [0, 1).
 
-        An empty mask has the verdict "other" where it would not be empty without the rules.
+        An empty mask has the verdict "other" where it would not be empty without the rules, or by other words.
         """
         half = self.proposer.half(prompts, self.variant)
         prediction = _prediction(image, to_probability(found.anomaly_map, half), request)
-        if not prediction.regions and found.left_out:
+        if not prediction.regions and (found.left_out or _outweighed(found)):
             whole = to_probability(self._unruled_map(image, found, prompts), half)
             verdict: Verdict = "other" if _prediction(image, whole, request).regions else "normal"
             prediction = replace(prediction, verdict=verdict)
@@ -150,7 +164,7 @@ class SAAEngine:
         return replace(named, candidates=report.marks(found.judgements, image.size_hw))
 
     def _unruled_map(self, image: InspectionImage, found: Regularised, prompts: HybridPrompts) -> NDArray[np.float32]:
-        """Return A (h, w) as it would be with the candidates that the rules left out; boxes where none was outlined."""
+        """Return A (h, w) as it would be for any flaw, with what the rules left out; boxes where none was outlined."""
         hw = work_hw(image.size_hw)
         saliency = self.saliency_of(image, prompts.saliency.neighbours) if prompts.saliency is not None else None
         masks, scores = [], []
@@ -158,7 +172,7 @@ class SAAEngine:
             mask = box_mask(j.candidate.box, hw) if j.candidate.mask is None else j.candidate.mask
             if not mask.any():
                 continue
-            score = j.score
+            score = j.score / j.candidate.asked
             if saliency is not None and j.saliency is None:  # it was dropped before it was rescored
                 score *= saliency_factor(mean_saliency(saliency, mask), self.variant)
             masks.append(mask)
@@ -166,19 +180,27 @@ class SAAEngine:
         return anomaly_map(masks, scores, hw, self.variant)
 
     def _words(self, found: Regularised, prompts: HybridPrompts, prediction: Prediction, mode: Mode) -> str:
-        verdict = VERDICTS[prediction.verdict]
+        other = report.NOT_ASKED_FOR if _outweighed(found) else report.ALL_DROPPED
+        verdict = {"normal": "No anomaly found. ", "other": f"{other} ", "anomaly": ""}[prediction.verdict]
         counted = report.count_sentence(found.judgements)
         if mode == "direct":
             return verdict + counted
         shown = [", ".join(str(n) for n in sorted(s)) for s in _shared_pixels(found, prediction)]
         none = [""] * (len(found.judgements) - len(shown))
         below = [not regions for regions in shown] + [False] * len(none)
-        sentences = (report.rules_sentence(prompts), report.object_sentence(found.obj, prompts))
+        sentences = [report.rules_sentence(prompts), report.object_sentence(found.obj, prompts)]
+        if not prompts.language.class_agnostic and any(j.candidate.query == ANY_QUERY for j in found.judgements):
+            sentences.insert(1, report.ANY_COUNTS)
         text = " ".join([verdict + counted, *(s for s in sentences if s)])
         if not found.judgements:
             return text
         table = report.table(found.judgements, [*shown, *none], below)
         return f"{text}{_DASHED if any(not s for s in [*shown, *none]) else ''}\n\n{table}"
+
+
+def _outweighed(found: Regularised) -> bool:
+    """Return whether something would count for more if other words were used."""
+    return any(j.candidate.asked < 1 for j in found.kept)
 
 
 def _prediction(image: InspectionImage, values: NDArray[np.float32], request: Request) -> Prediction:

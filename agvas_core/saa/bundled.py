@@ -17,7 +17,7 @@ from torch.nn.functional import adaptive_avg_pool2d, interpolate
 
 from agvas_core.findings import masks_to_canvas
 from agvas_core.predictor import AnomalyPredictor
-from agvas_core.saa.candidates import Candidate, ObjectRegion, mask_box, work_hw
+from agvas_core.saa.candidates import ANY_QUERY, Candidate, ObjectRegion, mask_box, work_hw
 from agvas_core.saa.expert_words import kind_of
 from agvas_core.saa.foreground import find_object
 from agvas_core.saa.prompts import HybridPrompts, LanguagePrompts, Variant
@@ -121,10 +121,11 @@ def weigh(
     weighed = []
     for c, row in zip(candidates, kinds, strict=True):
         share = float(row[columns].sum()) if columns else 1.0
-        query = "any flaw" if not columns else ", ".join(names[i] for i in columns)
+        query = ANY_QUERY if not columns else ", ".join(names[i] for i in columns)
         likeliest = int(row.argmax())
         named = replace(c, query=query, phrase=names[likeliest], phrase_score=float(row[likeliest]))
-        weighed.append(replace(named, score=c.score * (1 + min(1.0, share)) / 2))
+        asked = (1 + min(1.0, share)) / 2
+        weighed.append(replace(named, score=c.score * asked, asked=asked))
     return weighed
 
 
@@ -146,7 +147,7 @@ def parts_of(probability: NDArray[np.float32]) -> list[Candidate]:
     for n in np.argsort(-scores, kind="stable")[:MOST_PARTS]:
         mask = parts == n + 1
         score = float(min(1.0, scores[n]))
-        found.append(Candidate(mask_box(mask), float(mask.mean()), score, "any flaw", ANY_FLAW, mask))
+        found.append(Candidate(mask_box(mask), float(mask.mean()), score, ANY_QUERY, ANY_FLAW, mask))
     return found
 
 

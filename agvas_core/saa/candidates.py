@@ -15,6 +15,7 @@ from agvas_core.saa.prompts import HybridPrompts, Variant
 from agvas_core.structures import InspectionImage
 
 WORK_PX = 1024  # longer side of the grid on which masks are kept
+ANY_QUERY = "any flaw"  # the query of what was proposed whatever the words were
 
 Box = tuple[float, float, float, float]
 
@@ -31,6 +32,7 @@ class Candidate:
         phrase: the words of it that the region answers to.
         mask: bool (h, w), None until the region was refined.
         phrase_score: how sure the proposer is of the phrase, 0 to 1.
+        asked: what the score was multiplied by because other words were asked for, 1 where none were.
     """
 
     box: Box
@@ -40,6 +42,7 @@ class Candidate:
     phrase: str
     mask: NDArray[np.bool_] | None = None
     phrase_score: float = 0.0
+    asked: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)

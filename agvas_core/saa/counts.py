@@ -9,10 +9,8 @@ from agvas_core.counting import COUNT_WORDS
 from agvas_core.saa.prompts import ConfidencePrompt, RankedBy
 
 _WORDS = COUNT_WORDS | {"a single": 1, "twenty": 20}
-_UNIT = (
-    r"(?:%|‰|per ?cent\b|per ?mill?e?\b|[cmnµμ]?m\b|um\b|microns?\b|(?:milli|centi)?met(?:er|re)s?\b|inch(?:es)?\b"
-    r"|px\b|pixels?\b|毫米|微米|像素)"
-)
+LENGTH_UNIT = r"(?:[cmnµμ]?m\b|um\b|microns?\b|(?:milli|centi)?met(?:er|re)s?\b|inch(?:es)?\b|毫米|微米)"
+_UNIT = rf"(?:%|‰|per ?cent\b|per ?mill?e?\b|{LENGTH_UNIT}|px\b|pixels?\b|像素)"
 _N = rf"(?:\d{{1,3}}|{'|'.join(_WORDS)})\b(?!\s*{_UNIT}|[.,]\d)"
 _ASK = r"(?:show|mark|segment|find|highlight|outline|report|detect)"
 _NO_MORE = rf"(?:do not|don'?t|never) (?:keep|{_ASK})(?: me)? more than"

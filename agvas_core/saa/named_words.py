@@ -58,6 +58,7 @@ _KIND = re.compile(
 )  # "deep crack"
 _NO_LIST = re.compile(r"(?:where|what|how|why|if|whether|me)\b")
 _JOINED = re.compile(r",|/|&|\b(?:and|or|including)\b")
+_ALL = re.compile(r"\b(?:all|anything|everything|nothing|anywhere|everywhere)(?:,? please)?$")
 _AROUND = " '\"()"
 _NO_NAMES = re.compile(r"(?:please |then |also |only )*(?:tell|explain|describe)\b")  # "and tell me if any is deep"
 
@@ -65,6 +66,11 @@ _NO_NAMES = re.compile(r"(?:please |then |also |only )*(?:tell|explain|describe)
 def means_any(name: str) -> bool:
     """Return whether a name is one for any flaw: "defect", "anything unusual"."""
     return bool(_ANYTHING.match(name))
+
+
+def speaks_of_all(clause: str) -> bool:
+    """Return whether a clause is about all there is, or only about the reply: "show all", "anywhere", "explain"."""
+    return bool(_ALL.search(clause) or _NO_NAMES.match(clause))
 
 
 def says_more(text: str) -> bool:

@@ -16,7 +16,20 @@ from agvas_core.structures import JudgedCandidate
 MOST_ROWS = 12
 LETTERS = "ABCDEFGHIJKL"  # one for each row
 WAY_BACK = 'Say "start over" to drop these rules.'
+NO_SCALE = (
+    "A length sets no rule, for the photo's scale is not known: give a share of the part or the image, or an area in "
+    'pixels, as in "larger than 1 % of the image" or "larger than 500 px".'
+)
+NO_RULES = (
+    "SAA takes from your words what to look for alone; sizes, places, numbers and what to ignore are SAA+'s rules."
+)
+NOTHING_READ = (
+    "Your words set no rule that I know. Rules say what to look for or to ignore, how large, where and how many: "
+    '"look for cracks, ignore dust, at most three, smaller than 5 %, not on the left".'
+)
 ALL_DROPPED = "Something was found, but the rules drop it, so nothing is marked."
+NOT_ASKED_FOR = "Something was found, but it answers to other words than yours, so nothing is marked."
+ANY_COUNTS = "Not all of these words mean kinds that the model was taught, so any flaw counts."
 
 
 def rules_sentence(prompts: HybridPrompts) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agvas_core.regions import emptied, keep_regions, region_labels
-from agvas_core.saa.candidates import Candidate, Judgement, ObjectRegion, mask_box, work_hw
+from agvas_core.saa.candidates import ANY_QUERY, Candidate, Judgement, ObjectRegion, mask_box, work_hw
 from agvas_core.saa.foreground import find_object
 from agvas_core.saa.pipeline import SaliencyOf, judge_boxes, judge_masks, rank
 from agvas_core.saa.prompts import HybridPrompts
@@ -65,7 +65,7 @@ def _candidate(region: Region, labels: NDArray[np.int64], size_hw: tuple[int, in
         mask[min(h - 1, int(y * h / height)), min(w - 1, int(x * w / width))] = True
     area = region.area_px / (height * width)
     phrase = region.kind or "defect"
-    return Candidate(mask_box(mask), area, region.score, "any flaw", phrase, mask, region.kind_score)
+    return Candidate(mask_box(mask), area, region.score, ANY_QUERY, phrase, mask, region.kind_score)
 
 
 def _shrunk(labels: NDArray[np.int64], hw: tuple[int, int]) -> NDArray[np.int64]:

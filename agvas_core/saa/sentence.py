@@ -13,7 +13,15 @@ from agvas_core.saa.chinese import in_english
 from agvas_core.saa.clauses import clauses, states
 from agvas_core.saa.counts import by_size_in, most_in, objects_in, without_by_size, without_most
 from agvas_core.saa.expert_words import default_words, words_key
-from agvas_core.saa.named_words import COUNTABLE, asked_names, means_any, names_in, object_name, says_more
+from agvas_core.saa.named_words import (
+    COUNTABLE,
+    asked_names,
+    means_any,
+    names_in,
+    object_name,
+    says_more,
+    speaks_of_all,
+)
 from agvas_core.saa.places import PLACE_WORD, others, places_in
 from agvas_core.saa.prompts import (
     CLASS_AGNOSTIC,
@@ -23,11 +31,12 @@ from agvas_core.saa.prompts import (
     PropertyPrompts,
     prompts_for,
 )
-from agvas_core.saa.sizes import IMAGE, Sizes, in_percents, sizes_in, without_sizes
+from agvas_core.saa.sizes import IMAGE, LENGTH, Sizes, in_percents, sizes_in, with_bounds, without_sizes
 
 _ANYWHERE = re.compile(r"\b(?:anywhere|everywhere)\b")
 _ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
 _OFF_OBJECT = re.compile(rf"\boutside(?: of)? the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
+_ONLY = re.compile(r"\b(?:only|just)\b")
 _FRESH = re.compile(r"\b(?:start over|reset|forget (?:that|it|the rules|all rules)|no rules|default rules)\b")
 
 
@@ -42,7 +51,21 @@ def _only_asks(sentence: str) -> bool:
     return said.endswith(("?", "\N{FULLWIDTH QUESTION MARK}")) and not polite
 
 
-def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
+def has_length(text: str) -> bool:
+    """Return whether a text that is no question names a length, as "2 mm" or "12 px wide"."""
+    return bool(LENGTH.search(without_questions(sanitize(text)).casefold()))
+
+
+def wants_nothing_known(text: str) -> bool:
+    """Return whether a text says something, asks nothing, and names neither a flaw to look for nor any rule at all."""
+    words = _plain(without_questions(text), None)
+    said = clauses(words)
+    wanted = [clause.text for clause in said if clause.says == "want"]
+    known = _FRESH.search(words) or asked_names(wanted) or any(states(c.text) or speaks_of_all(c.text) for c in said)
+    return bool(words) and not known and read_sentence(words, prompts_for()) == prompts_for()
+
+
+def read_sentence(text: str, prompts: HybridPrompts, image_px: int | None = None) -> HybridPrompts:
     """Return the prompts with what a sentence sets; what it does not speak of stays as it was.
 
     It may name flaws to look for or to ignore, the object, how many candidates are kept, how large they may be
@@ -51,12 +74,14 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     Args:
         text: the user's words, English (and the commonest Chinese ones).
         prompts: what is in force.
+        image_px: number of pixels of the image, without which areas in px set no rule.
     """
-    words = _plain(text)
+    words = _plain(text, image_px)
     if _FRESH.search(words):
         prompts = prompts_for()
     said = clauses(without_most(words))
     wanted = [clause.text for clause in said if clause.says == "want"]
+    wanted = [with_bounds(text) if _ONLY.search(text) else text for text in wanted]
     kept = most_in(words) or by_size_in(" ; ".join(wanted))
     prompts = prompts if kept is None else replace(prompts, confidence=kept)
     prompts = _read_objects(without_most(without_sizes(words)), prompts)
@@ -67,16 +92,16 @@ def read_sentence(text: str, prompts: HybridPrompts) -> HybridPrompts:
     for clause in said:
         if clause.says == "leave out":
             for text in _each(clause.text):
-                prompts = _leave_out(text, prompts)
+                prompts = _leave_out(with_bounds(text), prompts)
         elif clause.says == "take back":
             prompts = _take_back(clause.text, prompts)
     return replace(prompts, language=_read_language(wanted, prompts.language))
 
 
-def _plain(text: str) -> str:
+def _plain(text: str, image_px: int | None) -> str:
     words = sanitize(text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     words = re.sub(r"\bas well as\b", "and", in_english(words))
-    return in_percents(re.sub(r"\s+", " ", words).strip())
+    return in_percents(re.sub(r"\s+", " ", words).strip(), image_px)
 
 
 def _read_objects(words: str, prompts: HybridPrompts) -> HybridPrompts:

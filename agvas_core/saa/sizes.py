@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from agvas_core.counting import COUNT_WORDS
+from agvas_core.kinds import kinds_in
+from agvas_core.saa.counts import LENGTH_UNIT
 from agvas_core.saa.prompts import AreaOf
+from agvas_core.wording import MEDIUM_BELOW, SMALL_BELOW
 
 IMAGE = r"(?:image|picture|photo|photograph|frame|view)"
 PER_CENT = r"(?:%|per ?cent\b)"
@@ -14,14 +18,32 @@ _OF = r"(?:\s+of\s+(?:the\s+)?(?P<of>(?:whole |entire )?[a-z]+(?: [a-z]+)?))?"
 _THAN = r"(?: than)?(?: about)?\s+"
 _NO = r"(?:not|no|nothing|none)"
 _NOT_NO = r"\b(?<!no )(?<!not )(?<!nothing )(?<!none )"
-_BELOW = rf"{_NOT_NO}(?:smaller|less|below|under|{_NO} (?:larger|bigger|more)|at most|up to)" + _THAN
-_ABOVE = rf"{_NOT_NO}(?:larger|bigger|more|above|over|{_NO} (?:smaller|less)|at least)" + _THAN
+_BELOW = rf"{_NOT_NO}(?:smaller|less|below|under|{_NO} (?:larger|bigger|more|above|over)|at most|up to)" + _THAN
+_ABOVE = rf"{_NOT_NO}(?:larger|bigger|more|above|over|{_NO} (?:smaller|less|below|under)|at least)" + _THAN
 _MAX, _MIN = re.compile(_BELOW + _PERCENT + _OF), re.compile(_ABOVE + _PERCENT + _OF)
 _RANGE = " yet "  # joins the two bounds of one range
-_BETWEEN = re.compile(rf"\bbetween\s+(\d+(?:[.,]\d+)?)\s*{PER_CENT}?\s+and\s+(?=\d)")
+_N = r"(\d+(?:[.,]\d+)?)"
+_BETWEEN = re.compile(
+    rf"\bbetween\s+{_N}\s*{PER_CENT}?\s+and\s+(?=\d)"
+    rf"|(?:\bfrom\s+)?(?<![\d.,]){_N}\s*{PER_CENT}?\s*(?:-|\N{{EN DASH}}|\bto\b)\s*(?={_N}\s*{PER_CENT})"
+)
 _SHARES = {
     "half": 50, "third": 33.3, "quarter": 25, "fifth": 20, "tenth": 10, "twentieth": 5, "hundredth": 1,
 }  # fmt: skip
+_NUMBER_WORD = re.compile(rf"\b({'|'.join(COUNT_WORDS)})(?=\s+{PER_CENT})")
+_SIGNS = (
+    (re.compile(r"(?:[<\N{LESS-THAN OR EQUAL TO}]=?)\s*(?=\d)"), " smaller than "),
+    (re.compile(r"(?:[>\N{GREATER-THAN OR EQUAL TO}]=?)\s*(?=\d)"), " larger than "),
+)
+_LONG = r"(?:wide|long|high|tall|deep|thick|across|in (?:length|width|height|diameter))"
+LENGTH = re.compile(rf"\d\s*(?:{LENGTH_UNIT}|(?:px|pixels?)\s+{_LONG}\b)")
+_PX = r"\s*(?:px|pixels?)\b"
+_PIXELS = re.compile(rf"(?<![\d.,])(\d+){_PX}(?!\s+{_LONG})")
+_PIXEL_RANGE = re.compile(rf"(?<![\d.,])(\d+)(?=\s*(?:-|\N{{EN DASH}}|\bto\b|\band\b)\s*\d+{_PX}(?!\s+{_LONG}))")
+_ADJECTIVE = re.compile(
+    r"\b(?:(?P<small>small|tiny|little|minor)|large|big|huge|major)(?= (?P<what>[a-z]+(?: [a-z]+)?))"
+)
+_FLAWS = re.compile(r"(?:defects?|flaws?|faults?|anomal\w+|regions?|ones?|things?)\b")
 _SHARE_WORD = re.compile(rf"\bthan\s+(?:about\s+)?(?:(?:a|an|one)\s+)?({'|'.join(_SHARES)})\b")
 
 
@@ -45,10 +67,33 @@ class Sizes:
         return self.below is not None or self.above is not None
 
 
-def in_percents(words: str) -> str:
-    """Return words in lower case with all shares in percent: "half" as 50 %, ranges as two bounds."""
+def in_percents(words: str, image_px: int | None = None) -> str:
+    """Return words in lower case with all shares in percent: "half" as 50 %, ranges as two bounds, signs as words.
+
+    Args:
+        words: in lower case.
+        image_px: the image's number of pixels, by which areas in px become shares of it; None leaves them.
+    """
     words = _SHARE_WORD.sub(lambda m: f"than {_SHARES[m[1]]} %", words)
-    return _BETWEEN.sub(rf"larger than \1 %{_RANGE}smaller than ", words)
+    words = _NUMBER_WORD.sub(lambda m: str(COUNT_WORDS[m[1]]), words)
+    if image_px is not None:
+        words = _PIXEL_RANGE.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} %", words)
+        words = _PIXELS.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} % of the image", words)
+    for sign, meant in _SIGNS:
+        words = sign.sub(meant, words)
+    return _BETWEEN.sub(lambda m: f"larger than {m[1] or m[2]} %{_RANGE}smaller than ", words)
+
+
+def with_bounds(clause: str) -> str:
+    """Return "small stains" as "stains smaller than 1 % of the image", the bound by which replies call a defect small.
+
+    A clause that names a size, or no flaw that is small, stays as it is.
+    """
+    said = _ADJECTIVE.search(clause)
+    if said is None or sizes_in(clause) or not (kinds_in(said["what"]) or _FLAWS.match(said["what"])):
+        return clause
+    bound = f"smaller than {SMALL_BELOW:g}" if said["small"] else f"larger than {MEDIUM_BELOW:g}"
+    return f"{clause[: said.start()]}{clause[said.end() + 1 :]} {bound} % of the image"
 
 
 def sizes_in(words: str) -> Sizes:

@@ -23,9 +23,17 @@ from agvas_core.engines.saa import SAAEngine
 from agvas_core.engines.saa_loading import load_saa, parse_saa_name
 from agvas_core.processing import open_image
 from agvas_core.regions import rethreshold
-from agvas_core.saa.candidates import Candidate, ObjectRegion, box_mask, mask_box
+from agvas_core.saa.candidates import ANY_QUERY, Candidate, ObjectRegion, box_mask, mask_box
 from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts, prompts_for
-from agvas_core.saa.report import ALL_DROPPED, WAY_BACK
+from agvas_core.saa.report import (
+    ALL_DROPPED,
+    ANY_COUNTS,
+    NO_RULES,
+    NO_SCALE,
+    NOT_ASKED_FOR,
+    NOTHING_READ,
+    WAY_BACK,
+)
 from agvas_core.saa.rules import apply_rules
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, Stage, TextDelta, Turn
 from agvas_core.writers import verdict_facts
@@ -408,6 +416,72 @@ def test_candidates_that_the_rules_drop_are_told_and_are_not_normal(engine, imag
     assert reply.prediction.verdict == "other" and not reply.prediction.pred_mask.any()
     assert reply.text.startswith(f"{ALL_DROPPED} Kept 0 of 3 candidates")
     calm = ask(engine, image, Request(sentence, mode=mode, threshold=0.9))  # nor would they be marked without the rules
+    assert calm.prediction.verdict == "normal" and calm.text.startswith("No anomaly found.")
+
+
+# --- what sets no rule -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sentence", "told"),
+    [
+        ("only defects larger than 2 mm", NO_SCALE),
+        ("ignore what is at most 12 px wide", NO_SCALE),
+        ("just the darkest", NOTHING_READ),
+        ("Suche nach Kratzern", NOTHING_READ),
+        ("ingore the stain", NOTHING_READ),
+        ("Please segment the anomalies in this image.", None),
+        ("larger than 100 px", None),
+        ("show all", None),
+        ("how many are there?", None),
+        ("", None),
+    ],
+)
+@pytest.mark.parametrize("mode", ["direct", "explain"])
+def test_words_that_set_no_rule_are_told(engine, image, sentence, told, mode):
+    """The reply was as if nothing had been said."""
+    assert list(ask(engine, image, Request(sentence, mode=mode)).notices) == ([told] if told else [])
+
+
+def test_a_rule_that_is_in_force_already_is_read_all_the_same(engine, image):
+    conversation = Conversation((Turn("user", "ignore stains", image.image_id),)).with_image(image)
+    events = list(engine.respond(conversation, Request("ignore stains", image.image_id)))
+    assert not [e for e in events if isinstance(e, Notice)]
+
+
+def test_saa_says_that_it_has_no_rules(engine, image):
+    vanilla = SAAEngine(Spots(), engine.features, CARD, plus=False)
+    assert ask(vanilla, image, Request("ignore stains, at most two")).notices == (NO_RULES,)
+    assert ask(vanilla, image, Request("look for cracks")).notices == ()
+
+
+def test_a_length_is_told_beside_the_rules_of_any_engine(spotted):
+    notices = ask(RuledEngine(FakeEngine(pause_s=0.0)), spotted, Request("at most one, longer than 2 mm")).notices
+    assert notices[-1] == NO_SCALE and "at most 1" in notices[-2]
+
+
+def test_an_area_in_px_is_a_share_of_this_image(engine, image):
+    kept = ask(engine, image, Request("ignore anything smaller than 300 px")).prediction  # the hole has 120
+    assert sorted(r.kind for r in kept.regions) == ["scratch", "stain"]
+    assert engine.proposer.asked[-1].property.min_area == pytest.approx(300 / np.prod(HW))
+
+
+class Weighed(Spots):
+    """The same, when the words ask for something else: half of each score is left."""
+
+    def propose(self, image, prompts, stopped):
+        found, obj = super().propose(image, prompts, stopped)
+        return [replace(c, score=c.score / 2, asked=0.5, query=ANY_QUERY) for c in found], obj
+
+
+def test_what_answers_to_other_words_does_not_pass_as_normal(engine, image):
+    """A part with a stain "had no anomaly" when cracks were looked for."""
+    engine.proposer = Weighed()
+    reply = ask(engine, image, Request("look for cracks"))
+    assert reply.prediction.verdict == "other" and reply.text.startswith(f"{NOT_ASKED_FOR} Kept 3 of 3")
+    assert ANY_COUNTS in reply.text  # the proposer did not know the word
+    assert ANY_COUNTS not in ask(engine, image, Request("")).text
+    calm = ask(engine, image, Request("look for cracks", threshold=0.95))
     assert calm.prediction.verdict == "normal" and calm.text.startswith("No anomaly found.")
 
 

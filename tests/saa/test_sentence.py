@@ -469,3 +469,32 @@ def test_of_two_things_each_is_left_out_at_its_own_place():
     rules = said("ignore the scratch on the left and the hole on the right").property
     assert rules.exclusions == (Exclusion(("scratch",), LEFT), Exclusion(("hole",), RIGHT))
     assert said("ignore scratches and dents on the left").property.exclusions == (Exclusion(("scratch", "dent"), LEFT),)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "same"),
+    [
+        ("cracks > 2 %", "cracks larger than 2 %"),
+        ("< 5 % of the image", "smaller than 5 % of the image"),
+        ("1-5 %", "between 1 and 5 %"),
+        ("from 1 % to 5 %", "between 1 and 5 %"),
+        ("smaller than five percent", "smaller than 5 %"),
+        ("nothing under 1 %", "nothing smaller than 1 %"),
+        ("ignore anything smaller than 100 px", "ignore anything smaller than 1 % of the image"),
+        ("between 100 and 500 pixels", "between 1 and 5 % of the image"),
+        ("100-500 px", "between 1 and 5 % of the image"),
+        ("at most 100 px wide", ""),
+        # as replies call a defect small or large
+        ("ignore small stains", "ignore stains smaller than 1 % of the image"),
+        ("only large defects", "only defects larger than 5 % of the image"),
+        ("ignore small stains below 2 %", "ignore stains below 2 %"),
+        ("look for small cracks", "look for cracks"),
+        ("ignore the stain on the big gear", "ignore the stain on the gear"),
+    ],
+)
+def test_sizes_as_they_are_written(sentence, same):
+    """None of them was a rule, and "ignore small stains" ignored large ones, too."""
+    image_px = 10_000
+    left, right = (read_sentence(text, prompts_for(), image_px) for text in (sentence, same))
+    assert (left.property, left.language.class_specific) == (right.property, right.language.class_specific)
+    assert left.language.excluded == right.language.excluded
