@@ -110,6 +110,9 @@ _SURE = re.compile(
     r"|\b(?:what is the|whats the|the anomaly) score\b|多大把握|确定吗|置信度"
 )
 HOW_MANY = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
+_OF_OTHERS = re.compile(
+    r"\b(?:only|just|others?|else|all|any|also|too|more|worse|worst|than|compar\w+|same|besides)\b|只|其他|别的"
+)
 _FOLLOW_UP = re.compile(r"\bwhy\b|\bexplain(?: (?:it|this|that|them|please))*\W*$|为什么|为何")
 _KEYWORDS = (
     "segment", "segmentation", "highlight", "outline", "localize", "localise", "circle", "detect", "describe",
@@ -152,6 +155,11 @@ def asks_how_sure(instruction: str) -> bool:
 def follows_up(instruction: str) -> bool:
     """Return whether a question is about the mask before it: "why is that not normal?"."""
     return bool(_FOLLOW_UP.search(_folded(instruction)))
+
+
+def asks_of_others(instruction: str) -> bool:
+    """Return whether a question that names a finding is about the rest, too: "is the hole the only defect?"."""
+    return bool(_OF_OTHERS.search(_folded(instruction)))
 
 
 def in_other_language(instruction: str) -> bool:

@@ -14,9 +14,10 @@ MOST_IN_RANGE = 99
 _WORDS = "|".join(COUNT_WORDS)
 _DIGITS = r"\d{1,3}(?!\d)(?![.,]\d)(?!\s*(?:%|per ?cent|px|pixels?|mm|cm)\b)(?!\s*%)"
 _REGION = r"(?:\b(?:regions?|findings?|defects?|anomal(?:y|ies))|区域)"
+_NUMBER = r"(?<!part )(?<!serial )(?<!batch )(?<!lot )(?<!model )(?<!order )(?<!article )\bnumbers?\b(?! of)"
 _AND = r"\s*(?:,|and|&|or|to|through|[-–]|和|、|到|至)\s*"
 NUMBERED = re.compile(
-    rf"(?:{_REGION}\s*#?|#)\s*{_DIGITS}(?:{_AND}(?:{_REGION}\s*)?#?{_DIGITS})*"
+    rf"(?:(?:{_REGION}|{_NUMBER})\s*#?|#)\s*{_DIGITS}(?:{_AND}(?:{_REGION}\s*)?#?{_DIGITS})*"
     rf"|\bregions? (?:{_WORDS})\b(?:\s*(?:,|and|&|or)\s*(?:{_WORDS})\b)*"
 )
 _RANGE = re.compile(r"(\d+)\s*(?:to|through|[-–]|到|至)\s*#?(\d+)")

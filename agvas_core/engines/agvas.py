@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from agvas_core.asking import in_other_language
 from agvas_core.checkpoint import card_text, checkpoint_hash
-from agvas_core.engines.dialogue import mode_of
+from agvas_core.engines.dialogue import mode_of, spelled_out
 from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_IMAGE, UNTRAINED
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.reply import Clock, QuestionTooLongError, Reply
@@ -127,6 +127,7 @@ class AGVASEngine:
         stop = stop or threading.Event()
         clock = Clock()
         image = conversation.images.get(request.image_id or "")
+        request = spelled_out(conversation, request)
         mode = mode_of(conversation, request)
         if not self._card.trained:
             yield Notice(NO_DECODER if self.speaks_alone else UNTRAINED)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agvas_core.asking import choose_mode, singles_out
+from agvas_core.engines import pronouns
 from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, sanitize
 from agvas_core.structures import Conversation, Mode, Prediction, Request, Turn
 
@@ -23,12 +25,24 @@ def shown_before(turns: Sequence[Turn], image_id: str | None) -> Prediction | No
 
 
 def whole_before(turns: Sequence[Turn], image_id: str | None) -> Prediction | None:
-    """Return the newest mask of an image that no words narrowed ("only the scratch"), or None."""
+    """Return the newest mask of an image that no words narrowed ("only the scratch", "the other one"), or None."""
+    oldest = None  # "is it good?" points at nothing before it
     for question, shown in zip(reversed(turns[:-1]), reversed(turns[1:]), strict=True):
         if shown.prediction is not None and shown.image_id == image_id and question.role == "user":
             if shown.prediction.verdict != "other" and not singles_out(question.text):
-                return shown.prediction
-    return None
+                if not pronouns.points_back(question.text):
+                    return shown.prediction
+                oldest = shown.prediction
+    return oldest
+
+
+def spelled_out(conversation: Conversation, request: Request) -> Request:
+    """Return the request with what "it" or "the other one" means in its words, where a mask was shown before."""
+    turns, image_id = conversation.turns, request.image_id
+    seen = whole_before(turns, image_id) or shown_before(turns, image_id)
+    if seen is None:
+        return request
+    return replace(request, instruction=pronouns.spelled_out(request.instruction, turns, image_id, seen))
 
 
 def recent_exchanges(turns: Sequence[Turn], image_id: str, count: int) -> list[ChatTurn]:

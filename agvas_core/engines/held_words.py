@@ -62,13 +62,16 @@ class HeldWords:
         changed: how many sentences were replaced or left out.
     """
 
-    def __init__(self, question: str, findings: Sequence[Finding], *, chat: bool = True, called: str = "") -> None:
-        """question: the user's own words; findings: what the mask shows, largest first; chat: as in agrees.
+    def __init__(
+        self, question: str, findings: Sequence[Finding], *, chat: bool = True, called: str = "", alone: bool = True
+    ) -> None:
+        """question: the user's own words; findings: what the mask shows, largest first; chat, alone: as in agrees.
 
         called: "part" or "surface", what words that cannot name the thing in the picture are to call it; "" where
         they can.
         """
         self.question, self.findings, self.chat, self.called = question, findings, chat, called
+        self.alone = alone
         self.changed = 0
         self._begun = self._gap = ""
         self._said = False
@@ -100,7 +103,7 @@ class HeldWords:
         return last
 
     def _agrees(self, sentence: str) -> bool:
-        return agrees(sentence, self.findings, self.question, chat=self.chat)
+        return agrees(sentence, self.findings, self.question, chat=self.chat, alone=self.alone)
 
     def _held(self, sentence: str) -> str:
         """Return a sentence that agrees, one in its place, or nothing where enough was said."""
@@ -129,12 +132,14 @@ class HeldWords:
         return gap + (of_a_surface(said) if self.called == "surface" else said)
 
 
-def agrees(sentence: str, findings: Sequence[Finding], question: str = "", *, chat: bool = True) -> bool:
+def agrees(
+    sentence: str, findings: Sequence[Finding], question: str = "", *, chat: bool = True, alone: bool = True
+) -> bool:
     """Return whether a sentence claims nothing that the findings do not show.
 
     What it leaves out is no contradiction. A definition ("a pit leaves a small cavity ...") claims nothing when the
     question names the kind. chat: no mask is being asked for, so a place that the question names is where to look, and
-    not what to mark ("the left one").
+    not what to mark ("the left one"). alone: the findings are all that there are, and not those that were asked about.
     """
     claims, spoken = parse_reply(sentence), mentions(sentence)
     asked_places, asked_kinds = places_in(question), kinds_in(question)
@@ -147,7 +152,9 @@ def agrees(sentence: str, findings: Sequence[Finding], question: str = "", *, ch
         return not findings
     if denied_kinds(sentence) & {f.kind for f in findings}:
         return False
-    if re.search(r"\bno other (?:defect|anomaly)", sentence.lower()) and len(findings) > 1:
+    if re.search(r"\bno other (?:defect|anomaly)", sentence.lower()) and (len(findings) > 1 or not alone):
+        return False
+    if said_count(sentence) is not None and not alone:
         return False
     if chat and len(asked_places) == 1 and not asked_kinds and claims.places:
         corner = set(next(iter(asked_places)).split())

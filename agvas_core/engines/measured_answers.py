@@ -6,6 +6,7 @@ defect, or of all of them. Such questions are answered here, from what the mask 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -16,6 +17,7 @@ from agvas_core.prompts import format_percent
 from agvas_core.wording import a, at, join, number
 
 NO_SCALE = "I cannot say it in millimeters: a picture has no scale."
+NO_DEPTH = "I cannot say how deep anything is: a photo shows no depth."
 MOST_LISTED = 6
 
 _SIZE = re.compile(
@@ -32,6 +34,8 @@ _LISTS = re.compile(
     r"|\b(?:what|which) are (?:the|their) sizes\b|\bsizes of (?:all|the|each)\b"
 )
 _LENGTH = re.compile(r"\bhow (?:long|wide|high|tall)\b|\blength\b|\bwidth\b")
+_DEPTH = re.compile(r"\bhow deep\b|\bdepth\b|\b(?:is|are|looks?) .*\bdeep\b|\b(?:all the way|right) through\b")
+_APART = re.compile(r"\bhow (?:far apart|close together)\b|\bdistance between\b")
 _BOX = re.compile(
     r"\bcoordinates?\b|\bbounding box\w*\b|\bbox(?:es)?\b|\bexact(?:ly)?\b|\bposition\b|\bpixel position\b"
 )
@@ -58,6 +62,8 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
         findings: what the mask shows, largest first, with their regions' numbers.
     """
     text = question.strip().casefold().replace("’", "'")
+    if findings and _DEPTH.search(text):
+        return NO_DEPTH
     if not findings or _BEYOND.search(text) or (kinds_in(text) and not all(f.kind for f in findings)):
         return None
     if _LARGER.search(text) and _ASKS_WHICH.match(text) and (said := _compared(text, findings)):
@@ -77,6 +83,8 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
     if named is None:
         return None
     there = [f for f in findings if f.numbers & named]
+    if _APART.search(text) and len(there) == 2:
+        return _apart(*there)
     if HOW_MANY.search(text) and not _SIZE.search(text):
         return _count(wanted, there)
     if HOW_MANY.search(text):  # "how many are there, and how big is the largest?"
@@ -97,9 +105,19 @@ def _compared(text: str, findings: Sequence[Finding]) -> str | None:
     if len(sides) != 2 or sides[0] == sides[1]:
         return None
     first, second = (max(side, key=lambda f: f.percent) for side in sides)
+    if first is second:
+        return None
     larger = first.percent > second.percent
     yes = "Yes" if larger != ("smaller" in text) else "No"
     return f"{yes}: {_the(first)} covers {_share(first)} of the image, {_the(second)} {_share(second)}."
+
+
+def _apart(one: Finding, other: Finding) -> str | None:
+    """Return how far the middles of two findings' boxes are from each other, None where they were not measured."""
+    if one.box_xyxy is None or other.box_xyxy is None:
+        return None
+    (x, y), (x2, y2) = (((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in (one.box_xyxy, other.box_xyxy))
+    return f"From the middle of {_the(one)} to that of {_the(other)} it is about {math.hypot(x - x2, y - y2):,.0f} px."
 
 
 def _count(wanted: str, there: Sequence[Finding]) -> str:

@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 
 from agvas_core.anchors import ANCHOR_TEXT, ANCHOR_TOKENS
-from agvas_core.asking import asks_about_defects, asks_how_sure, build_instruction, follows_up, singles_out
+from agvas_core.asking import (
+    asks_about_defects,
+    asks_how_sure,
+    asks_of_others,
+    build_instruction,
+    follows_up,
+    singles_out,
+)
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.engines.dialogue import recent_exchanges, shown_before, too_many_characters, whole_before
 from agvas_core.engines.held_words import FreeWords, HeldWords
 from agvas_core.engines.masks import Masks
 from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
-from agvas_core.engines.pointing import findings_of, meant, numbers_in, parts
+from agvas_core.engines.pointing import Finding, findings_of, meant, numbers_in, parts
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
-from agvas_core.findings import measure
+from agvas_core.findings import Findings, measure
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.prompts import (
     DIRECT_ANSWER,
     MEASURED_SLOT,
     ChatTurn,
 )
+from agvas_core.regions import keep_regions
 from agvas_core.saa.foreground import find_object
 from agvas_core.structures import (
     Conversation,
@@ -150,11 +158,10 @@ class Reply:
             yield from _told(prediction, said)
             return
         yield from self._show(prediction, said)
-        findings = measure(prediction)
-        kinds = self.masks.kinds_to_read(findings)
+        findings, kinds, held = self._read_mask(prediction)
         line = findings.line(kinds)
         start = self._read([question, ChatTurn("assistant", ANCHOR_TEXT, measured=line)], findings.masks, open_end=True)
-        yield from self._speak(start, self._held(prediction, kinds), shown=True)
+        yield from self._speak(start, held, shown=True)
 
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
@@ -182,24 +189,40 @@ class Reply:
             if glance.verdict == "other":
                 yield from _told(glance, said)
                 return
-        findings = measure(glance)
-        kinds = self.masks.kinds_to_read(findings)
-        line = findings.line(kinds)
+        findings, kinds, held = self._read_mask(glance)
         self.clock.lap("glance")
-        held = self._held(glance, kinds)
         if self.mode == "chat" and isinstance(held, HeldWords):
             said = measured_answer(self.request.instruction, held.findings)
             if said is not None:
                 yield TextDelta(said)
                 return
+            asked = self._asked_about(wanted, held.findings)
+            if asked is not None:
+                findings, kinds, held = self._read_mask(keep_regions(glance, asked), alone=False)
+        line = findings.line(kinds)
         assert MEASURED_SLOT[self.mode] == "user", self.mode
         start = self._read([ChatTurn("user", self.question, measured=line)], findings.masks, prompt=True)
         yield from self._speak(start, held, shown=self.mode == "chat")
 
-    def _held(self, prediction: Prediction, kinds: list[str] | None) -> HeldWords | FreeWords:
+    def _read_mask(
+        self, prediction: Prediction, *, alone: bool = True
+    ) -> tuple[Findings, list[str] | None, HeldWords | FreeWords]:
+        """Return what words are to read of a mask, and what they pass through; see _held."""
+        findings = measure(prediction)
+        kinds = self.masks.kinds_to_read(findings)
+        return findings, kinds, self._held(prediction, kinds, alone=alone)
+
+    def _asked_about(self, wanted: str, findings: Sequence[Finding]) -> set[int] | None:
+        """Return the regions that a question is about, None for all: else the words tell of the largest one."""
+        named = meant(wanted, findings)
+        if not named or asks_of_others(self.request.instruction) or all(f.numbers & named for f in findings):
+            return None
+        return named
+
+    def _held(self, prediction: Prediction, kinds: list[str] | None, *, alone: bool = True) -> HeldWords | FreeWords:
         """Return what the words pass through: where they were made to read the mask's kinds, they are held to it.
 
-        kinds: of the mask's largest findings, as the words read them.
+        kinds: of the mask's largest findings, as the words read them. alone: as in agrees.
         """
         if kinds is None or not self.card.trained or not self.hold_words:
             return FreeWords()
@@ -207,7 +230,7 @@ class Reply:
         unread = [""] * (len(shown) - len(kinds))
         named = [replace(finding, kind=kind) for finding, kind in zip(shown, [*kinds, *unread], strict=True)]
         called = "surface" if find_object(self.image.rgb, OBJECT_GRID).mask is None else "part"
-        return HeldWords(self.request.instruction, named, chat=self.mode == "chat", called=called)
+        return HeldWords(self.request.instruction, named, chat=self.mode == "chat", called=called, alone=alone)
 
     def _speak(self, start: Prefix, words: HeldWords | FreeWords, *, shown: bool) -> Iterator[Event]:
         """Stream words; decode a mask when the model writes anchors, or ask for one when it should have and did not."""

@@ -36,6 +36,9 @@ from tests.engines.test_referring import spots
         ("how many dents are there?", "None: I see no dent like that."),
         ("Are there any defects on the right?",
          "I see a hole in the upper right (1.0 % of the image) and a crack in the lower right (0.3 % of the image)."),
+        ("what is number 3?", "Region 3 is a crack in the lower right, 0.3 % of the image."),
+        ("how deep is the crack?", "I cannot say how deep anything is: a photo shows no depth."),
+        ("does it go all the way through?", "I cannot say how deep anything is: a photo shows no depth."),
         ("Where is region 3?", "Region 3 is a crack in the lower right, 0.3 % of the image."),
         ("What is region 6?", "Region 6 is part of a hole in the center, 0.1 % of the image."),
         ("what is region 9?", "There is no region 9."),
@@ -60,8 +63,8 @@ def test_what_a_question_singles_out_is_measured(question, said):
         "", "how big is it?", "how many are there?", "what is wrong with it?", "What caused the largest defect?",
         "why is the left one bad?", "what color is region 2?", "Is the stain on the left serious?", "hello",
         "what should the upper left look like?", "is more than 5 % of it damaged?",
-        "segment what is bigger than the crack",
- "where are the defects?", "is this part good, and where not?",
+        "segment what is bigger than the crack", "is the stain bigger than the stain?",
+        "what does part number 12 mean?", "where are the defects?", "is this part good, and where not?",
     ],
 )  # fmt: skip
 def test_other_questions_are_left_to_the_words(question):
@@ -100,6 +103,10 @@ def test_how_far_and_where_exactly_findings_reach():
         "The stain in the lower left covers about 2.4 % of the image (24,000 px, x 10 to 110, y 20 to 60)."
     )
     assert measured_answer("how long is it?", FIVE) is None  # which of them?
+    two = [*one, replace(FIVE[1], box_xyxy=(70, 0, 110, 20))]
+    assert measured_answer("how far apart are region 1 and region 2?", two) == (
+        "From the middle of the stain in the lower left to that of the hole in the upper right it is about 42 px."
+    )
     assert measured_answer("list all defects", [STAIN] * 8).endswith("and two smaller ones.")
 
 

@@ -1,5 +1,7 @@
 """What words mean among a mask's findings: numbers, kinds, places, sizes, and what they leave out."""
 
+from dataclasses import replace
+
 import pytest
 
 from agvas_core.engines.pointing import Finding, choose, groups, meant, numbers_in
@@ -44,6 +46,14 @@ EVERYTHING = {1, 2, 3, 4, 5, 6}
 )
 def test_what_is_left_out(words, left_out):
     assert choose(words, FIVE) == EVERYTHING - left_out
+
+
+def test_the_one_on_the_right_is_not_the_one_in_the_upper_right():
+    """Both were marked, though one of them lies just there."""
+    edge = replace(CRACK, place="right", centre=(0.5, 0.9))
+    assert choose("the one on the right", [STAIN, HOLE, edge]) == {3}
+    assert choose("only the ones on the right", [STAIN, HOLE, edge]) == {2, 3}
+    assert choose("the one on the right", [STAIN, HOLE, CRACK]) == {2, 3}
 
 
 @pytest.mark.parametrize(
