@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
             load_first=args.load_first,
             keep_examples=args.keep_examples,
         )
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, OverflowError) as error:
         raise SystemExit(str(error)) from error
 
 

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -32,6 +34,34 @@ def _marks(card: EngineCard) -> bool:
     return card.trained and not card.heat_map_only
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder for results, before the work whose results go there.
+
+    Raises:
+        OSError: in a sentence, when nothing can be written into it.
+    """
+    if folder.is_file():
+        raise NotADirectoryError(f"{folder} is a file; results need a folder.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):  # one that is mounted for reading is there, too
+            pass
+    except OSError as error:
+        raise OSError(f"Nothing can be written into {folder}: {error.strerror}.") from error
+    return folder
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file that nobody ever finds half written, also when the disk is full: the one before then stays."""
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        part.write_text(text, encoding="utf-8", newline="")
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def mask_png(prediction: Prediction, path: Path) -> None:
     """Write the mask as an 8-bit PNG of the photo's size, 0 and 255."""
     Image.fromarray(prediction.pred_mask.astype(np.uint8) * 255).save(path, format="PNG", compress_level=3)
@@ -43,12 +73,17 @@ def map_png(prediction: Prediction, path: Path) -> None:
     Image.fromarray(levels).save(path, format="PNG", compress_level=1)
 
 
-def verdict_facts(prediction: Prediction, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
+def verdict_facts(prediction: Prediction | None, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
     """Return what regions.json and the REST endpoint say about a prediction; of untrained weights, no finding.
 
-    Of a heat map there is a verdict, which is its score's, and no region; with a second opinion, an image_score, too.
+    Without a prediction all of it is None, or empty. Of a heat map there is a verdict, which is its score's, and no
+    region; with a second opinion, an image_score, too.
     Scores are not rounded, so that 0.93496 is "0.93" wherever it is shown with two digits.
     """
+    if prediction is None:
+        unknown = ("size_hw", "verdict", "score", "threshold", "alpha", "min_area_px", "area_percent")
+        found: dict[str, object] = {**dict.fromkeys(unknown), "regions": [], "candidates": []}
+        return {"image": name, **found, "mode": mode, **card_facts(card)}
     marks = _marks(card)
     return {
         "image": name,
@@ -116,7 +151,7 @@ def write_reply(out: Path, rgb: NDArray[np.uint8], prediction: Prediction | None
 
     Of a heat map, map.png alone. Pictures of an earlier reply that this one does not write are removed.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     names = () if prediction is None else ("map.png",) if facts.get("heat_map_only") else PICTURES
     if _holds_a_reply(out):
         for stale in set(PICTURES) - set(names):

@@ -51,8 +51,15 @@ def main() -> None:
     except (ValueError, OSError) as error:
         if os.environ.get("AGVAS_DEBUG"):
             raise
-        typer.echo(f"agvas: {error}", err=True)
+        typer.echo(f"agvas: {_sentence(error)}", err=True)
         sys.exit(1)
+
+
+def _sentence(error: ValueError | OSError) -> str:
+    """Return what went wrong; the system's own errors ("[Errno 28] ...") by their words and the file's name."""
+    if isinstance(error, OSError) and error.strerror and error.filename:
+        return f"{error.strerror}: {error.filename}"
+    return str(error)
 
 
 def _print_version(wanted: bool) -> None:
@@ -73,7 +80,9 @@ def options(
 @app.command()
 def demo(
     host: Annotated[str | None, typer.Option(help="Address to listen on (default 127.0.0.1).")] = None,
-    port: Annotated[int | None, typer.Option(help="Port (default: the first free one from 7860).")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port (default: the first free one from 7860).", min=1, max=65535)
+    ] = None,
     engine: EngineOption = DEFAULT_ENGINE,
     model: ModelOption = None,
     pixel: PixelOption = None,
@@ -125,16 +134,15 @@ def predict(
     """Ask about one image; print the words as they come, then the verdict and the regions."""
     from agvas_core.engines.ask import ask
     from agvas_core.processing import open_image
-    from agvas_core.writers import NO_PICTURES, card_facts, verdict_facts, write_reply
+    from agvas_core.writers import NO_PICTURES, make_folder, verdict_facts, write_reply
 
     photo = open_image(image)
+    if out is not None:
+        make_folder(out)
     request = question.request(_parse_roi(roi))
     answering = load(engine_name(question.who, anyres=anyres, revision=revision), explainer)
     reply = ask(answering, photo, request, None if as_json else _print_words)
-    facts: dict[str, Any] = {"image": photo.name, "verdict": None, "regions": []}
-    if reply.prediction is not None:
-        facts = dict(verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name))
-    facts |= card_facts(answering.card) | {
+    facts: dict[str, Any] = verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name) | {
         "text": reply.text,
         "notices": list(reply.notices),
         "seconds": dict(reply.done.seconds),
@@ -166,12 +174,15 @@ def evaluate(
     """Measure one engine, or several ("a,b,c") side by side, on labelled images: AP, F1-max, IoU_ano and more."""
     from agvas_core.cli.compare import compare_engines, engine_names
     from agvas_core.data.mvtec_folder import find_samples
+    from agvas_core.writers import make_folder
 
     find_samples(data)  # a wrong folder is reported before an engine is loaded
+    for folder in (save_maps, json_path and json_path.parent):
+        if folder is not None:
+            make_folder(folder)
     question.request()  # so is a wrong option
     values = compare_engines(engine_names(question.who), question, data, save_maps, limit, saa_protocol)
     if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
@@ -189,7 +200,10 @@ def evaluate_synthesis(
     from agvas_core.evaluation.held_out import evaluate_held_out
     from agvas_core.evaluation.protocol import CategoryResult
     from agvas_core.evaluation.report import markdown_table, to_json
+    from agvas_core.writers import make_folder
 
+    if json_path is not None:
+        make_folder(json_path.parent)
     answering = load(engine)
     with tqdm(unit="image", total=images) as bar:
         result = evaluate_held_out(answering, images, words, lambda done: bar.update(done - bar.n), threshold)
@@ -218,9 +232,10 @@ def inspect(
 ) -> None:
     """Inspect all images of a folder; stopped and started again, it goes on where it was."""
     from agvas_core.cli.folder import find_images, inspect_folder
-    from agvas_core.writers import NO_PICTURES
+    from agvas_core.writers import NO_PICTURES, make_folder
 
     find_images(folder)
+    make_folder(out)
     request = question.request()
     with replicated(question.who, replicas, address) as name:
         at_once = images_at_once(replicas, address)
@@ -246,7 +261,9 @@ def synth(
 ) -> None:
     """Show what the training images are made of."""
     from agvas_core.synthesis.sheet import contact_sheet
+    from agvas_core.writers import make_folder
 
+    make_folder(sheet.parent)
     typer.echo(f"Wrote {contact_sheet(sheet, seed=seed)}")
 
 

@@ -61,14 +61,16 @@ def merge(
 
     from agvas_core.adapter import is_adapter, load_adapter, merge_adapter
     from agvas_core.checkpoint import CARD_FILE, save_checkpoint
+    from agvas_core.writers import make_folder
 
     kinds = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype not in kinds:
         raise ValueError(f"--dtype is float32, bfloat16 or float16; got {dtype!r}.")
     if not is_adapter(folder):
         raise ValueError(f"{folder} is no adapter, so there is nothing to merge.")
-    if out.exists() and any(out.iterdir()):
+    if out.is_dir() and any(out.iterdir()):
         raise ValueError(f"{out} is not empty; choose a new folder.")
+    make_folder(out)
     model, tokenizer, training = load_adapter(folder)
     path = folder / CARD_FILE
     card = path.read_text(encoding="utf-8") if path.is_file() else ""

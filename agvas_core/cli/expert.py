@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from agvas_core.cli.train import sizes_px
+
 
 def train_expert(
     model: Annotated[Path, typer.Option(help="Checkpoint whose eyes the expert reads.")] = Path(
@@ -18,7 +20,7 @@ def train_expert(
     run_dir: Annotated[Path, typer.Option(help="Where states and logs go; an unfinished run there is resumed.")] = Path(
         "runs/nano"
     ),
-    steps: Annotated[int, typer.Option(help="Length in optimiser steps.")] = 4000,
+    steps: Annotated[int, typer.Option(help="Length in optimiser steps.", min=1)] = 4000,
     batch: Annotated[int, typer.Option(help="Images of a step (at 256 px).")] = 16,
     sizes: Annotated[str, typer.Option(help="Sizes of the training images in px, with commas.")] = "256",
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
@@ -51,7 +53,7 @@ def train_expert(
         run_dir=run_dir,
         batch=batch,
         seed=seed,
-        source=SourceOptions(sizes_px=tuple(int(s) for s in sizes.split(",")), textures=textures, real=real),
+        source=SourceOptions(sizes_px=sizes_px(sizes), textures=textures, real=real),
         train=TrainOptions(
             steps=steps, lr=lr, minutes=minutes, mixed_precision=precision, eval_steps=eval_steps, workers=workers
         ),

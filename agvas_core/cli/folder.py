@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import hashlib
+import io
 import json
 import logging
 import threading
@@ -18,11 +20,19 @@ from numpy.typing import NDArray
 
 from agvas_core import __version__
 from agvas_core.data.mvtec_folder import SUFFIXES
-from agvas_core.engines.ask import Reply, ask
+from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
 from agvas_core.processing import open_image
 from agvas_core.structures import Prediction, Request
-from agvas_core.writers import UNTRAINED_VERDICT, mask_png, meant, overlay_png, verdict_facts
+from agvas_core.writers import (
+    UNTRAINED_VERDICT,
+    make_folder,
+    mask_png,
+    meant,
+    overlay_png,
+    verdict_facts,
+    write_whole,
+)
 
 log = logging.getLogger(__name__)
 
@@ -69,13 +79,14 @@ def inspect_folder(
     overlays of earlier runs whose image is gone, or has no mask any more, are removed.
 
     Returns:
-        one dict an image, in the order of the paths (see COLUMNS, and "details" as in regions.json).
+        one dict an image, in the order of the paths (see COLUMNS; "notices", and "details" as in regions.json, which
+        are None where there was no answer).
     """
     from tqdm import tqdm
 
     written = [(out / name).resolve() for name in (_MASKS, _OVERLAYS)]  # out may be the images' own folder
     paths = [p for p in find_images(root) if not any(p.resolve().is_relative_to(w) for w in written)]
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     journal = out / _JOURNAL
     known = _read_journal(journal)
     settings = _settings(engine, request, overlays)
@@ -110,7 +121,7 @@ def inspect_folder(
 
 def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Request, overlays: bool) -> dict[str, Any]:
     name = path.relative_to(root).as_posix()
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"image": name}
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"image": name, "notices": [], "details": None}
     try:
         image = open_image(path)
     except (ValueError, OSError) as error:
@@ -120,20 +131,23 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
     except Exception as error:  # one image must not end the work on all the others
         log.debug("%s failed at %s", engine.card.name, name, exc_info=True)
         return row | {"error": f"{engine.card.name} stopped with an error: {error or type(error).__name__}"}
-    row["text"] = reply.text
+    row |= {"text": reply.text, "notices": list(reply.notices)}
     row["seconds"] = round(sum(reply.done.seconds.values()), 4)
+    row["details"] = verdict_facts(reply.prediction, engine.card, reply.done.mode, name)
     if reply.prediction is None:
         return row if reply.text else row | {"error": " ".join(reply.notices) or "neither a mask nor words"}
     shown = meant(reply.prediction, engine.card)
     if shown is not None:
-        _write_pictures(shown, image.rgb, name, out, overlays)
-    return row | _mask_row(engine, reply, name)
+        try:
+            _write_pictures(shown, image.rgb, name, out, overlays)
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # a full disk ends the work, a name only this image
+                raise
+            return row | {"error": f"its mask cannot be written: {error.strerror}"}
+    return row | _mask_columns(row["details"])
 
 
-def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
-    prediction = reply.prediction
-    assert prediction is not None
-    details: dict[str, Any] = verdict_facts(prediction, engine.card, reply.done.mode, name)
+def _mask_columns(details: dict[str, Any]) -> dict[str, Any]:
     largest = details["regions"][0] if details["regions"] else {"place": "", "kind": ""}
     return {
         "verdict": details["verdict"],
@@ -142,7 +156,6 @@ def _mask_row(engine: Engine, reply: Reply, name: str) -> dict[str, Any]:
         "area_percent": details["area_percent"],
         "largest_place": largest["place"],
         "largest_kind": largest["kind"],
-        "details": details,
     }
 
 
@@ -168,11 +181,12 @@ def _remove_stale(before: Iterable[object], rows: Iterable[dict], out: Path) -> 
 
 def _write_tables(rows: Iterable[dict], out: Path) -> None:
     rows = list(rows)
-    with (out / "results.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-        writer.writeheader()
-        writer.writerows(rows)
-    (out / "results.json").write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, extrasaction="ignore")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_whole(out / "results.csv", table.getvalue())
+    write_whole(out / "results.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
 
 
 def _read_journal(path: Path) -> dict[str, dict]:

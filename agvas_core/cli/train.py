@@ -37,7 +37,7 @@ def train(
     run_dir: Annotated[
         Path | None, typer.Option(help="States and logs; an unfinished run there is resumed (default runs/PRESET).")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Length of the stage in optimiser steps.")] = 4000,
+    steps: Annotated[int, typer.Option(help="Length of the stage in optimiser steps.", min=1)] = 4000,
     batch: Annotated[int | None, typer.Option(help="Images of a batch (16, at 256 px; adapt: 1).", min=1)] = None,
     sizes: Annotated[
         str | None, typer.Option(help="Sizes of the images in px, with commas (192,256,320; adapt: one, 512).")
@@ -144,7 +144,7 @@ def train(
             train=options,
             data=data,
             data_share=data_share,
-            size_px=int(sizes or 512),
+            size_px=sizes_px(sizes or "512")[0],
             batch=batch or 1,
             textures=textures,
             lora=LoraOptions(rank=rank, alpha=2 * rank),
@@ -166,7 +166,7 @@ def train(
         batch=batch or 16,
         seed=seed,
         source=SourceOptions(
-            sizes_px=tuple(int(s) for s in (sizes or "192,256,320").split(",")),
+            sizes_px=sizes_px(sizes or "192,256,320"),
             textures=textures,
             texture_share=texture_share,
             real=real,
@@ -190,6 +190,17 @@ def train(
     else:
         folder = out or Path("checkpoints/agvas-nano")
         export(asked, folder, card=card.read_text(encoding="utf-8") if card else "", mix=mix)
+
+
+def sizes_px(text: str) -> tuple[int, ...]:
+    """Return "192,256" as numbers; BadParameter for anything else."""
+    try:
+        sizes = tuple(int(size) for size in text.split(","))
+    except ValueError:
+        sizes = ()
+    if not sizes or min(sizes) < 1:
+        raise typer.BadParameter(f"--sizes is px with commas, as in 192,256; got {text!r}.")
+    return sizes
 
 
 def _print_budget(asked: RunOptions, stage: str, freeze_pixel: bool) -> None:

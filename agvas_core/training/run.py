@@ -380,11 +380,17 @@ def export(options: RunOptions, folder: Path, card: str, mix: Path | None = None
 
     mix: a checkpoint whose weights go in by half; see mix_in.
     options.source says what the runs were given (textures, real); an empty card leaves the folder's own as it is.
+
+    Raises:
+        FileNotFoundError: when the joint stage has not begun.
     """
+    joint_state = options.run_dir / JOINT / STATE_FILE
+    if not joint_state.is_file():
+        raise FileNotFoundError(f"{options.run_dir} has no joint stage to export: train it first by --stage joint.")
     if not card and (folder / CARD_FILE).is_file():
         card = (folder / CARD_FILE).read_text(encoding="utf-8")
     task, tokenizer = joint_task(options, freeze_pixel=True)
-    state = torch.load(options.run_dir / JOINT / STATE_FILE, map_location="cpu", weights_only=True)
+    state = torch.load(joint_state, map_location="cpu", weights_only=True)
     task.load_state_dict(state["average"])
     assert task.bank is not None
     if mix is not None:

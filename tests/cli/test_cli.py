@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -82,6 +83,15 @@ def photo(tmp_path):
     return path
 
 
+@pytest.fixture
+def photos(photo):
+    """The photo alone in a folder."""
+    folder = photo.parent / "photos"
+    folder.mkdir()
+    photo.rename(folder / photo.name)
+    return folder
+
+
 HELP_ALONE = """
 import atexit, sys
 heavy = {"torch", "transformers", "gradio", "scipy", "peft", "ray"}
@@ -141,6 +151,10 @@ def test_predict_json_is_nothing_but_json(run, photo):
 def test_predict_without_a_mask_says_so(run, photo, tmp_path):
     result = run("predict", photo, "--mode", "chat", "--out", tmp_path / "out")
     assert result.exit_code == 0 and "Nothing to segment." in result.output
+    shown = tmp_path / "shown"
+    run("predict", photo, "--out", shown)
+    facts, of_mask = (json.loads((folder / "regions.json").read_text()) for folder in (tmp_path / "out", shown))
+    assert facts.keys() == of_mask.keys() and facts["score"] is None and facts["mode"] == "chat"
     assert not (tmp_path / "out" / "mask.png").exists()
 
 
@@ -152,17 +166,40 @@ def test_predict_without_a_mask_says_so(run, photo, tmp_path):
         (["predict", "PHOTO", "--roi", "1,2"], "--roi must be left,top,right,bottom"),
         (["evaluate", "--data", "missing"], "There is no folder missing."),
         (["inspect", "missing"], "There is no folder missing."),
-        (["predict", "PHOTO", "--out", "PHOTO"], "part.png"),
+        (["predict", "PHOTO", "--out", "PHOTO"], "part.png is a file; results need a folder."),
+        (["predict", "PHOTO", "--out", "/proc/none"], "Nothing can be written into /proc/none: "),
+        (["inspect", "FOLDER", "--out", "PHOTO"], "part.png is a file; results need a folder."),
+        (["synth", "--sheet", "/proc/none/sheet.png"], "Nothing can be written into /proc/none: "),
+        (["train", "--stage", "export", "--run-dir", "FOLDER"], "has no joint stage to export"),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, photo, monkeypatch, capsys, words, sentence):
-    monkeypatch.setattr(sys, "argv", ["agvas", *(str(photo) if word == "PHOTO" else word for word in words)])
+    """What could not be written into was told in numbers ("[Errno 17]"), and after the whole work."""
+    files = {"PHOTO": str(photo), "FOLDER": str(photo.parent)}
+    monkeypatch.setattr(sys, "argv", ["agvas", *(files.get(word, word) for word in words)])
     monkeypatch.delenv("AGVAS_DEBUG", raising=False)
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 1
     error = capsys.readouterr().err
     assert error.startswith("agvas: ") and sentence in error and "Traceback" not in error
+    assert "Errno" not in error and BrightEngine.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["demo", "--port", "99999"], "65535"),
+        (["train", "--sizes", "abc"], "--sizes is px with commas, as in 192,256; got 'abc'."),
+        (["train", "--base", "agvas-nano", "--sizes", "0"], "--sizes is px with commas"),
+        (["train-expert", "--sizes", "256,"], "--sizes is px with commas"),
+        (["train", "--steps", "0"], "--steps"),
+    ],
+)
+def test_a_wrong_option_is_named(run, words, sentence):
+    """They were Python's own errors: "invalid literal for int()"."""
+    result = run(*words)
+    assert result.exit_code == 2 and sentence in " ".join(result.output.replace("│", " ").split())
 
 
 def test_evaluate_prints_a_table_and_writes_json_and_maps(run, tmp_path):
@@ -214,6 +251,41 @@ def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, p
     assert BrightEngine.asked == 3 and "4 images" in again.output
     run("inspect", folder, "--out", out, "--overlays", "--threshold", "0.9")
     assert BrightEngine.asked == 6  # other settings, other answers
+
+
+def test_every_row_of_results_json_has_the_same_keys(run, photos, tmp_path):
+    """What was noticed of an image was in no file, and rows without a mask had no details."""
+    (photos / "broken.png").write_bytes(b"")
+    columns = {"details", "notices", "image", "error"}
+    for mode in ("direct", "chat"):
+        out = tmp_path / mode
+        run("inspect", photos, "--out", out, "--mode", mode)
+        broken, row = json.loads((out / "results.json").read_text())
+        assert broken.keys() == row.keys() >= columns and broken["details"] is None
+        assert row["details"]["mode"] == mode and row["notices"] == (["Nothing to segment."] if mode == "chat" else [])
+
+
+def test_a_name_too_long_for_its_mask_does_not_end_the_work(run, photos, tmp_path):
+    (photos / "part.png").rename(photos / f"{'a' * 250}.png")
+    Image.new("RGB", (8, 8)).save(photos / "z.png")
+    result = run("inspect", photos, "--out", tmp_path / "out")
+    assert "2 images: 0 with anomalies, 1 not answered" in result.output
+    assert "its mask cannot be written: File name too long" in (tmp_path / "out" / "results.csv").read_text()
+
+
+def test_a_full_disk_leaves_the_tables_of_the_run_before(run, photos, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run("inspect", photos, "--out", out)
+    before = (out / "results.csv").read_text()
+
+    def full(path, *_, **__):
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_text", full)
+    result = run("inspect", photos, "--out", out)
+    assert isinstance(result.exception, OSError) and (out / "results.csv").read_text() == before
+    assert not list(out.glob(".results*"))
 
 
 def test_inspect_counts_images_that_show_others_than_were_asked_for(run, photo, tmp_path, monkeypatch):
