@@ -36,6 +36,12 @@ _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _IS_SIZE = re.compile(r"\bis (small|of medium size|medium-sized|large)\b")
 _SHOWS = re.compile(r"^(?:yes|there (?:is|are)|i (?:see|found|marked|count)|(?:it|this) is|the (?:marked|image))\b")
 _IS_NO_DEFECT = re.compile(r"the [a-z ]+ comes from [a-z ]+ and is normal")  # of a shadow
+# what is asked first: to "would you reject it?" a "no, it is not good" says the opposite of what it means
+_ASKS_BAD = re.compile(
+    r"(?:(?!\b(?:good|ok|okay|fine|normal|pass\w*|accept\w*|ship\w*|clean|perfect)\b).)*?"
+    r"\b(?:reject\w*|scrap\w*|fail\w*|bad|defect\w*|damaged?|broken|wrong|faulty|ng)\b"
+)
+_NO = re.compile(r"^No, it (?=is not\b)")
 _HOW_LARGE = re.compile(r"\bhow (?:big|large|wide|long)\b|\bsize\b|\barea\b|\bper ?cent|%|\bcovers?\b")
 
 
@@ -111,6 +117,8 @@ class HeldWords:
         if said and not self._agrees(said):
             self.changed += 1
             said = self._put_right(said)
+        if _ASKS_BAD.match(self.question.casefold()):
+            said = _NO.sub("It ", said)
         out = self._after_gap(said)
         self._gap = space if self._said else ""
         return out
@@ -150,7 +158,8 @@ def agrees(
             asked = chat or claims.places <= asked_places
             return asked and not any(f.place in claims.places for f in findings)
         return not findings
-    if denied_kinds(sentence) & {f.kind for f in findings}:
+    denied = denied_kinds(sentence)
+    if denied & {f.kind for f in findings} or (question and denied - asked_kinds):  # of what nobody asked for
         return False
     if re.search(r"\bno other (?:defect|anomaly)", sentence.lower()) and (len(findings) > 1 or not alone):
         return False

@@ -93,6 +93,27 @@ def test_nothing_marked_means_no_defect_is_spoken_of():
     assert said(place, (), "Segment the one in the upper right.", chat=False) == (place, 0)
 
 
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("would you reject this part?", "It"), ("Isn't it broken?", "It"),
+        ("does it fail?", "It"), ("is it good?", "No, it"), ("pass or fail?", "No, it"),
+        ("is it good, and what is wrong?", "No, it"),
+    ],
+)  # fmt: skip
+def test_a_no_never_answers_whether_it_is_bad(question, first):
+    """It is bad, said a "No, it is not good" to "would you reject it?"."""
+    no = "No, it is not good: I see a crack in the center and a pit in the lower left."
+    assert said(no, question=question)[0] == no.replace("No, it", first)
+
+
+def test_a_kind_that_nobody_asked_for_is_not_denied():
+    """A scratch that an earlier question named was denied to "show me only the biggest"."""
+    denial = "I see no scratch, so the mask is empty."
+    assert said(denial, (), "show me only the biggest", chat=False)[0] == "I see no defect."
+    assert said(denial, (), "segment the scratch", chat=False)[0] == denial
+
+
 def test_a_later_wrong_sentence_is_left_out_and_its_blank_with_it():
     assert said("I see a crack in the center. The pit is at the top. Please check it.") == (
         "I see a crack in the center. Please check it.",
