@@ -240,7 +240,11 @@ def inspect(
     with replicated(question.who, replicas, address) as name:
         at_once = images_at_once(replicas, address)
         answering = load(name)
-        rows = inspect_folder(answering, folder, out, request, overlays=overlays, at_once=at_once)
+        try:
+            rows = inspect_folder(answering, folder, out, request, overlays=overlays, at_once=at_once)
+        except KeyboardInterrupt:
+            typer.echo(f"\nStopped; the same command goes on. So far: {out / 'results.csv'}.", err=True)
+            raise
     if not answering.card.trained:
         typer.echo(NO_PICTURES, err=True)
     anomalies = sum(row["verdict"] == "anomaly" for row in rows)

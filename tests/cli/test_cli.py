@@ -265,6 +265,25 @@ def test_every_row_of_results_json_has_the_same_keys(run, photos, tmp_path):
         assert row["details"]["mode"] == mode and row["notices"] == (["Nothing to segment."] if mode == "chat" else [])
 
 
+def test_stopped_by_the_keyboard_it_says_how_to_go_on(run, photos, tmp_path, monkeypatch):
+    Image.new("RGB", (8, 8)).save(photos / "a.png")
+    answer, asked = BrightEngine.respond, []
+
+    def once(self, *question, **options):
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(1)
+        yield from answer(self, *question, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(BrightEngine, "respond", once)
+        stopped = run("inspect", photos, "--out", tmp_path / "out")
+    assert stopped.exit_code == 130 and "Stopped; the same command goes on." in stopped.output
+    assert len((tmp_path / "out" / "results.csv").read_text().splitlines()) == 2
+    BrightEngine.asked = 0
+    assert "2 images" in run("inspect", photos, "--out", tmp_path / "out").output and BrightEngine.asked == 1
+
+
 def test_a_name_too_long_for_its_mask_does_not_end_the_work(run, photos, tmp_path):
     (photos / "part.png").rename(photos / f"{'a' * 250}.png")
     Image.new("RGB", (8, 8)).save(photos / "z.png")
