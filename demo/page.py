@@ -219,10 +219,10 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             current.stop.set()
             with current.busy:
                 current.clear()
-            return [*shown(current, draw.box_ready(current.lang), sliders=True), "auto", ""]
+            return [*shown(current, draw.box_ready(current.lang), sliders=True), "auto", "", False]
 
         chat.undo(on_undo, session, talk, **PRIVATE)
-        new.click(on_clear, session, [*talk, mode, normal], **PRIVATE)
+        new.click(on_clear, session, [*talk, mode, normal, close], **PRIVATE)
 
         # --- the selected reply ---
 

@@ -341,12 +341,13 @@ def test_a_wide_window_shows_the_page_in_its_middle_and_a_phone_its_full_width(u
 def test_a_new_chat_while_a_reply_streams_is_empty_and_answers(url, open_page, photo):
     """The stopped reply's last drawing once came after the empty page, and the old chat stood there again.
 
-    The mode, the sentence about what is normal and the sliders once were those of the old chat's part.
+    The mode, the sentence about what is normal, the close look and the sliders once were those of the old chat's part.
     """
     page = open_page(url)
     choose(page, "explain")
     page.get_by_label("Normal looks like").fill("an even grey sheet")
     page.get_by_label("number input for Threshold").fill("0.9")
+    page.check("#agv-close input")
     ask(page, "a long long explanation", photo, wait=False)
     page.wait_for_selector("#agv-chat .bot-row .message-content", timeout=REPLY_MS)
     page.click("#agv-new")
@@ -354,6 +355,7 @@ def test_a_new_chat_while_a_reply_streams_is_empty_and_answers(url, open_page, p
     done(page)
     assert page.is_checked("#agv-mode input[value=auto]") and page.get_by_label("Normal looks like").input_value() == ""
     assert page.get_by_label("number input for Threshold").input_value() == "0.5"
+    assert not page.is_checked("#agv-close input")
     ask(page, "segment", photo)
     assert page.locator("#agv-chat .bot-row").count() == 1
     assert page.get_attribute("#agv-chat .agv-verdict", "data-verdict") == "anomaly"
@@ -471,6 +473,10 @@ def test_another_engine_answers_beside_the_first_and_a_broken_one_loses_nothing(
         page.keyboard.press("Escape")
         ask(page, "and why?")  # the conversation goes on
         assert page.locator("#agv-chat .bot-row").count() == 2
+        page.set_viewport_size({"width": 360, "height": 740})  # the header's buttons once took two rows of a phone
+        header = [box.bounding_box() for box in page.locator("#agv-top button, #agv-engine, #agv-top summary").all()]
+        assert len(header) > 4 and max(b["y"] for b in header) < min(b["y"] + b["height"] for b in header)
+        assert all(0 <= b["x"] and b["x"] + b["width"] <= 360 for b in header)
         page.context.close()
 
 
