@@ -6,10 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from agvas_core.saa.prompts import HybridPrompts, Variant
 from agvas_core.structures import InspectionImage
@@ -56,6 +58,13 @@ class ObjectRegion:
 
     area: float = 1.0
     mask: NDArray[np.bool_] | None = None
+
+    @cached_property
+    def depth(self) -> NDArray[np.float64] | None:
+        """How far each cell lies inside the object, cells (h, w), 0 outside; None without an object."""
+        if self.mask is None:
+            return None
+        return np.asarray(ndimage.distance_transform_edt(np.pad(self.mask, 1))[1:-1, 1:-1])
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,8 @@ from agvas_core.regions import place_of
 from agvas_core.saa.candidates import Candidate, ObjectRegion
 from agvas_core.saa.prompts import AreaOf, LanguagePrompts, PropertyPrompts
 
+RIM_SHARE = 0.06  # of the side of a square as large as the object: so far the rim reaches
+
 
 def names_object(candidate: Candidate, language: LanguagePrompts) -> str:
     """Drop what answers to the object's own name: the detector found the part, not a flaw."""
@@ -27,13 +29,38 @@ def is_excluded(candidate: Candidate, language: LanguagePrompts) -> str:
     return "" if found is None else f"{found!r} was to be ignored"
 
 
+def wrong_side_of_rim(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts) -> str:
+    """Keep what lies at the rim alone, or what does not."""
+    if not rules.rim or lies_at_rim(candidate, obj) == (rules.rim == "only"):
+        return ""
+    return "it does not lie at the rim" if rules.rim == "only" else "it lies at the rim"
+
+
+def lies_at_rim(candidate: Candidate, obj: ObjectRegion) -> bool:
+    """Return whether at least half of a candidate lies in the object's outermost band, or in the image's without one.
+
+    The band's width is a share of the side of a square as large as the object.
+    """
+    assert candidate.mask is not None, "the rim is judged on masks"
+    h, w = candidate.mask.shape
+    depth, size = obj.depth, h * w
+    if obj.mask is not None:
+        size = np.count_nonzero(obj.mask)
+    if depth is None:
+        rows, cols = (np.minimum(np.arange(1, n + 1), np.arange(n, 0, -1)) for n in (h, w))
+        depth = np.minimum(rows[:, None], cols[None])
+    inside = depth[candidate.mask]
+    return bool(np.count_nonzero(inside <= RIM_SHARE * np.sqrt(size)) >= inside.size / 2)
+
+
 def is_left_out(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts) -> str:
     """Drop what the user does not want to see of some kind, size and place together."""
     for rule in rules.exclusions:
         share = candidate.area / _whole(obj, rule.area_of)
         named = not rule.words or any(_answers_to(candidate, word) for word in rule.words)
         sized = share > rule.larger_than and (rule.smaller_than is None or share < rule.smaller_than)
-        if named and sized and (not rule.places or place_in_image(candidate) in rule.places):
+        placed = not rule.places or place_in_image(candidate) in rule.places
+        if named and sized and placed and (not rule.at_rim or lies_at_rim(candidate, obj)):
             return f"{rule.in_words} was to be ignored"
     return ""
 

@@ -33,11 +33,11 @@ _STOP = re.compile(
 )
 _ON = re.compile(
     r"\b(?P<how>on|in|inside|within|of|from)\s+(?:the|this|these|those|a|an|my|our)\s+"
-    r"(?P<what>[a-z][a-z-]*(?: [a-z][a-z-]*){0,2})"
+    r"(?=(?P<what>[a-z][a-z-]*(?: [a-z][a-z-]*){0,2}))"  # looked ahead to, for one may hold the next: "rim of the nut"
 )
 _NOT_OBJECT = re.compile(
-    rf"\b(?:{IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|corner|edge|half|surface|background"
-    rf"|{COUNTABLE}s?|whole|entire|area|size|number|design|it)\b"
+    rf"\b(?:{IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|half|surface"
+    rf"|(?:corner|edge|rim|border|margin|outline)s?|background|{COUNTABLE}s?|whole|entire|area|size|number|design|it)\b"
 )
 _TAIL = re.compile(
     r"\s+(?:and|or|is|are|at|on|in|with|that|which|smaller|larger|please|but|for|under|below|above|only|of|up|no|not)\b.*$"

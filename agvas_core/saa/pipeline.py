@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 
 from agvas_core.saa.candidates import Candidate, Judgement, ObjectRegion, Proposer, work_hw
 from agvas_core.saa.confidence import anomaly_map, top_k
-from agvas_core.saa.filters import is_excluded, is_left_out, names_object, off_object, wrong_area, wrong_place
+from agvas_core.saa.filters import (
+    is_excluded,
+    is_left_out,
+    names_object,
+    off_object,
+    wrong_area,
+    wrong_place,
+    wrong_side_of_rim,
+)
 from agvas_core.saa.prompts import HybridPrompts, Variant
 from agvas_core.saa.saliency import mean_saliency, saliency_factor
 from agvas_core.structures import InspectionImage, Stage
@@ -109,7 +117,7 @@ def judge_masks(
         if prompts.property is not None:
             checks = {
                 "location": off_object(c, obj, prompts.property),
-                "place": wrong_place(c, prompts.property),
+                "place": wrong_place(c, prompts.property) or wrong_side_of_rim(c, obj, prompts.property),
                 IGNORED: is_left_out(c, obj, prompts.property),
             }
         _sort_in(c, checks, passed, dropped)

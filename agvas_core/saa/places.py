@@ -17,9 +17,24 @@ _PLACE = re.compile(
     rf"|\b(?:only|just)(?: the)?) (?P<chain>{_CHAIN})\b(?! \d| \w+ candidates)"
 )
 _BARE = re.compile(rf"(?:^|\bthe )(?P<chain>{_CHAIN})\b(?P<after>(?: \w+)?)")  # "ignore the left side"
+_RIM = r"(?:outer |outermost )?(?:rim|edge|border|margin|outline)s?"
+_AT_RIM = re.compile(rf"\b(?:near|on|at|along|around|close to|next to|touching) (?:the |its )?{_RIM}\b")
+_RIM_ALONE = re.compile(
+    rf"^(?:the |its |only |just |all )*{_RIM}(?: (?:only|area|region|zone|out|please|of the [a-z]+))*$"
+)
 _NAMED = re.compile(rf"\b({PLACE_WORD})(?:[ -](left|right))?\b")
 _ROWS = {"upper": 0, "top": 0, "middle": 1, "center": 1, "centre": 1, "lower": 2, "bottom": 2}
 _COLUMNS = {"left": 0, "right": 2}
+
+
+def names_rim(words: str, *, bare: bool = False) -> bool:
+    """Return whether a clause speaks of the rim: "near the edge"; bare also "(ignore) the edges"."""
+    return bool(_AT_RIM.search(words) or (bare and _RIM_ALONE.match(words)))
+
+
+def without_rim(words: str) -> str:
+    """Return a clause without its rim."""
+    return _AT_RIM.sub(" ; ", _RIM_ALONE.sub("", words))
 
 
 def places_in(words: str, *, bare: bool = False) -> tuple[str, ...]:

@@ -55,6 +55,7 @@ class Exclusion:
         larger_than: share of area_of, 0 to 1.
         smaller_than: share of area_of, None for any size.
         area_of: what the two are shares of.
+        at_rim: whether only what lies at the rim is meant; see filters.rim_of.
     """
 
     words: tuple[str, ...] = ()
@@ -62,6 +63,7 @@ class Exclusion:
     larger_than: float = 0.0
     smaller_than: float | None = None
     area_of: AreaOf = "object"
+    at_rim: bool = False
 
     @property
     def in_words(self) -> str:
@@ -71,6 +73,7 @@ class Exclusion:
         parts = [" or ".join(self.words) or "anything"]
         parts += [f"{' and '.join(sizes)} of the {self.area_of}"] if sizes else []
         parts += [f"at {' or '.join(self.places)}"] if self.places else []
+        parts += ["at the rim"] if self.at_rim else []
         return " ".join(parts)
 
 
@@ -87,6 +90,8 @@ class PropertyPrompts:
             nothing (the public code has no such filter). Paper leaves open: its value.
         min_inside: share of the candidate that lies on the object. Not in the paper, but what people mean by "on".
         places: names of regions.PLACES that the centre must be in; () for anywhere. Not in the paper.
+        rim: what lies at the object's rim, or at the border of an image without one: "only" it, or "not". Not in the
+            paper.
         exclusions: what is dropped only of some kind, size and place together. Not in the paper.
     """
 
@@ -97,6 +102,7 @@ class PropertyPrompts:
     min_iou: float | None = 0.0
     min_inside: float = 0.0
     places: tuple[str, ...] = ()
+    rim: Literal["", "only", "not"] = ""
     exclusions: tuple[Exclusion, ...] = ()
 
     def __post_init__(self) -> None:

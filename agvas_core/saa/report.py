@@ -73,6 +73,8 @@ def _property_parts(rules: PropertyPrompts, name: str) -> list[str]:
         parts.append(f"at least {_percent(rules.min_inside)} on the {name}")
     elif rules.min_iou is not None:
         parts.append(f"touching the {name}" if rules.min_iou == 0 else f"IoU with the {name} above {rules.min_iou:g}")
+    if rules.rim:
+        parts.append("only at the rim" if rules.rim == "only" else "not at the rim")
     if rules.places:
         gone = others(rules.places)
         few = len(rules.places) <= len(gone)

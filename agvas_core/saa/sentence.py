@@ -22,7 +22,7 @@ from agvas_core.saa.named_words import (
     says_more,
     speaks_of_all,
 )
-from agvas_core.saa.places import PLACE_WORD, others, places_in
+from agvas_core.saa.places import PLACE_WORD, names_rim, others, places_in, without_rim
 from agvas_core.saa.prompts import (
     CLASS_AGNOSTIC,
     Exclusion,
@@ -121,6 +121,10 @@ def _read_wanted_regions(wanted: str, prompts: HybridPrompts) -> HybridPrompts:
     places = places_in(wanted)
     if places or _ANYWHERE.search(wanted):
         rules = replace(rules, places=places)
+    if any(names_rim(text.strip(), bare=bool(_ONLY.search(text))) for text in wanted.split(";")):
+        rules = replace(rules, rim="only")
+    elif _ANYWHERE.search(wanted):
+        rules = replace(rules, rim="")
     if _ON_OBJECT.search(wanted):
         rules = replace(rules, min_inside=0.5)
     return prompts if rules == before else replace(prompts, property=rules)
@@ -129,23 +133,27 @@ def _read_wanted_regions(wanted: str, prompts: HybridPrompts) -> HybridPrompts:
 def _each(text: str) -> list[str]:
     """Return "the scratch on the left and the hole on the right" as two, what has one place or size as one."""
     parts = re.split(r",?\s+and\s+(?=the |any |all |[a-z]+ )", text)
-    own = all(kinds_in(part) and (places_in(part, bare=True) or sizes_in(part)) for part in parts)
+    own = all(kinds_in(part) and (places_in(part, bare=True) or names_rim(part) or sizes_in(part)) for part in parts)
     return parts if own else [text]
 
 
 def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
     """Return the prompts without what a clause does not want: sizes, places, words, or some of them together."""
     rules = prompts.property or PropertyPrompts()
-    names, sizes, gone = names_in(without_sizes(text)), sizes_in(text), places_in(text, bare=True)
+    at_rim = names_rim(text, bare=True)
+    names, sizes, gone = names_in(without_rim(without_sizes(text))), sizes_in(text), places_in(text, bare=True)
     if _OFF_OBJECT.search(text):
         return replace(prompts, property=replace(rules, min_inside=0.5))
-    together = bool(names and sizes) or bool(sizes and gone) or sizes.is_range
-    if together or (gone and any(kinds_in(name) for name in names)):
-        new = _exclusions(tuple(names), gone, sizes)
+    placed = bool(gone) or at_rim
+    together = bool(names and sizes) or bool(sizes and placed) or sizes.is_range or (bool(gone) and at_rim)
+    if together or (placed and any(kinds_in(name) for name in names)):
+        new = _exclusions(tuple(names), gone, sizes, at_rim)
         return replace(prompts, property=replace(rules, exclusions=tuple(dict.fromkeys((*rules.exclusions, *new)))))
     if sizes:
         flipped = Sizes(below=sizes.above, above=sizes.below, area_of=sizes.area_of)
         return replace(prompts, property=_bounded(rules, flipped))
+    if at_rim:
+        return replace(prompts, property=replace(rules, rim="not"))
     if gone:
         left = others(gone, rules.places or PLACES) or others(gone)
         prompts = replace(prompts, property=replace(rules, places=left))
@@ -157,6 +165,8 @@ def _take_back(text: str, prompts: HybridPrompts) -> HybridPrompts:
     """Return the prompts with what a clause no longer wants to be left out: "do not ignore the stain"."""
     sizes, back = sizes_in(text), places_in(text, bare=True)
     rules = prompts.property or PropertyPrompts()
+    if names_rim(text, bare=True):
+        rules = replace(rules, rim="")
     if back and rules.places:
         rules = replace(rules, places=tuple(place for place in PLACES if place in {*rules.places, *back}))
         rules = replace(rules, places=()) if len(rules.places) == len(PLACES) else rules
@@ -195,9 +205,9 @@ def _bounded(rules: PropertyPrompts, sizes: Sizes) -> PropertyPrompts:
     return rules if sizes.above is None else replace(rules, min_area=sizes.above)
 
 
-def _exclusions(names: tuple[str, ...], places: tuple[str, ...], sizes: Sizes) -> list[Exclusion]:
+def _exclusions(names: tuple[str, ...], places: tuple[str, ...], sizes: Sizes, at_rim: bool) -> list[Exclusion]:
     """Return one exclusion, or two for what is too small or too large."""
-    whole = Exclusion(names, places, sizes.above or 0.0, sizes.below, sizes.area_of or "object")
+    whole = Exclusion(names, places, sizes.above or 0.0, sizes.below, sizes.area_of or "object", at_rim)
     if sizes.is_range or sizes.above is None or sizes.below is None:
         return [whole]
     return [replace(whole, smaller_than=None), replace(whole, larger_than=0.0)]

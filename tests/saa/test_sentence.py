@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from agvas_core.regions import PLACES
-from agvas_core.saa.candidates import Candidate, ObjectRegion
+from agvas_core.saa.candidates import Candidate, ObjectRegion, box_mask, mask_box
 from agvas_core.saa.clauses import Clause, clauses
 from agvas_core.saa.filters import is_left_out
-from agvas_core.saa.pipeline import rank
+from agvas_core.saa.pipeline import judge_masks, rank
 from agvas_core.saa.places import others
 from agvas_core.saa.prompts import ConfidencePrompt, Exclusion, HybridPrompts, PropertyPrompts, prompts_for
 from agvas_core.saa.report import limits, way_back
@@ -498,3 +498,52 @@ def test_sizes_as_they_are_written(sentence, same):
     left, right = (read_sentence(text, prompts_for(), image_px) for text in (sentence, same))
     assert (left.property, left.language.class_specific) == (right.property, right.language.class_specific)
     assert left.language.excluded == right.language.excluded
+
+
+# --- the rim ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sentence", "changes"),
+    [
+        ("nothing on the rim", {"rim": "not"}),
+        ("ignore everything near the edge", {"rim": "not"}),
+        ("skip the edges", {"rim": "not"}),
+        ("find cracks on the rim of the bottle", {"rim": "only"}),
+        ("only the rim", {"rim": "only"}),
+        ("ignore scratches near the edge", {"exclusions": (Exclusion(("scratch",), at_rim=True),)}),
+        ("ignore dust at the rim on the left", {"exclusions": (Exclusion(("dust",), LEFT, at_rim=True),)}),
+        ("ignore the left edge", {"places": others(LEFT)}),
+        ("ignore chipped edges", {}),
+    ],
+)
+def test_the_rim_is_a_place(sentence, changes):
+    """Near the edge there was no rule: scratches were ignored everywhere, and the rim was an object's name."""
+    prompts = said(sentence)
+    assert prompts.property == PropertyPrompts(**changes)
+    assert prompts.language.object_name == ("bottle" if "bottle" in sentence else "")
+    assert said(sentence, "look everywhere").property.rim == ""
+    assert said("nothing on the rim", "do not ignore the rim") == prompts_for()
+
+
+@pytest.mark.parametrize("part", [False, True])
+@pytest.mark.parametrize(("rim", "left"), [("", {"out", "in"}), ("not", {"in"}), ("only", {"out"})])
+def test_the_rim_is_that_of_the_part_or_of_an_image_without_one(part, rim, left):
+    hw, box = (200, 300), (0.2, 0.2, 0.8, 0.8) if part else (0, 0, 1, 1)
+    obj = ObjectRegion(0.36, box_mask(box, hw)) if part else ObjectRegion()
+    corner = (box[0] + 0.01, box[1] + 0.01, box[0] + 0.05, box[1] + 0.05)
+    found = []
+    for phrase, at in (("out", corner), ("in", (0.4, 0.4, 0.5, 0.5))):
+        mask = box_mask(at, hw)
+        found.append(Candidate(mask_box(mask), float(mask.mean()), 0.9, "any flaw", phrase, mask))
+    rules = replace(prompts_for(), property=PropertyPrompts(rim=rim))
+    passed, dropped = judge_masks(found, obj, rules)
+    assert {c.phrase for c in passed} == left
+    assert [j.why for j in dropped] == {"": [], "not": ["it lies at the rim"], "only": ["it does not lie at the rim"]}[
+        rim
+    ]
+    of_kind = replace(prompts_for(), property=PropertyPrompts(exclusions=(Exclusion(("out", "in"), at_rim=True),)))
+    passed, dropped = judge_masks(found, obj, of_kind)
+    assert [c.phrase for c in passed] == ["in"] and dropped[0].why == "out or in at the rim was to be ignored"
+    told = {"": "rim", "not": "not at the rim", "only": "only at the rim"}[rim]
+    assert (told in "; ".join(limits(rules))) == bool(rim)
