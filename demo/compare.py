@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from agvas_core.regions import speck_px
 from demo.i18n import percent, regions_said, say
@@ -26,7 +26,7 @@ def sentences(session: Session, reply: Reply, lang: str) -> list[str]:
     if other is None or not (reply.facts and other.facts) or not reply.card.trained:
         return []
     names = name_of(session, reply, lang), name_of(session, other, lang)
-    lines = [_verdict(name, facts, lang) for name, facts in zip(names, (reply.facts, other.facts), strict=True)]
+    lines = [verdict_of(session, part, lang) for part in (reply, other)]
     lines.append(_difference(names, reply.facts, other.facts, lang))
     if any(_moved(reply.facts, other.facts, key) for key in ("threshold", "alpha", "min_area_px")):
         lines.append(say("compare_settings", lang))
@@ -40,7 +40,9 @@ def _moved(a: dict[str, Any], b: dict[str, Any], key: str) -> bool:
     return max(a[key], speck_px(b["size_hw"])) != max(b[key], speck_px(a["size_hw"]))
 
 
-def _verdict(name: str, facts: dict[str, Any], lang: str) -> str:
+def verdict_of(session: Session, reply: Reply, lang: str) -> str:
+    """Return a sentence about one image's mask: "Image 2: no anomaly found ..."."""
+    name, facts = name_of(session, reply, lang), cast(dict[str, Any], reply.facts)
     score = f"{facts['score']:.2f}"
     if facts["verdict"] == "normal":
         return say("compare_borderline" if is_borderline(facts) else "compare_normal", lang, name=name, s=score)

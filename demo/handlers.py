@@ -26,7 +26,7 @@ from agvas_core.structures import (
     Stage,
     TextDelta,
 )
-from demo import render
+from demo import render, told
 from demo.desk import POLL_S, EngineDesk
 from demo.i18n import is_chinese, say
 from demo.naming import compared_images, image_in_words, question_before, without_image
@@ -98,12 +98,17 @@ def ask(
 ) -> Iterator[Reply | None]:
     """Answer a question, with the photos that came along; yield the growing reply.
 
-    Several photos are answered one after the other, unless the words compare or name one.
+    Several photos are answered one after the other, unless the words compare or name one. "Undo that" takes the last
+    exchange back.
     """
     question = question.strip()
     if not question and not paths:
         return
     with _answering(session):
+        if told.is_undo(question) and not paths and session.exchanges:
+            undo(session)
+            yield None
+            return
         errors: list[str] = []
         photos: dict[str, str] = {}  # paths by image id
         for path in paths:
@@ -294,6 +299,11 @@ def _answer(
     conversation = session.conversation()
     reply = session.start(question, shown, _card(desk, engine_id), request, engine_id)
     session.exchanges[-1].unread = tuple(unread)
+    reply.notices += [] if errors or pair else told.answer(session, question)
+    if reply.notices:
+        reply.total_s, reply.refused = 0.0, True
+        yield reply
+        return
     engine = yield from _loaded(session, desk, reply)
     if engine is None:
         return

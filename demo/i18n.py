@@ -194,6 +194,27 @@ WORDS: dict[str, tuple[str, str]] = {
     "busy": ("A reply is still running; stop it first.", "回复仍在进行；请先停止。"),
     "about_image": ("About image {n}, {name}.", "关于图像 {n}：{name}。"),
     "asked_before": ("Asked as before: “{words}”", "沿用之前的问题：“{words}”"),
+    "told_sliders": (
+        "Move the sliders under “Selected reply” for that: its mask follows at once, without asking again.",
+        "请移动“所选回复”下的滑块：掩码会立即随之改变，无需重新提问。",
+    ),
+    "told_zoom": (
+        "Enlarge (⤢), above each picture, shows it large. “Look closely” makes the engine itself look at finer detail.",
+        "点击图片上方的“放大”（⤢）可查看大图；“细看”则让引擎检查更细的细节。",
+    ),
+    "told_views": (
+        "The buttons above each picture show it as overlay, plain photo, mask or heat map.",
+        "图片上方的按钮可切换叠加、照片、掩码或热力图。",
+    ),
+    "told_files": (
+        "The links under each picture save it: mask.png, map.png, and regions.json with each region’s kind, box in px, area and score.",
+        "图片下方的链接可下载：mask.png、map.png 和 regions.json（含每个区域的类型、像素边框、面积和得分）。",
+    ),
+    "told_restart": (
+        "“New chat”, at the top, forgets this conversation and its images.",
+        "点击顶部的“新对话”会清除本次对话及其图像。",
+    ),
+    "told_unseen": ("Image {n}, {name}: not inspected yet.", "图像 {n}（{name}）：尚未检测。"),
     "words_before": ("The words are about the mask before the sliders were moved.", "文字说明的是移动滑块之前的掩码。"),
     "compare": ("Comparison", "对比"),
     "compare_measured": ("Measured on the two masks, not the model’s words", "由两张掩码测得，非模型文字"),

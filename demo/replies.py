@@ -32,7 +32,7 @@ class Reply:
         mode: the mode that was used (never "auto" once done).
         stopped: True when the user stopped it.
         unanswered: True when no engine ran, because it could not be loaded or the image was gone.
-        refused: True when nothing was asked, because there was no image or a file could not be read.
+        refused: True when no engine was asked: no image, a file that could not be read, or the page answers itself.
         selected_region: number of the region drawn in blue, or None.
         assets: relative URLs of the pictures and downloads, by kind.
         version: counts re-renderings, so that browsers never show an old file.

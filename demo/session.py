@@ -262,7 +262,7 @@ class Session:
                 break
             reply = exchange.reply
             image_id = reply.request.image_id
-            if reply.running or reply.errors:
+            if reply.running or reply.errors or reply.refused:
                 continue
             conversation = conversation.with_turn(Turn("user", reply.request.instruction, image_id))
             conversation = conversation.with_turn(Turn("assistant", reply.text, image_id, reply.mode, reply.prediction))

@@ -1,0 +1,75 @@
+"""What the page answers by itself: what its controls do ("zoom in", "as JSON"), and a summary of all images.
+
+No engine can: the bundled model answered them with whatever it saw, and it knows of one image at a time.
+"""
+
+from __future__ import annotations
+
+import re
+
+from agvas_core.asking import singles_out
+from demo import compare
+from demo.i18n import say
+from demo.replies import Reply
+from demo.session import Session
+
+_POLITE = r"(?:please |now |ok |can you |could you |would you |i want to |let us |lets )*"
+_IT = r"(?:(?:the|this|that|a|an|my|your|it) ?)*"
+_UNDO = rf"(?:undo|revert|never ?mind|take {_IT}back)(?: {_IT}(?:last )?(?:one|step|question|reply|answer)?)?|撤销.*"
+_CONTROLS = {
+    "sliders": r"(?:(?:lower|raise|reduce|increase|decrease|set|change|move|use|put)\b.*"
+    r"\b(?:threshold|sensitivity|alpha)\b.*|(?:be )?(?:more|less) sensitive)|.*(?:降低|提高|调整|改).*阈值.*",
+    "zoom": rf"(?:zoom|enlarge|magnify)\b.*|(?:make|show) {_IT}(?:picture|image|photo)? ?(?:bigger|larger)|放大.*",
+    "views": rf"(?:show|give|display|see|view)(?: me)? {_IT}(?:heat ?map|anomaly map|original(?: \w+)?)"
+    rf"|(?:hide|clear|remove|turn off|switch off) {_IT}(?:mask|overlay|outlines?|marks?|markings?)|.*热力图.*",
+    "files": r"(?:save|download|export)\b.*|.*\b(?:as|in|to) (?:an? )?(?:json|csv|xml|coco|excel)\b.*"
+    r"|.*(?:下载|导出).*",
+    "restart": rf"(?:start (?:over|again|from scratch|{_IT}new chat)|new chat|forget everything"
+    rf"|(?:reset|clear) {_IT}(?:everything|chat|conversation|history))|新对话|重新开始",
+}
+_MANY = r"(?:\d+|two|three|four|five|six|seven|eight|nine|ten|twelve)"
+_ALL_IMAGES = re.compile(
+    rf"\b(?:all|each|every|which|how many)(?: of)?(?: (?:the|these|those|my|our))?(?: {_MANY})?"
+    rf" (?:images?|photos?|pictures?)\b|\bwhich of (?:the|these|those) {_MANY}\b"
+    r"|(?:所有|全部|每张|哪些|哪几张).*(?:图|照片)"
+)
+_SUMS_UP = re.compile(
+    r"\b(?:summar\w+|overview|recap|list|table|which|how many|compare|rank|worst|best|report|have|has|are|is)\b"
+    r"|总结|汇总|哪"
+)
+
+
+def is_undo(question: str) -> bool:
+    """Return whether words take the last question back."""
+    return _is(_UNDO, question)
+
+
+def answer(session: Session, question: str) -> list[str]:
+    """Return the sentences that the page answers, once a mask was shown; none for what an engine is asked."""
+    if not any(reply.facts for reply in session.replies()):
+        return []
+    for control, words in _CONTROLS.items():
+        if _is(words, question):
+            return [say(f"told_{control}", session.lang)]
+    text = question.casefold()
+    return _lines(session) if len(session.seen) > 2 and _ALL_IMAGES.search(text) and _SUMS_UP.search(text) else []
+
+
+def _is(words: str, question: str) -> bool:
+    text = " ".join(question.casefold().replace("’", "").replace("'", "").split())
+    return bool(re.fullmatch(rf"{_POLITE}(?:{words})\W*(?:please\W*)?", text))
+
+
+def _lines(session: Session) -> list[str]:
+    """Return a sentence for each image: what its newest whole mask shows, or that there is none yet."""
+    newest: dict[str | None, Reply] = {}
+    for reply in session.replies():
+        narrowed = singles_out(reply.request.instruction) or reply.facts.get("verdict") == "other"
+        if reply.facts and reply.card.trained and not reply.card.heat_map_only and not narrowed:
+            newest[reply.request.image_id] = reply
+    return [
+        compare.verdict_of(session, newest[image_id], session.lang)
+        if image_id in newest
+        else say("told_unseen", session.lang, n=n, name=name)
+        for n, (image_id, name) in enumerate(session.seen.items(), 1)
+    ]
