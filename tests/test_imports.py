@@ -31,6 +31,8 @@ ARROWS: dict[str, set[str]] = {
     "picture_files": {"tiff"},
     "pixel_values": {"picture_files"},
     "processing": _LANGUAGE | {"picture_files", "pixel_values"},
+    "calipers": {"regions"},
+    "scale": {"structures"},
     "views": set(),
     "drawing": _VALUES | {"regions"},
     "writers": _VALUES | {"drawing"},
@@ -49,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "saa": _PICTURES | {"predictor", "findings", "counting"},  # rules and candidates; the bundled model is one proposer
     "engines": _MODEL
     | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"}
-    | {"asking", "counting"},
+    | {"asking", "counting", "calipers", "scale"},
     "replicas": {"structures", "processing", "engines", "wire"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"predictor", "synthesis", "data", "evaluation", "backbones", "memory", "adapter"},
@@ -69,7 +71,7 @@ ARROWS: dict[str, set[str]] = {
         "demo",
     },
     "front door": {"structures", "processing", "engines", "predictor"},
-    "demo": _LANGUAGE | {"front door", "processing", "engines", "drawing", "writers", "wire"},
+    "demo": _LANGUAGE | {"front door", "asking", "processing", "engines", "drawing", "writers", "wire"},
     "app": {"front door", "demo"},
 }
 FORBIDDEN_PACKAGES = {"gradio", "gradio_client", "spaces", "torchvision"}

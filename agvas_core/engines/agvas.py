@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 
 from agvas_core.asking import in_other_language
 from agvas_core.checkpoint import card_text, checkpoint_hash
-from agvas_core.engines.dialogue import mode_of, spelled_out
+from agvas_core.engines.dialogue import measured_by, mode_of, spelled_out
 from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_IMAGE, UNTRAINED
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.reply import Clock, QuestionTooLongError, Reply
@@ -127,6 +127,7 @@ class AGVASEngine:
         stop = stop or threading.Event()
         clock = Clock()
         image = conversation.images.get(request.image_id or "")
+        request, scale, said = measured_by(conversation, request)
         request = spelled_out(conversation, request)
         mode = mode_of(conversation, request)
         if not self._card.trained:
@@ -135,13 +136,15 @@ class AGVASEngine:
             yield Notice(NO_IMAGE)
             yield Done(mode, clock.seconds)
             return
+        if said:
+            yield Notice(said)
         if self.predictor.model.config.decoder.measured_kinds and in_other_language(request.instruction):
             yield Notice(ENGLISH_ONLY)
         yield Stage("looking at the image in tiles" if request.close else "encoding the image", 0.1)
         encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")
         made_of = (self.predictor, conversation, request, image, encoded, mode, stop, clock, self._card)
-        reply = Reply(*made_of, hold_words=self.hold_words)
+        reply = Reply(*made_of, hold_words=self.hold_words, scale=scale)
         try:
             if not stop.is_set():
                 yield from reply.words_alone() if self.speaks_alone else reply.events()

@@ -7,8 +7,12 @@ from dataclasses import replace
 
 from agvas_core.asking import choose_mode, singles_out
 from agvas_core.engines import pronouns
+from agvas_core.engines.ruler import noted
 from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, sanitize
+from agvas_core.scale import Scale, read_scale, scale_of
 from agvas_core.structures import Conversation, Mode, Prediction, Request, Turn
+
+LIST_SIZES = "List all findings with their sizes."
 
 
 def mode_of(conversation: Conversation, request: Request) -> Mode:
@@ -43,6 +47,22 @@ def spelled_out(conversation: Conversation, request: Request) -> Request:
     if seen is None:
         return request
     return replace(request, instruction=pronouns.spelled_out(request.instruction, turns, image_id, seen))
+
+
+def measured_by(conversation: Conversation, request: Request) -> tuple[Request, Scale | None, str | None]:
+    """Return the request without what it says of its image's scale, that scale or an earlier one, and a word of it.
+
+    Of a scale alone, said after a mask was shown, what is left asks for the mask's sizes.
+    """
+    image = conversation.images.get(request.image_id or "")
+    if image is None:
+        return request, None, None
+    scale, rest = read_scale(request.instruction, image.size_hw)
+    if scale is None:
+        return request, scale_of(conversation, image), None
+    if not rest and shown_before(conversation.turns, image.image_id) is not None and request.mode in ("auto", "chat"):
+        rest = LIST_SIZES
+    return replace(request, instruction=rest), scale, noted(scale, image)
 
 
 def recent_exchanges(turns: Sequence[Turn], image_id: str, count: int) -> list[ChatTurn]:

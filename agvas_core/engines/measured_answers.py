@@ -12,11 +12,11 @@ from collections.abc import Sequence
 
 from agvas_core.asking import HOW_MANY
 from agvas_core.engines.pointing import Finding, groups, meant, numbers_in, parts, sides_in, singles_by
+from agvas_core.engines.ruler import NO_SCALE, Ruler, against_limit, asks_limit, the
 from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import format_percent
 from agvas_core.wording import a, at, join, number
 
-NO_SCALE = "I cannot say it in millimeters: a picture has no scale."
 NO_DEPTH = "I cannot say how deep anything is: a photo shows no depth."
 MOST_LISTED = 6
 
@@ -54,12 +54,13 @@ _BEYOND = re.compile(
 )
 
 
-def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
+def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | None = None) -> str | None:
     """Return the answer to a question that singles findings out or asks for their sizes, None for all others.
 
     Args:
         question: the user's own words.
         findings: what the mask shows, largest first, with their regions' numbers.
+        ruler: of that mask; without one, nothing is said of lengths.
     """
     text = question.strip().casefold().replace("’", "'")
     if findings and _DEPTH.search(text):
@@ -72,8 +73,12 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
     if unwanted.strip(" ;?.!"):
         return None
     named = meant(wanted, findings)
-    if named is None and (_LISTS.search(text) or _BOX.search(text) or (_LENGTH.search(text) and len(findings) == 1)):
-        return _sizes(wanted, findings, text)
+    asked_about = findings if named is None else [f for f in findings if f.numbers & named]
+    if ruler and asks_limit(text):
+        return against_limit(text, asked_about, ruler) if asked_about else f"{_capital(_nothing(wanted))}."
+    length = _LENGTH.search(text) and (ruler or len(findings) == 1)
+    if named is None and (_LISTS.search(text) or _BOX.search(text) or length or _asks_in_units(text)):
+        return _sizes(wanted, findings, text, ruler)
     if _ALL_OF_IT.search(text) and named is None:
         share = format_percent(sum(f.percent for f in findings))
         all_of_them = f"The {number(len(findings))} findings cover" if len(findings) > 1 else "What is marked covers"
@@ -82,15 +87,15 @@ def measured_answer(question: str, findings: Sequence[Finding]) -> str | None:
         return None  # "is more than 5 % damaged?"
     if named is None:
         return None
-    there = [f for f in findings if f.numbers & named]
+    there = asked_about
     if _APART.search(text) and len(there) == 2:
-        return _apart(*there)
+        return _apart(there[0], there[1], ruler)
     if HOW_MANY.search(text) and not _SIZE.search(text):
         return _count(wanted, there)
     if HOW_MANY.search(text):  # "how many are there, and how big is the largest?"
-        return _count_and_sizes(text, findings)
+        return _count_and_sizes(text, findings, ruler)
     if _SIZE.search(text) or _BOX.search(text) or _LISTS.search(text):
-        return _sizes(wanted, there, text)
+        return _sizes(wanted, there, text, ruler)
     if _ASKS.match(text) and singles_by(wanted, "number", "side", "size"):
         return _what(wanted, there)
     return None
@@ -101,7 +106,7 @@ def _compared(text: str, findings: Sequence[Finding]) -> str | None:
     sides = [side for side in groups(text, findings) if side]
     if len(sides) == 1 and len(sides[0]) == 2 and _WHICH.search(text):
         large, small = sorted(sides[0], key=lambda f: -f.percent)
-        return f"{_capital(_the(large))} is larger: {_share(large)}, {_the(small)} {_share(small)}."
+        return f"{_capital(the(large))} is larger: {_share(large)}, {the(small)} {_share(small)}."
     if len(sides) != 2 or sides[0] == sides[1]:
         return None
     first, second = (max(side, key=lambda f: f.percent) for side in sides)
@@ -109,15 +114,22 @@ def _compared(text: str, findings: Sequence[Finding]) -> str | None:
         return None
     larger = first.percent > second.percent
     yes = "Yes" if larger != ("smaller" in text) else "No"
-    return f"{yes}: {_the(first)} covers {_share(first)} of the image, {_the(second)} {_share(second)}."
+    return f"{yes}: {the(first)} covers {_share(first)} of the image, {the(second)} {_share(second)}."
 
 
-def _apart(one: Finding, other: Finding) -> str | None:
+def _asks_in_units(text: str) -> bool:
+    """Whether a question asks for sizes in mm."""
+    return bool(_UNITS.search(text) and _SIZE.search(text))
+
+
+def _apart(one: Finding, other: Finding, ruler: Ruler | None) -> str | None:
     """Return how far the middles of two findings' boxes are from each other, None where they were not measured."""
     if one.box_xyxy is None or other.box_xyxy is None:
         return None
     (x, y), (x2, y2) = (((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in (one.box_xyxy, other.box_xyxy))
-    return f"From the middle of {_the(one)} to that of {_the(other)} it is about {math.hypot(x - x2, y - y2):,.0f} px."
+    px = math.hypot(x - x2, y - y2)
+    scale = f" ({ruler.scale.length(px)})" if ruler and ruler.scale else ""
+    return f"From the middle of {the(one)} to that of {the(other)} it is about {px:,.0f} px{scale}."
 
 
 def _count(wanted: str, there: Sequence[Finding]) -> str:
@@ -134,7 +146,7 @@ def _count(wanted: str, there: Sequence[Finding]) -> str:
     return f"I count {number(len(there))} {noun}: {join([f'{a(f.noun)} {at(f.place)}' for f in there])}."
 
 
-def _count_and_sizes(text: str, findings: Sequence[Finding]) -> str | None:
+def _count_and_sizes(text: str, findings: Sequence[Finding], ruler: Ruler | None) -> str | None:
     """Return the answers to a question of two clauses, None where one clause asks for both."""
     clauses = re.split(r"[,;.?]|\band\b", text)
     counts = next((c for c in clauses if HOW_MANY.search(c) and not _SIZE.search(c)), None)
@@ -142,7 +154,7 @@ def _count_and_sizes(text: str, findings: Sequence[Finding]) -> str | None:
     if counts is None or sizes is None:
         return None
     counted = _named(counts, findings)
-    return f"{_count(counts, counted)} {_sizes(sizes, _named(sizes, counted), text)}"
+    return f"{_count(counts, counted)} {_sizes(sizes, _named(sizes, counted), text, ruler)}"
 
 
 def _named(words: str, among: Sequence[Finding]) -> Sequence[Finding]:
@@ -151,17 +163,23 @@ def _named(words: str, among: Sequence[Finding]) -> Sequence[Finding]:
     return among if named is None else [f for f in among if f.numbers & named]
 
 
-def _sizes(wanted: str, there: Sequence[Finding], text: str) -> str:
+def _sizes(wanted: str, there: Sequence[Finding], text: str, ruler: Ruler | None) -> str:
     """Return how large findings are and how far they reach, as a question wants it: together, with their boxes."""
-    scale, box, together = (bool(asked.search(text)) for asked in (_UNITS, _BOX, _TOGETHER))
+    box, together = bool(_BOX.search(text)), bool(_TOGETHER.search(text))
+    scale = ruler.scale if ruler else None
+    unknown = f" {NO_SCALE}" if _UNITS.search(text) and scale is None else ""
+    measures = ruler if scale or _LENGTH.search(text) else None
     if not there:
         return f"{_capital(_nothing(wanted))}."
     if together:
-        return f"Together they cover about {format_percent(sum(f.percent for f in there))} % of the image."
-    told = [f"{_the(f)} covers about {_share(f)} of the image{_px(f, box=box)}" for f in there[:MOST_LISTED]]
+        area = f" ({scale.area(sum(f.area_px for f in there))})" if scale else ""
+        return (
+            f"Together they cover about {format_percent(sum(f.percent for f in there))} % of the image{area}.{unknown}"
+        )
+    told = [f"{the(f)} covers about {_share(f)} of the image{_px(f, measures, box=box)}" for f in there[:MOST_LISTED]]
     rest = len(there) - len(told)
     listed = join([*told, *([f"{number(rest)} smaller {'one' if rest == 1 else 'ones'}"] if rest else [])])
-    return f"{_capital(listed)}.{f' {NO_SCALE}' if scale else ''}"
+    return f"{_capital(listed)}.{unknown}"
 
 
 def _what(wanted: str, there: Sequence[Finding]) -> str:
@@ -195,10 +213,6 @@ def _place(sides: Sequence[str]) -> str:
     return " ".join(sides) if len(sides) > 1 else alone.get(sides[0], sides[0])
 
 
-def _the(finding: Finding) -> str:
-    return f"the {finding.noun} {at(finding.place)}"
-
-
 def _whole_or_part(finding: Finding) -> str:
     """Return what one of a finding's regions is: "a hole", or "part of a hole"."""
     return f"{'part of ' if len(finding.numbers) > 1 else ''}{a(finding.noun)}"
@@ -208,15 +222,17 @@ def _share(finding: Finding) -> str:
     return f"{format_percent(finding.percent)} %"
 
 
-def _px(finding: Finding, *, box: bool) -> str:
-    """Return "(1,492 px, in 40 x 60 px)", with box "(1,492 px, x 300 to 340, y 20 to 80)"."""
+def _px(finding: Finding, ruler: Ruler | None, *, box: bool) -> str:
+    """Return "(1,492 px, in 40 x 60 px)", with box "(1,492 px, x 300 to 340, y 20 to 80)", with a ruler its lengths."""
     if not finding.area_px:
         return ""
     if finding.box_xyxy is None:
         return f" ({finding.area_px:,} px)"
     left, top, right, bottom = finding.box_xyxy
-    reach = f"x {left} to {right}, y {top} to {bottom}" if box else f"in {right - left} x {bottom - top} px"
-    return f" ({finding.area_px:,} px, {reach})"
+    corners = f"x {left} to {right}, y {top} to {bottom}"
+    if ruler is not None:
+        return f" ({ruler.told(finding)}{f', {corners}' if box else ''})"
+    return f" ({finding.area_px:,} px, {corners if box else f'in {right - left} x {bottom - top} px'})"
 
 
 def _capital(text: str) -> str:

@@ -26,6 +26,7 @@ from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
 from agvas_core.engines.pointing import Finding, findings_of, meant, numbers_in, parts
 from agvas_core.engines.referring import singled_out
+from agvas_core.engines.ruler import Ruler
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import Findings, measure
 from agvas_core.predictor import AnomalyPredictor
@@ -36,6 +37,7 @@ from agvas_core.prompts import (
 )
 from agvas_core.regions import keep_regions
 from agvas_core.saa.foreground import find_object
+from agvas_core.scale import Scale
 from agvas_core.structures import (
     Conversation,
     EngineCard,
@@ -89,9 +91,10 @@ class Reply:
         card: EngineCard,
         *,
         hold_words: bool = True,
+        scale: Scale | None = None,
     ) -> None:
-        """hold_words: whether words that read a mask's kinds are held to it."""
-        self.card, self.hold_words = card, hold_words
+        """hold_words: whether words that read a mask's kinds are held to it; scale: the image's, where it was said."""
+        self.card, self.hold_words, self.scale = card, hold_words, scale
         self.predictor, self.request, self.image, self.encoded = predictor, request, image, encoded
         self.mode, self.stop, self.clock = mode, stop, clock
         self.question = build_instruction(mode, request.instruction, request.normal_description)
@@ -192,7 +195,7 @@ class Reply:
         findings, kinds, held = self._read_mask(glance)
         self.clock.lap("glance")
         if self.mode == "chat" and isinstance(held, HeldWords):
-            said = measured_answer(self.request.instruction, held.findings)
+            said = measured_answer(self.request.instruction, held.findings, Ruler(glance, self.scale))
             if said is not None:
                 yield TextDelta(said)
                 return
@@ -306,6 +309,8 @@ class Reply:
         said = said or (nearly_marked(prediction) if self.card.trained else None)
         if said:
             yield Notice(said)
+        if self.scale is not None and self.mode != "chat" and prediction.regions and self.card.trained:
+            yield Notice(Ruler(prediction, self.scale).told_all(findings_of(prediction)))
 
 
 def _told(prediction: Prediction, said: str | None) -> Iterator[Event]:

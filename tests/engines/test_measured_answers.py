@@ -6,6 +6,7 @@ import pytest
 
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.measured_answers import measured_answer
+from agvas_core.engines.ruler import NO_SCALE
 from agvas_core.regions import with_kinds
 from agvas_core.structures import Conversation, Done, Request, TextDelta, Turn
 from tests.engines.test_pointing import FIVE, STAIN
@@ -17,7 +18,7 @@ from tests.engines.test_referring import spots
     [
         ("How big is the smallest defect?", "The hole in the center covers about 0.1 % of the image (1,200 px)."),
         ("how large is the crack in mm?", "The crack in the lower right covers about 0.3 % of the image (2,700 px). "
-         "I cannot say it in millimeters: a picture has no scale."),
+         + NO_SCALE),
         ("How big is the second one?", "The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
         ("What size is region 2 in px?", "The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
         ("How big is the dent?", "I see no dent like that."),

@@ -1,0 +1,158 @@
+"""Scale: how many millimeters a pixel is, as a user says it ("1 px is 0.05 mm", "the image is 40 mm wide")."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+from agvas_core.structures import Conversation, InspectionImage
+
+LEAST_MM, MOST_MM = 1e-7, 1e5  # of a pixel: a tenth of a nanometer, a hundred meters; beyond them it is a slip
+
+# how people write the units
+UNITS = (
+    r"(?:nm|nanomet(?:er|re)s?|[uμµ]m|microns?|micromet(?:er|re)s?|mm|millimet(?:er|re)s?|cm|centimet(?:er|re)s?"
+    r"|met(?:er|re)s?|inch(?:es)?)(?![a-z])"
+)
+
+_MM = {"nm": 1e-6, "um": 1e-3, "mm": 1.0, "cm": 10.0, "meter": 1000.0, "inch": 25.4}
+# how units, pixels and "is" are written, in the order in which they are replaced
+_WRITTEN = (
+    (r"\bnanomet(?:er|re)s?\b|纳米", "nm"),
+    (r"\b(?:micromet(?:er|re)s?|microns?|[μµ]m)\b|(?<=\d)[μµ]m\b|微米", "um"),
+    (r"\bmillimet(?:er|re)s?\b|毫米", "mm"),
+    (r"\bcentimet(?:er|re)s?\b|厘米", "cm"),
+    (r"\bmet(?:er|re)s?\b", "meter"),
+    (r"\binch(?:es)?\b|英寸", "inch"),
+    (r"\b(?:pix|pixels?)\b|像素", "px"),
+    (r"(?<=\d),(?=\d)", "."),
+    (r"(?<=px)(?=\d)", " "),
+    (r"(?<=\d)\s*(?=(?:nm|um|mm|cm|meter|inch|px|dpi|ppi)\b)", " "),
+    (r"\b(?:per|each|every|an?)\b|[/每]", " / "),
+    (r"\b(?:is|are|equals?|measures?|shows|covers|spans|corresponds to|stands for)\b|[=:≈~为是]|等于", " = "),
+    (r"\b(?:about|roughly|exactly|approximately|approx\.?|the)\b|=(?=\s*=)", " "),
+    (r"\bone\b", "1"),
+    (r"\s+", " "),
+)
+_N, _U = r"(\d+(?:\.\d+)?(?:e-?\d+)?)", r"(nm|um|mm|cm|meter|inch)\b"
+_FEATURE = r"(?: (?:size|pitch|spacing|width|edge|resolution|大小|尺寸))?"
+_PICTURE = r"(?:image|picture|photo|photograph|field of view|fov|frame|view|scene|图像|图片|照片|视场)"
+_PX_IS = re.compile(rf"(?:{_N} )?(?:/ )?\bpx{_FEATURE} (?:= |of )?{_N} {_U}")
+_PER_PX = re.compile(rf"{_N} {_U} / (?:1 )?px\b")
+_PX_PER = re.compile(rf"{_N} px / (?:{_N} )?{_U}")
+_IS_PX = re.compile(rf"{_N} {_U} = {_N} px\b")
+_DPI = re.compile(rf"{_N} (?:dpi|ppi)\b")
+_ACROSS = re.compile(
+    rf"(?:(?P<before>width|height) of (?:/ |this |my )?)?{_PICTURE} ?(?P<side>width|height|宽|高)?度? ?(?:= )?"
+    rf"(?:{_N} (?:{_U} )?x )?{_N} {_U}(?: (?:in )?(?P<after>wide|across|broad|high|tall|width|height))?"
+)
+# what may be said beside a scale without asking for anything
+_ASIDE = re.compile(
+    r"\b(?:scale|resolution|calibration|magnification|note|that|here|please|ok|okay|so|and|then|now|for|this|my|image"
+    r"|camera|photo|use|set|assume|with|to|at|of|in|know|you|should|fyi|by|way|info)\b|[^\w]+"
+)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Millimeters a pixel."""
+
+    mm_per_px: float
+
+    def length(self, px: float) -> str:
+        """Return a length in px as "3.2 mm", "12 µm" or "1.4 m"."""
+        mm = px * self.mm_per_px
+        for unit, size in (("m", 1000.0), ("mm", 0.1), ("µm", 1e-4)):
+            if mm >= size:
+                return f"{_digits(mm / {'m': 1000.0, 'mm': 1.0, 'µm': 1e-3}[unit])} {unit}"
+        return f"{_digits(mm / 1e-6)} nm"
+
+    def area(self, px: float) -> str:
+        """Return an area in px as "2.1 mm²", "350 µm²" or "1.4 m²"."""
+        mm2 = px * self.mm_per_px**2
+        if mm2 >= 1e6:
+            return f"{_digits(mm2 / 1e6)} m²"
+        return f"{_digits(mm2)} mm²" if mm2 >= 0.01 else f"{_digits(mm2 / 1e-6)} µm²"
+
+
+def read_scale(text: str, size_hw: tuple[int, int]) -> tuple[Scale | None, str]:
+    """Return the scale that a user's words give an image of a size, px, or None; and what else they say.
+
+    Of several the last counts. What else they say is "" when it asks for nothing.
+    """
+    scale, rest = None, []
+    for sentence in re.split(r"(?<=[!?;。；！？\n])|(?<=\.)(?=\s)|(?<=[,，])(?=\s)", text):
+        found = _read(_canonical(sentence), size_hw)
+        if found is None:
+            rest.append(sentence)
+            continue
+        mm_per_px, left = found
+        if not LEAST_MM <= mm_per_px <= MOST_MM:
+            rest.append(sentence)
+            continue
+        scale = Scale(mm_per_px)
+        if _ASIDE.sub("", left):  # it asks something, too: "how long is it if 1 px is 0.05 mm?"
+            rest.append(sentence)
+    said = "".join(rest).strip()
+    return scale, said if scale is None or _ASIDE.sub("", _canonical(said)) else ""
+
+
+def scale_of(conversation: Conversation, image: InspectionImage, instruction: str = "") -> Scale | None:
+    """Return the scale of an image as the newest of a user's words say it, None where none do.
+
+    What is said of a pixel holds for every image; what is said of an image's width, for images of that size.
+    """
+    asked = [(turn.text, turn.image_id) for turn in reversed(conversation.turns) if turn.role == "user"]
+    for text, about in ((instruction, image.image_id), *asked):
+        then = conversation.images.get(about or "", image)
+        scale, _ = read_scale(text, then.size_hw)
+        if scale is not None and (then.size_hw == image.size_hw or read_scale(text, image.size_hw)[0] == scale):
+            return scale
+    return None
+
+
+def unit_mm(written: str) -> float:
+    """Return the millimeters of a unit as people write it; see UNITS."""
+    return _MM[_canonical(written)]
+
+
+def _read(said: str, size_hw: tuple[int, int]) -> tuple[float, str] | None:
+    """Return the millimeters a pixel of canonical words, and these without what says so."""
+    for pattern in (_PER_PX, _PX_PER, _IS_PX, _PX_IS, _DPI):
+        if found := pattern.search(said):
+            return _of_pixel(pattern, found), said.replace(found[0], " ")
+    found = _ACROSS.search(said)
+    if found is None or said.startswith("="):  # "is the image 40 mm wide?"
+        return None
+    first, first_unit, last, unit = (found[i] for i in range(3, 7))
+    mm, px = float(last) * _MM[unit], size_hw[1]
+    if first:  # "40 x 30 mm": the longer side is the longer one, whichever is named first
+        mm, px = max(mm, float(first) * _MM[first_unit or unit]), max(size_hw)
+    elif any(found[group] in ("height", "high", "tall", "高") for group in ("before", "side", "after")):
+        px = size_hw[0]
+    return mm / px, said.replace(found[0], " ")
+
+
+def _of_pixel(pattern: re.Pattern[str], found: re.Match[str]) -> float:
+    if pattern is _DPI:
+        return _MM["inch"] / float(found[1])
+    if pattern is _PER_PX:
+        return float(found[1]) * _MM[found[2]]
+    if pattern is _PX_PER:
+        return float(found[2] or 1) * _MM[found[3]] / float(found[1])
+    if pattern is _IS_PX:
+        return float(found[1]) * _MM[found[2]] / float(found[3])
+    return float(found[2]) * _MM[found[3]] / float(found[1] or 1)
+
+
+def _canonical(text: str) -> str:
+    said = unicodedata.normalize("NFKC", text).casefold().replace("×", "x")
+    for written, meant in _WRITTEN:
+        said = re.sub(written, meant, said)
+    return said.strip()
+
+
+def _digits(value: float) -> str:
+    """Return a number with two or three digits that count: 0.42, 3.2, 12, 345."""
+    return f"{value:.2g}" if value < 9.95 else f"{value:,.0f}"

@@ -1,0 +1,71 @@
+"""Findings in millimeters: by the user's scale, against his limits, and never without one."""
+
+import numpy as np
+import pytest
+
+from agvas_core.engines.agvas import AGVASEngine
+from agvas_core.engines.measured_answers import measured_answer
+from agvas_core.engines.pointing import findings_of
+from agvas_core.engines.ruler import NO_SCALE, Ruler, noted
+from agvas_core.regions import make_prediction, with_kinds
+from agvas_core.scale import Scale
+from agvas_core.structures import Conversation, MaskReady, Notice, Request, TextDelta, Turn
+from tests.engines.test_referring import spots
+
+SCALE = Scale(0.1)
+
+
+def two_marks():
+    """Return a scratch of 40 x 2 px in the upper left and a hole of 10 x 10 px in the lower right, of 100 x 100 px."""
+    p = np.zeros((100, 100), dtype=np.float32)
+    p[10:12, 5:45] = p[80:90, 80:90] = 0.9
+    made = make_prediction(image_id="x", p_seg=p, p_nor=1 - p, p_ano=p)
+    return with_kinds(made, [("hole", 0.9), ("scratch", 0.9)])
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("how long is the scratch?", "The scratch in the upper left covers about 0.8 % of the image (4 mm long, 0.2 mm "
+         "wide, 0.8 mm²)."),
+        ("is the scratch longer than 3 mm?", "Yes: the scratch in the upper left is 4 mm long."),
+        ("Is the scratch within 3 mm?", "No: the scratch in the upper left is 4 mm long."),
+        ("is the scratch wider than 500 µm", "No: the scratch in the upper left is 0.2 mm wide."),
+        ("are there any defects longer than 2 mm?", "One of the two findings: the scratch in the upper left is 4 mm "
+         "long."),
+        ("is anything longer than 1 cm?", "None of the two findings: the scratch in the upper left is 4 mm long."),
+        ("are all of them smaller than 5 mm?", "Both findings: the hole in the lower right is 1.4 mm long "
+         "and the scratch in the upper left is 4 mm long."),
+        ("does the hole cover more than 2 mm²?", "No: the hole in the lower right covers 1 mm²."),
+        ("does the hole cover more than 0.5 square mm?", "Yes: the hole in the lower right covers 1 mm²."),
+        ("is the dent longer than 2 mm?", "I see no dent like that."),
+        ("how big are the holes together?", "Together they cover about 1.0 % of the image (1 mm²)."),
+        ("how far apart are region 1 and region 2?", "From the middle of the hole in the lower right to that of the "
+         "scratch in the upper left it is about 95 px (9.5 mm)."),
+    ],
+)  # fmt: skip
+def test_findings_are_told_by_the_scale_and_against_limits(question, said):
+    marks = two_marks()
+    assert measured_answer(question, findings_of(marks), Ruler(marks, SCALE)) == said
+
+
+def test_without_a_scale_lengths_are_px_and_limits_in_mm_ask_for_one():
+    marks = two_marks()
+    told = [
+        measured_answer(q, findings_of(marks), Ruler(marks)) for q in ("how long is the scratch?", "is it over 2 mm?")
+    ]
+    assert told[0].endswith("(40 px long, 2 px wide).") and told[1] == NO_SCALE
+
+
+def test_a_scale_said_in_the_chat_is_noted_and_measures_what_was_shown(checkpoint, picture):
+    engine, image = AGVASEngine(checkpoint, engine_id="test", name="Test"), picture()
+    shown = spots(5, image.size_hw[1] - 20, size_hw=image.size_hw)
+    before = Conversation().with_image(image).with_turn(Turn("user", "segment the defects", image.image_id))
+    before = before.with_turn(Turn("assistant", "Sure.", image.image_id, "direct", shown))
+    events = list(engine.respond(before, Request("1 px is 0.1 mm", image.image_id)))
+    assert [e.text for e in events if isinstance(e, Notice)] == [noted(SCALE, image)]
+    assert not [e for e in events if isinstance(e, MaskReady)]
+    events = list(engine.respond(before, Request("1 px is 0.1 mm", image.image_id, mode="explain", threshold=0.0)))
+    notices = [e.text for e in events if isinstance(e, Notice)]
+    assert notices[0] == noted(SCALE, image) and "mm long" in notices[1]
+    assert [e for e in events if isinstance(e, TextDelta)]
