@@ -13,7 +13,8 @@ Says = Literal["want", "leave out", "take back"]
 _ALL = re.compile(r"^(?:anything|everything|everywhere|anywhere|all|all of (?:it|them))$")
 _START = r"(?:^|[,:;.!?]\s*|\b(?:and|but|or|please|to|then|also|now|should|can|could|would|just|let's)\s+)"
 _LEAVE_OUT = (
-    r"(?:ignor(?:e|ing)|disregard(?:ing)?|exclud(?:e|ing)|skip(?:ping)?|omit(?:ting)?|hid(?:e|ing)|leav(?:e|ing) out)"
+    r"(?:ignor(?:e|ing)|disregard(?:ing)?|exclud(?:e|ing)|skip(?:ping)?|omit(?:ting)?|hid(?:e|ing)|leav(?:e|ing) out"
+    r"|tolerat(?:e|ing)|accept(?:ing)?)"
 )
 _MARK = r"(?:report|mark|show|segment|count|include|flag|highlight|outline|list|find|detect|look for|keep)"
 _DO_NOT = r"(?:do not|don'?t|never)"
@@ -54,12 +55,15 @@ _FINE = (
 _STATES = re.compile(rf"{_FINE}|\bthere (?:is|are|was|were) (?:nothing|no)\b")
 _BE_LEFT_OUT = (
     r"\b(?:should|must|can|may|is to|are to) (?P<not>not )?(?:all )?"
-    r"be (?:ignored|disregarded|excluded|skipped|omitted|left out)\b"
+    r"be (?:ignored|disregarded|excluded|skipped|omitted|left out|tolerated|accepted)\b"
 )
 _SUBJECT = re.compile(
-    rf"(?P<start>^|[,;:.!?]\s*|\b(?:and|but|while)\s+)(?!(?:{_ASK}|if|is|are|no|nothing)\b)(?P<what>[^,;:.!?]+?) "
-    rf"(?:(?P<order>{_BE_LEFT_OUT})|{_FINE})"
+    rf"(?P<start>^|[,;:.!?]\s*|\b(?:and|but|while)\s+)(?!(?:{_ASK}|if|is|are|no|nothing)\b)"
+    rf"(?P<what>(?:[^,;:.!?]|[.,](?=\d))+?) (?:(?P<order>{_BE_LEFT_OUT})|{_FINE})"
+    r"(?:,? (?:if|when|as long as)(?: (?:they|it)(?: are|'re| is|'s))?\b)?"
+    r"(?P<end>\s*(?=$|[,;:.!?]|(?:and|but|while)\b))?"
 )
+_ASKS_WHICH = re.compile(r"\b(?:which|that|what|whether|if|how|why|when)\b")
 _PRONOUN = re.compile(r"^(?:it|that|this|them|those|these)\b(?:,? please)?$")
 
 
@@ -106,9 +110,10 @@ def states(text: str) -> bool:
 
 def _order(said: re.Match[str]) -> str:
     """Return "stains should be ignored" or "scratches are fine" as an order to ignore them."""
-    if not said["order"] and not kinds_in(said["what"]):
+    if _ASKS_WHICH.search(said["what"]) or not (said["order"] or kinds_in(said["what"])):
         return said[0]
-    return f"{said['start']}{'do not ' if said['not'] else ''}ignore {said['what']} ; "
+    ends = said["end"] is not None  # "scratches are fine below 1 %" goes on
+    return f"{said['start']}{'do not ' if said['not'] else ''}ignore {said['what']}{' ;' if ends else ''} "
 
 
 def _with_meant_things(said: list[Clause]) -> list[Clause]:

@@ -43,7 +43,7 @@ _TAIL = re.compile(
     r"\s+(?:and|or|is|are|at|on|in|with|that|which|smaller|larger|please|but|for|under|below|above|only|of|up|no|not)\b.*$"
 )
 _ARTICLE = re.compile(
-    r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|small|visible|also|either|other|and|or|kinds? of"
+    r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|few|small|visible|also|either|other|and|or|kinds? of"
     rf"|\d{{1,2}}|{'|'.join(COUNT_WORDS)})\s+)+"
 )
 _PLACED = re.compile(rf"^(?:{PLACE_WORD}[ -])+")
@@ -117,8 +117,9 @@ def _listed(text: str) -> list[str]:
     items = [_named(part) for part in _JOINED.split(head)]
     stopped = [_named(part[: stop.start()]) for part in _JOINED.split(rest) if (stop := _STOP.search(part))]
     items += filter(_KIND.match, stopped)  # each with its own place or size
-    items = [item for item in items if 1 < len(item) <= _LONGEST_NAME and not _PLACED_ONE.match(item)]
-    return list(dict.fromkeys(_singular(item) for item in items if not _NO_FLAW.search(item)))
+    items = [item for item in items if 1 < len(item) <= _LONGEST_NAME and not _NO_LIST.match(item)]
+    flaws = (item for item in items if not _PLACED_ONE.match(item) and not _NO_FLAW.search(item))
+    return list(dict.fromkeys(map(_singular, flaws)))
 
 
 def _named(item: str) -> str:
