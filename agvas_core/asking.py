@@ -109,6 +109,9 @@ _SURE = re.compile(
     r"\b(?:how|so|quite|really|you) (?:sure|certain|confident)\b|\bconfidence\b|\bprobability\b|\bhow likely\b"
     r"|\b(?:what is the|whats the|the anomaly) score\b|多大把握|确定吗|置信度"
 )
+_ADVICE = re.compile(
+    r"\b(?:should|do about|do with|fix\w*|repair\w*|avoid\w*|prevent\w*|recommend\w*|next|cost\w*|safe|why|how)\b"
+)
 HOW_MANY = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
 _OF_OTHERS = re.compile(
     r"\b(?:only|just|others?|else|all|any|also|too|more|worse|worst|than|compar\w+|same|besides)\b|只|其他|别的"
@@ -145,6 +148,12 @@ def asks_about_defects(instruction: str) -> bool:
     if _IDEAL.search(text) or _PLEASANTRY.fullmatch(text):
         return False
     return bool(_DEFECT.search(text) or _JUDGES.search(text))
+
+
+def wants_findings(instruction: str) -> bool:
+    """Return whether what was found answers a question: "what is wrong?"; not "you are wrong", and no advice."""
+    text = _folded(instruction)
+    return bool(_ASKS.match(text) and asks_about_defects(instruction) and not _ADVICE.search(text))
 
 
 def asks_how_sure(instruction: str) -> bool:

@@ -13,7 +13,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from agvas_core.asking import HOW_MANY
+from agvas_core.asking import HOW_MANY, wants_findings
 from agvas_core.claims import (
     Mention,
     denied_kinds,
@@ -41,6 +41,7 @@ _ASKS_BAD = re.compile(
     r"(?:(?!\b(?:good|ok|okay|fine|normal|pass\w*|accept\w*|ship\w*|clean|perfect)\b).)*?"
     r"\b(?:reject\w*|scrap\w*|fail\w*|bad|defect\w*|damaged?|broken|wrong|faulty|ng)\b"
 )
+_DOUBTS = re.compile(r"^(?:I can make mistakes|Please check the marked)")  # to "that is wrong"
 _NO = re.compile(r"^No, it (?=is not\b)")
 _HOW_LARGE = re.compile(r"\bhow (?:big|large|wide|long)\b|\bsize\b|\barea\b|\bper ?cent|%|\bcovers?\b")
 
@@ -117,6 +118,9 @@ class HeldWords:
         if said and not self._agrees(said):
             self.changed += 1
             said = self._put_right(said)
+        if self.chat and _DOUBTS.match(said) and wants_findings(self.question):
+            self.changed += 1
+            said = "" if self._said else answer(self.question, self.findings)
         if _ASKS_BAD.match(self.question.casefold()):
             said = _NO.sub("It ", said)
         out = self._after_gap(said)

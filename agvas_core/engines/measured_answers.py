@@ -22,7 +22,7 @@ MOST_LISTED = 6
 
 _SIZE = re.compile(
     r"\bhow (?:big|large|small|wide|long|high|tall)\b|\b(?:what|which) (?:is the )?(?:size|area)\b"
-    r"|\b(?:size|area) of\b|\bhow (?:many|much) (?:px|pixels?|per ?cent|%|area)\b"
+    r"|\b(?:size|area|diameter) (?:of|in)\b|\bhow (?:many|much) (?:px|pixels?|per ?cent|%|area)\b"
     r"|\bwhat (?:share|per ?cent\w*|fraction)\b|\bcovers?\b"
 )
 _ALL_OF_IT = re.compile(
@@ -30,7 +30,8 @@ _ALL_OF_IT = re.compile(
     r"\b(?:damaged|defective|marked|covered|affected|bad)\b|\btotal (?:area|size)\b"
 )
 _LISTS = re.compile(
-    r"\b(?:list|tabulate|enumerate|table of)\b.*\b(?:defects?|findings?|regions?|anomal\w+|them|everything|sizes?)\b"
+    r"\b(?:list|tabulate|enumerate|table of)\b"
+    r".*\b(?:defects?|findings?|regions?|anomal\w+|them|everything|all|sizes?)\b"
     r"|\b(?:what|which) are (?:the|their) sizes\b|\bsizes of (?:all|the|each)\b"
 )
 _LENGTH = re.compile(r"\bhow (?:long|wide|high|tall)\b|\blength\b|\bwidth\b")
@@ -39,13 +40,18 @@ _APART = re.compile(r"\bhow (?:far apart|close together)\b|\bdistance between\b"
 _BOX = re.compile(
     r"\bcoordinates?\b|\bbounding box\w*\b|\bbox(?:es)?\b|\bexact(?:ly)?\b|\bposition\b|\bpixel position\b"
 )
+_ITS_SIZE = re.compile(
+    r"^(?:and |so )*(?:what|give|tell)\b.*\b(?:its|their|the) (?:size|area|diameter|dimension)s?\b(?! of\b)"
+)
+_TABLE = re.compile(r"\btable\b|\btabulate\b")
 _UNITS = re.compile(r"\b(?:mm|millimet\w+|cm|centimet\w+|inch\w*|µm|microns?|micromet\w+)\b")
 _LARGER = re.compile(r"\b(?:bigger|larger|smaller)\b")
 _ASKS_WHICH = re.compile(r"^(?:and |so |but |ok )*(?:is|are|does|do|which|what)\b")
 _TOGETHER = re.compile(r"\b(?:together|altogether|in (?:all|total))\b")
 _WHICH = re.compile(r"\b(?:which|what)\b")
 _ASKS = re.compile(
-    r"^(?:and |so |but |ok |please )*(?:where|what|which|is there|are there|do you see|can you see|any)\b"
+    r"^(?:and |so |but |ok |please )*(?:where|what|which|is there|are there|do you see|can you see|any"
+    r"|(?:is|are) .*\b(?:clean|ok|okay|good|fine|intact|perfect|undamaged|free of)\b)"
 )
 # what only the language model has words for
 _BEYOND = re.compile(
@@ -77,7 +83,8 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
     if ruler and asks_limit(text):
         return against_limit(text, asked_about, ruler) if asked_about else f"{_capital(_nothing(wanted))}."
     length = _LENGTH.search(text) and (ruler or len(findings) == 1)
-    if named is None and (_LISTS.search(text) or _BOX.search(text) or length or _asks_in_units(text)):
+    listed = any(asked.search(text) for asked in (_LISTS, _BOX, _ITS_SIZE))
+    if named is None and (listed or length or _asks_in_units(text)):
         return _sizes(wanted, findings, text, ruler)
     if _ALL_OF_IT.search(text) and named is None:
         share = format_percent(sum(f.percent for f in findings))
@@ -171,6 +178,8 @@ def _sizes(wanted: str, there: Sequence[Finding], text: str, ruler: Ruler | None
     measures = ruler if scale or _LENGTH.search(text) else None
     if not there:
         return f"{_capital(_nothing(wanted))}."
+    if _TABLE.search(text):
+        return _table(there)
     if together:
         area = f" ({scale.area(sum(f.area_px for f in there))})" if scale else ""
         return (
@@ -180,6 +189,15 @@ def _sizes(wanted: str, there: Sequence[Finding], text: str, ruler: Ruler | None
     rest = len(there) - len(told)
     listed = join([*told, *([f"{number(rest)} smaller {'one' if rest == 1 else 'ones'}"] if rest else [])])
     return f"{_capital(listed)}.{unknown}"
+
+
+def _table(there: Sequence[Finding]) -> str:
+    """Return findings as a table in markdown, with their boxes."""
+    rows = ["| region | kind | where | share | area | box (left, top, right, bottom) |", "|---|---|---|---:|---:|---|"]
+    for f in there:
+        regions, box = ", ".join(map(str, sorted(f.numbers))), ", ".join(map(str, f.box_xyxy or ()))
+        rows.append(f"| {regions} | {f.noun} | {f.place} | {_share(f)} | {f.area_px:,} px | {box} |")
+    return "\n".join(rows)
 
 
 def _what(wanted: str, there: Sequence[Finding]) -> str:

@@ -12,14 +12,15 @@ from collections.abc import Sequence
 from agvas_core.claims import mentions
 from agvas_core.counting import ORDINALS
 from agvas_core.engines.pointing import Finding, findings_of, meant, parts
-from agvas_core.kinds import kinds_in
+from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.structures import Prediction, Turn
 from agvas_core.wording import at, join
 
 _NOUN = r"(?:ones?|defects?|findings?|regions?|two|three|four)\b"
 _END = r"(?=\s*(?:please\s*)?(?:[?.,!;]|$))"
 _OTHERS = re.compile(rf"\b(?:the|its) (?:other|remaining) {_NOUN}|\bthe (?:others|other{_END}|rest(?! of)\b)")
-_BOTH = re.compile(r"\b(?:both(?: of them)?|they|them|these|those|each of them)\b")
+_OF_THEM = re.compile(r"(?<=\bof )(?:them|these|those)\b")
+_BOTH = re.compile(r"(?<!\bof )\b(?:both(?: of them)?|they|them|these|those|each of them)\b")
 _IT = re.compile(
     rf"\b(?:that|this) {_NOUN}|\bit\b|(?<=\b(?:is|of) )(?:that|this)\b|(?<=\babout )(?:that|this)\b|\bthat{_END}"
 )
@@ -76,6 +77,9 @@ def _spelled(words: str, findings: Sequence[Finding], focus: frozenset[int]) -> 
     everything = _numbers(findings)
     rest = everything - focus if focus else frozenset()
     both = focus if sum(bool(f.numbers & focus) for f in findings) > 1 else everything
+    kinds = {f.kind for f in findings if f.numbers & both}
+    if len(kinds) == 1 and "" not in kinds:  # "the biggest of them"
+        text = words = _OF_THEM.sub(f"the {kind_words(min(kinds)).many}", text)
     one = frozenset() if _OF_THE_PART.search(text) else focus
     for pattern, numbers in ((_OTHERS, rest), (_BOTH, both), (_IT, one)):
         if numbers and pattern.search(text):

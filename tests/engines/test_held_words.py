@@ -107,6 +107,15 @@ def test_a_no_never_answers_whether_it_is_bad(question, first):
     assert said(no, question=question)[0] == no.replace("No, it", first)
 
 
+def test_what_is_wrong_is_never_answered_with_an_excuse():
+    """It was once read as "that is wrong", and answered "I can make mistakes"."""
+    excuse = "I can make mistakes. Please check the marked area, or change the threshold."
+    assert said(excuse, question="what is wrong?") == (SEEN, 2)
+    assert said(excuse, (), "what is wrong?")[0] == "I see no defect."
+    for question in ("you are wrong", "that is not a defect", "what should I do about the crack?", "what are you?"):
+        assert said(excuse, question=question) == (excuse, 0)
+
+
 def test_a_kind_that_nobody_asked_for_is_not_denied():
     """A scratch that an earlier question named was denied to "show me only the biggest"."""
     denial = "I see no scratch, so the mask is empty."

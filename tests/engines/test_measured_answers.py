@@ -40,6 +40,9 @@ from tests.engines.test_referring import spots
         ("what is number 3?", "Region 3 is a crack in the lower right, 0.3 % of the image."),
         ("how deep is the crack?", "I cannot say how deep anything is: a photo shows no depth."),
         ("does it go all the way through?", "I cannot say how deep anything is: a photo shows no depth."),
+        ("is the upper left clean?", "I see a fiber in the upper left (0.3 % of the image)."),
+        ("What is the diameter of the crack?",
+         "The crack in the lower right covers about 0.3 % of the image (2,700 px)."),
         ("Where is region 3?", "Region 3 is a crack in the lower right, 0.3 % of the image."),
         ("What is region 6?", "Region 6 is part of a hole in the center, 0.1 % of the image."),
         ("what is region 9?", "There is no region 9."),
@@ -65,7 +68,8 @@ def test_what_a_question_singles_out_is_measured(question, said):
         "why is the left one bad?", "what color is region 2?", "Is the stain on the left serious?", "hello",
         "what should the upper left look like?", "is more than 5 % of it damaged?",
         "segment what is bigger than the crack", "is the stain bigger than the stain?",
-        "what does part number 12 mean?", "where are the defects?", "is this part good, and where not?",
+        "what does part number 12 mean?", "what is the diameter of the nut?",
+        "where are the defects?", "is this part good, and where not?",
     ],
 )  # fmt: skip
 def test_other_questions_are_left_to_the_words(question):
@@ -107,6 +111,10 @@ def test_how_far_and_where_exactly_findings_reach():
     two = [*one, replace(FIVE[1], box_xyxy=(70, 0, 110, 20))]
     assert measured_answer("how far apart are region 1 and region 2?", two) == (
         "From the middle of the stain in the lower left to that of the hole in the upper right it is about 42 px."
+    )
+    assert measured_answer("what is its area in pixels?", one) == measured_answer("list all", one)
+    assert measured_answer("list all as a table", one).splitlines()[2] == (
+        "| 1 | stain | lower left | 2.4 % | 24,000 px | 10, 20, 110, 60 |"
     )
     assert measured_answer("list all defects", [STAIN] * 8).endswith("and two smaller ones.")
 
