@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from agvas_core.structures import Conversation, InspectionImage
+from agvas_core.structures import Conversation, Request
 
 LEAST_MM, MOST_MM = 1e-7, 1e5  # of a pixel: a tenth of a nanometer, a hundred meters; beyond them it is a slip
 
@@ -98,18 +98,21 @@ def read_scale(text: str, size_hw: tuple[int, int]) -> tuple[Scale | None, str]:
     return scale, said if scale is None or _ASIDE.sub("", _canonical(said)) else ""
 
 
-def scale_of(conversation: Conversation, image: InspectionImage, instruction: str = "") -> Scale | None:
-    """Return the scale of an image as the newest of a user's words say it, None where none do.
+def scale_of(conversation: Conversation, request: Request) -> Scale | None:
+    """Return the scale of a request's image as the newest of a user's words say it, or its mm_per_px, or None.
 
     What is said of a pixel holds for every image; what is said of an image's width, for images of that size.
     """
+    image = conversation.images.get(request.image_id or "")
+    if image is None:
+        return None
     asked = [(turn.text, turn.image_id) for turn in reversed(conversation.turns) if turn.role == "user"]
-    for text, about in ((instruction, image.image_id), *asked):
+    for text, about in ((request.instruction, image.image_id), *asked):
         then = conversation.images.get(about or "", image)
         scale, _ = read_scale(text, then.size_hw)
         if scale is not None and (then.size_hw == image.size_hw or read_scale(text, image.size_hw)[0] == scale):
             return scale
-    return None
+    return None if request.mm_per_px is None else Scale(request.mm_per_px)
 
 
 def unit_mm(written: str) -> float:

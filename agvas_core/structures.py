@@ -184,6 +184,7 @@ class Request:
             surely, too (see regions.smallest_px); 0 keeps every pixel.
         max_new_tokens: bound on the generated words.
         close: look at the image in tiles at its own resolution, too: slower, for tiny defects on large images.
+        mm_per_px: millimeters a pixel, where they are known; a scale that the words say goes before it.
     """
 
     instruction: str
@@ -196,6 +197,7 @@ class Request:
     min_area_px: int | None = None
     max_new_tokens: int = 160
     close: bool = False
+    mm_per_px: float | None = None
 
 
 @dataclass(frozen=True)

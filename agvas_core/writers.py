@@ -14,8 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from agvas_core.calipers import calipers
 from agvas_core.drawing import overlay, shrink
-from agvas_core.structures import EngineCard, Mode, Prediction
+from agvas_core.regions import region_labels
+from agvas_core.scale import Scale
+from agvas_core.structures import EngineCard, Mode, Prediction, Region
 
 FACTS, PICTURES = "regions.json", ("mask.png", "map.png", "overlay.png")
 UNTRAINED_VERDICT = "none: untrained weights"
@@ -73,11 +76,14 @@ def map_png(prediction: Prediction, path: Path) -> None:
     Image.fromarray(levels).save(path, format="PNG", compress_level=1)
 
 
-def verdict_facts(prediction: Prediction | None, card: EngineCard, mode: Mode, name: str = "") -> dict[str, object]:
+def verdict_facts(
+    prediction: Prediction | None, card: EngineCard, mode: Mode, name: str = "", scale: Scale | None = None
+) -> dict[str, object]:
     """Return what regions.json and the REST endpoint say about a prediction; of untrained weights, no finding.
 
     Without a prediction all of it is None, or empty. Of a heat map there is a verdict, which is its score's, and no
     region; with a second opinion, an image_score, too.
+    With a scale, regions are measured in millimeters, too.
     Scores are not rounded, so that 0.93496 is "0.93" wherever it is shown with two digits.
     """
     if prediction is None:
@@ -85,6 +91,8 @@ def verdict_facts(prediction: Prediction | None, card: EngineCard, mode: Mode, n
         found: dict[str, object] = {**dict.fromkeys(unknown), "regions": [], "candidates": []}
         return {"image": name, **found, "mode": mode, **card_facts(card)}
     marks = _marks(card)
+    shown = prediction.regions if marks else ()
+    labels = region_labels(prediction.pred_mask) if shown else None  # (H, W)
     return {
         "image": name,
         "size_hw": list(prediction.size_hw),
@@ -95,6 +103,7 @@ def verdict_facts(prediction: Prediction | None, card: EngineCard, mode: Mode, n
         "alpha": prediction.alpha,
         "min_area_px": prediction.min_area_px,
         "area_percent": round(100 * float(prediction.pred_mask.mean()), 4) if marks else 0.0,
+        **({} if scale is None else {"mm_per_px": scale.mm_per_px}),
         "regions": [
             {
                 "index": region.index,
@@ -107,8 +116,9 @@ def verdict_facts(prediction: Prediction | None, card: EngineCard, mode: Mode, n
                 "area_percent": round(region.area_percent, 4),
                 "centroid_yx": [round(v, 2) for v in region.centroid_yx],
                 "score": region.score,
+                **_lengths(region, labels, scale),
             }
-            for region in (prediction.regions if marks else ())
+            for region in shown
         ],
         "candidates": [
             {
@@ -124,6 +134,19 @@ def verdict_facts(prediction: Prediction | None, card: EngineCard, mode: Mode, n
         "mode": mode,
         **card_facts(card),
     }
+
+
+def _lengths(region: Region, labels: NDArray[np.int64] | None, scale: Scale | None) -> dict[str, float]:
+    """Return how long and wide a region is (see calipers), in px and by the scale; labels: as of region_labels."""
+    assert labels is not None
+    left, top, right, bottom = region.box_xyxy
+    length, width = calipers(labels[top:bottom, left:right] == region.index)
+    measured = {"length_px": round(length, 2), "width_px": round(width, 2)}
+    if scale is None:
+        return measured
+    mm = scale.mm_per_px
+    in_mm = {"length_mm": length * mm, "width_mm": width * mm, "area_mm2": region.area_px * mm**2}
+    return measured | {name: float(f"{value:.6g}") for name, value in in_mm.items()}
 
 
 def card_facts(card: EngineCard) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 from typing import Any
 
+from agvas_core.scale import Scale
 from agvas_core.structures import EngineCard
 from demo import verdict
 from demo.figure import flag, kind
@@ -57,8 +58,17 @@ def _row(reply: Reply, region: dict[str, Any], kinds: bool, lang: str) -> str:
         f'aria-pressed="{pressed}" aria-label="{label}">{region["index"]}</button>'
     )
     cells = [button, *([kind(region, lang)] if kinds else []), say(region["place"], lang)]
-    cells += [percent(region["area_percent"]), f"{region['area_px']:,} px", f"{region['score']:.2f}"]
+    cells += [percent(region["area_percent"]), _size(reply, region), f"{region['score']:.2f}"]
     return f'<tr title="{box}">{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _size(reply: Reply, region: dict[str, Any]) -> str:
+    """Return "1,492 px", or "2.5 mm², 2.8 mm x 1.3 mm" where the image's scale was said."""
+    mm_per_px = reply.facts.get("mm_per_px")
+    if not isinstance(mm_per_px, float):
+        return f"{region['area_px']:,} px"
+    scale = Scale(mm_per_px)
+    return f"{scale.area(region['area_px'])}, {scale.length(region['length_px'])} x {scale.length(region['width_px'])}"
 
 
 def selected_title(reply: Reply | None, lang: str, which: str = "") -> str:

@@ -25,7 +25,7 @@ def show_prediction(
     reply.prediction = prediction
     image = session.images[prediction.image_id]
     mode = reply.mode or reply.request.mode
-    reply.facts = verdict_facts(prediction, reply.card, mode, image.name)
+    reply.facts = verdict_facts(prediction, reply.card, mode, image.name, session.scale(reply))
     if not any(region.index == reply.selected_region for region in prediction.regions):
         reply.selected_region = None
     reply.version += 1

@@ -20,6 +20,7 @@ From Python::
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, TypedDict, cast
@@ -68,6 +69,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         alpha: float = 0.5,
         close: bool = False,
         engine: str = "",
+        mm_per_px: float = 0.0,
     ) -> dict:
         """Segment the anomalies of one photo; returns verdict, score, regions, text and the mask as a PNG file.
 
@@ -80,6 +82,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
             alpha: balance of the two maps: 1 is the segmentation map, 0 the anomaly map.
             close: whether a large photo is looked at in tiles, too.
             engine: one of those that the page offers, as "saa+"; the page's first when it is empty.
+            mm_per_px: millimeters a pixel, to measure regions in them too; 0 where they are not known.
         """
         if engine and engine not in desk.engine_ids:
             raise ValueError(f"`engine` must be one of {', '.join(desk.engine_ids)}; it is {engine!r}.")
@@ -88,11 +91,13 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         for name, value in (("threshold", threshold), ("alpha", alpha)):
             if not 0 <= value <= 1:
                 raise ValueError(f"`{name}` must lie between 0 and 1; it is {value}.")
+        if not 0 <= mm_per_px < math.inf:
+            raise ValueError(f"`mm_per_px` must be 0 or more; it is {mm_per_px}.")
         photo = agvas_core.open_image(str(uploaded_path(image, upload_root())))
         answering = desk.get(engine or None)
         request = Request(
             instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha,
-            close=close,
+            close=close, mm_per_px=mm_per_px or None,
         )  # fmt: skip
         with desk.turn():
             reply = ask(answering, photo, request)
@@ -104,7 +109,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
             **card_facts(answering.card),
         }
         if reply.prediction is not None:
-            answer |= verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name)
+            answer |= verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name, reply.scale)
         shown = meant(reply.prediction, answering.card)
         if shown is not None:
             path = files.new_answer_file(".png")

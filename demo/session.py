@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from agvas_core.scale import Scale, scale_of
 from agvas_core.structures import (
     Conversation,
     EngineCard,
@@ -267,6 +268,11 @@ class Session:
             conversation = conversation.with_turn(Turn("user", reply.request.instruction, image_id))
             conversation = conversation.with_turn(Turn("assistant", reply.text, image_id, reply.mode, reply.prediction))
         return conversation
+
+    def scale(self, reply: Reply) -> Scale | None:
+        """Return the scale of a reply's image, as it was said until then."""
+        asked = next((exchange for exchange in self.exchanges if exchange.reply is reply), None)
+        return scale_of(self.conversation(before=asked), reply.request)
 
     def bound_memory(self) -> None:
         """Drop the oldest probability maps beyond the session's share of memory; their pictures stay."""

@@ -35,7 +35,7 @@ ARROWS: dict[str, set[str]] = {
     "scale": {"structures"},
     "views": set(),
     "drawing": _VALUES | {"regions"},
-    "writers": _VALUES | {"drawing"},
+    "writers": _VALUES | {"drawing", "regions", "calipers", "scale"},
     "wire": _VALUES,
     "synthesis": _LANGUAGE | {"processing"},
     "data": _PICTURES | {"synthesis"},
@@ -71,7 +71,7 @@ ARROWS: dict[str, set[str]] = {
         "demo",
     },
     "front door": {"structures", "processing", "engines", "predictor"},
-    "demo": _LANGUAGE | {"front door", "asking", "processing", "engines", "drawing", "writers", "wire"},
+    "demo": _LANGUAGE | {"front door", "asking", "scale", "processing", "engines", "drawing", "writers", "wire"},
     "app": {"front door", "demo"},
 }
 FORBIDDEN_PACKAGES = {"gradio", "gradio_client", "spaces", "torchvision"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from agvas_core.scale import Scale, read_scale, scale_of
-from agvas_core.structures import Conversation, InspectionImage, Turn
+from agvas_core.structures import Conversation, InspectionImage, Request, Turn
 
 HW = (480, 640)
 
@@ -48,14 +48,17 @@ def test_the_newest_scale_counts_a_width_only_for_images_of_that_size():
         for name, size in (("large", HW), ("small", (48, 64)))
     )
     talk = Conversation().with_image(large).with_image(small).with_turn(Turn("user", "1 px is 0.2 mm", "large"))
-    assert scale_of(talk, small) == Scale(0.2)
+    assert scale_of(talk, Request("", "small", mm_per_px=3.0)) == Scale(0.2)
     talk = talk.with_turn(Turn("assistant", "1 px is 7 mm", "large")).with_turn(
         Turn("user", "it is 64 mm wide", "large")
     )
-    assert scale_of(talk, large) == Scale(0.2)
+    assert scale_of(talk, Request("", "large")) == Scale(0.2)
     talk = talk.with_turn(Turn("user", "the image is 64 mm wide", "large"))
-    assert scale_of(talk, large) == Scale(0.1) and scale_of(talk, small) == Scale(0.2)
-    assert scale_of(Conversation(), small) is None and scale_of(talk, small, "1 px = 1 mm") == Scale(1.0)
+    assert scale_of(talk, Request("", "large")) == Scale(0.1) and scale_of(talk, Request("", "small")) == Scale(0.2)
+    assert scale_of(talk, Request("1 px = 1 mm", "small")) == Scale(1.0)
+    silent = Conversation().with_image(small)
+    assert scale_of(silent, Request("", "small")) is None and scale_of(talk, Request("1 px = 1 mm")) is None
+    assert scale_of(silent, Request("", "small", mm_per_px=3.0)) == Scale(3.0)
 
 
 def test_lengths_and_areas_come_in_units_that_are_read_easily():

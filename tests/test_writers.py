@@ -11,6 +11,7 @@ from PIL import Image
 
 from agvas_core import writers
 from agvas_core.regions import make_prediction
+from agvas_core.scale import Scale
 from demo.desk import EngineDesk
 from demo.rest import build_segment
 from demo.session import FileStore
@@ -35,6 +36,15 @@ def test_facts_are_complete_json(tmp_path, prediction):
     wanted = {"verdict", "score", "threshold", "alpha", "regions", "engine", "mode", "weights"}
     assert wanted <= back.keys() and len(back["regions"]) == 2
     assert back["regions"][0]["area_px"] == 1600 and back["regions"][0]["box_xyxy"] == [30, 20, 70, 60]
+
+
+def test_regions_are_measured_in_px_and_by_a_scale_in_millimeters(prediction):
+    plain = writers.verdict_facts(prediction, CARD, "direct")["regions"][1]
+    assert (plain["length_px"], plain["width_px"]) == (14.14, 10.0) and "length_mm" not in plain
+    facts = writers.verdict_facts(prediction, CARD, "direct", scale=Scale(0.05))
+    small = facts["regions"][1]
+    assert facts["mm_per_px"] == 0.05
+    assert (small["length_mm"], small["width_mm"], small["area_mm2"]) == pytest.approx((0.7071, 0.5, 0.25), abs=1e-4)
 
 
 def test_a_reply_is_written_whole_and_without_a_mask_only_its_facts(tmp_path, prediction):

@@ -142,7 +142,9 @@ def predict(
     request = question.request(_parse_roi(roi))
     answering = load(engine_name(question.who, anyres=anyres, revision=revision), explainer)
     reply = ask(answering, photo, request, None if as_json else _print_words)
-    facts: dict[str, Any] = verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name) | {
+    facts: dict[str, Any] = verdict_facts(
+        reply.prediction, answering.card, reply.done.mode, photo.name, reply.scale
+    ) | {
         "text": reply.text,
         "notices": list(reply.notices),
         "seconds": dict(reply.done.seconds),
@@ -316,9 +318,10 @@ def _print_facts(facts: dict[str, Any]) -> None:
     typer.echo(f"{verdict} Highest score {facts['score']:.2f}, threshold {facts['threshold']:g}.")
     for region in facts["regions"][:20]:
         box = ",".join(str(v) for v in region["box_xyxy"])
+        in_mm = f", {region['length_mm']:.3g} x {region['width_mm']:.3g} mm" if "length_mm" in region else ""
         typer.echo(
             f"  {region['index']:>3}  {region['kind'] or '-':<14} {region['place']:<12} box {box}  "
-            f"{region['area_px']} px ({region['area_percent']:.2f} %)  score {region['score']:.2f}"
+            f"{region['area_px']} px ({region['area_percent']:.2f} %{in_mm})  score {region['score']:.2f}"
         )
     if len(facts["regions"]) > 20:
         typer.echo(f"  ... and {len(facts['regions']) - 20} smaller ones")

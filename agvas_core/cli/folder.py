@@ -37,7 +37,8 @@ from agvas_core.writers import (
 log = logging.getLogger(__name__)
 
 COLUMNS = (
-    "image", "verdict", "score", "regions", "area_percent", "largest_place", "largest_kind", "text", "seconds", "error",
+    "image", "verdict", "score", "regions", "area_percent", "longest_px", "longest_mm", "largest_place", "largest_kind",
+    "text", "seconds", "error",
 )  # fmt: skip
 _JOURNAL = "journal.jsonl"
 _MASKS, _OVERLAYS = "masks", "overlays"
@@ -133,7 +134,7 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
         return row | {"error": f"{engine.card.name} stopped with an error: {error or type(error).__name__}"}
     row |= {"text": reply.text, "notices": list(reply.notices)}
     row["seconds"] = round(sum(reply.done.seconds.values()), 4)
-    row["details"] = verdict_facts(reply.prediction, engine.card, reply.done.mode, name)
+    row["details"] = verdict_facts(reply.prediction, engine.card, reply.done.mode, name, reply.scale)
     if reply.prediction is None:
         return row if reply.text else row | {"error": " ".join(reply.notices) or "neither a mask nor words"}
     shown = meant(reply.prediction, engine.card)
@@ -149,11 +150,14 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
 
 def _mask_columns(details: dict[str, Any]) -> dict[str, Any]:
     largest = details["regions"][0] if details["regions"] else {"place": "", "kind": ""}
+    longest: dict[str, Any] = max(details["regions"], key=lambda region: region["length_px"], default={})
     return {
         "verdict": details["verdict"],
         "score": details["score"],
         "regions": len(details["regions"]),
         "area_percent": details["area_percent"],
+        "longest_px": longest.get("length_px", ""),
+        "longest_mm": longest.get("length_mm", ""),
         "largest_place": largest["place"],
         "largest_kind": largest["kind"],
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
@@ -71,6 +72,10 @@ class Question:
     close: Annotated[
         bool, typer.Option("--close", help="Look at large images in tiles, too: slower, finds what is tiny.")
     ] = False
+    mm_per_px: Annotated[
+        float | None,
+        typer.Option("--mm-per-px", help="Millimeters a pixel: regions are measured in them, too.", show_default=False),
+    ] = None
     second_opinion: Annotated[
         bool,
         typer.Option(
@@ -93,6 +98,8 @@ class Question:
 
         if self.mode not in MODES:
             raise ValueError(f"mode must be one of {', '.join(MODES)}; got {self.mode!r}.")
+        if self.mm_per_px is not None and not 0 < self.mm_per_px < math.inf:
+            raise ValueError(f"--mm-per-px must be a length above 0; got {self.mm_per_px:g}.")
         return Request(
             instruction=self.instruction or DEFAULT_INSTRUCTIONS.get(self.mode, DEFAULT_INSTRUCTIONS["direct"]),
             mode=self.mode,
@@ -102,6 +109,7 @@ class Question:
             min_area_px=self.min_area,
             roi_xyxy=roi_xyxy,
             close=self.close,
+            mm_per_px=self.mm_per_px,
         )
 
     def as_facts(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from agvas_core.engines.base import Engine
+from agvas_core.scale import Scale, scale_of
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -28,12 +29,14 @@ class Reply:
         text: the words, joined.
         notices: the engine's own sentences.
         done: mode, seconds and tokens.
+        scale: millimeters a pixel, where the request says them.
     """
 
     prediction: Prediction | None
     text: str
     notices: tuple[str, ...]
     done: Done
+    scale: Scale | None = None
 
 
 def ask(
@@ -51,8 +54,8 @@ def ask(
     notices: list[str] = []
     prediction: Prediction | None = None
     done = Done(request.mode, {})
-    request = replace(request, image_id=image.image_id)
-    for event in engine.respond(Conversation().with_image(image), request):
+    conversation, request = Conversation().with_image(image), replace(request, image_id=image.image_id)
+    for event in engine.respond(conversation, request):
         if on_event is not None:
             on_event(event)
         if isinstance(event, TextDelta):
@@ -63,7 +66,7 @@ def ask(
             prediction = event.prediction
         elif isinstance(event, Done):
             done = event
-    return Reply(prediction, "".join(words).strip(), tuple(notices), done)
+    return Reply(prediction, "".join(words).strip(), tuple(notices), done, scale_of(conversation, request))
 
 
 def predictor(engine: Engine, request: Request) -> Callable[[InspectionImage], Prediction]:

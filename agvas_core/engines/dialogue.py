@@ -59,7 +59,7 @@ def measured_by(conversation: Conversation, request: Request) -> tuple[Request, 
         return request, None, None
     scale, rest = read_scale(request.instruction, image.size_hw)
     if scale is None:
-        return request, scale_of(conversation, image), None
+        return request, scale_of(conversation, request), None
     if not rest and shown_before(conversation.turns, image.image_id) is not None and request.mode in ("auto", "chat"):
         rest = LIST_SIZES
     return replace(request, instruction=rest), scale, noted(scale, image)

@@ -226,6 +226,18 @@ def test_evaluate_prints_a_table_and_writes_json_and_maps(run, tmp_path):
     assert [e["categories"][0]["ap"] for e in both] == [1.0, 1.0] and both[0]["saa_protocol"]["nut"]["f1_region"] == 1.0
 
 
+def test_a_scale_measures_in_millimeters_in_the_table_and_the_list(run, photo, photos, tmp_path):
+    result = run("inspect", photos, "--out", tmp_path / "out", "--mm-per-px", "0.2")
+    assert result.exit_code == 0, result.output
+    with (tmp_path / "out" / "results.csv").open(newline="") as file:
+        assert float(next(csv.DictReader(file))["longest_mm"]) == pytest.approx(0.2 * 18.03, abs=0.01)
+    result = run("predict", photos / photo.name, "--instruction", "Segment it. The image is 12 mm wide.")
+    assert ", 3.61 x 2 mm)" in result.output
+    for wrong in ("0", "-1", "nan"):
+        refused = run("predict", photos / photo.name, "--mm-per-px", wrong)
+        assert refused.exit_code == 1 and "--mm-per-px must be a length above 0" in str(refused.exception)
+
+
 def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, photo, tmp_path):
     folder, out = tmp_path / "photos", tmp_path / "out"
     (folder / "deep").mkdir(parents=True)
@@ -239,7 +251,8 @@ def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, p
         rows = {row["image"]: row for row in csv.DictReader(file)}
     assert rows["deep/part.png"]["verdict"] == "anomaly" and rows["deep/part.png"]["largest_place"] == "upper right"
     assert rows["deep/part.png"]["largest_kind"] == "stain" and rows["dark.jpg"]["largest_kind"] == ""
-    assert rows["dark.jpg"]["verdict"] == "normal"
+    assert rows["dark.jpg"]["verdict"] == "normal" and rows["dark.jpg"]["longest_px"] == ""
+    assert float(rows["deep/part.png"]["longest_px"]) == 18.03 and rows["deep/part.png"]["longest_mm"] == ""
     assert "is a PDF" in rows["broken.png"]["error"]
     assert (out / "masks" / "deep" / "part.png.png").exists() and (out / "overlays" / "dark.jpg.png").exists()
     assert BrightEngine.asked == 2

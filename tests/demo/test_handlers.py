@@ -650,6 +650,16 @@ def test_kinds_are_listed_beside_the_picture_in_the_table_and_in_the_facts(sessi
     assert [(r["kind"], r["kind_score"]) for r in facts["regions"]] == [("stain", 0.9), ("hole", 0.4)]
 
 
+def test_a_scale_that_was_said_measures_the_table_and_the_facts(session, desk, photo):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    assert " px</td>" in draw.side(session)[1]
+    finish(ask(session, desk, "1 px is 0.5 mm", [], Settings(mode="direct")))
+    facts = json.loads(asset(last(session), "json").read_text())
+    region = facts["regions"][0]
+    assert facts["mm_per_px"] == 0.5 and region["length_mm"] == pytest.approx(region["length_px"] / 2, rel=1e-3)
+    assert " mm</td>" in draw.side(session)[1]
+
+
 def test_images_are_bounded(session, desk, tmp_path):
     for n in range(MAX_IMAGES + 3):
         path = tmp_path / f"{n}.png"

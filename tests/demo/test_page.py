@@ -61,7 +61,7 @@ def test_the_endpoint_says_of_each_parameter_what_it_is(client):
     segment = client.view_api(return_format="dict")["named_endpoints"]["/segment"]
     image = segment["parameters"][0]["type"]
     assert image["properties"]["meta"]["properties"]["_type"] == {"const": "gradio.FileData"}
-    assert [p["parameter_name"] for p in segment["parameters"]][-2:] == ["close", "engine"]
+    assert [p["parameter_name"] for p in segment["parameters"]][-3:] == ["close", "engine", "mm_per_px"]
 
 
 def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):
@@ -78,6 +78,14 @@ def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):
     assert [r["kind"] for r in answer["regions"]] == ["stain", "hole"]
     mask = np.asarray(Image.open(answer["mask"]))
     assert mask.shape == (360, 480) and set(np.unique(mask)) == {0, 255}
+
+
+def test_segment_measures_in_millimeters_where_a_pixel_s_size_is_given(client, photo):
+    asked = {"image": gradio_client.handle_file(photo), "instruction": "segment", "api_name": "/segment"}
+    plain, measured = (client.predict(**asked, **scale)["regions"][0] for scale in ({}, {"mm_per_px": 0.5}))
+    assert "length_mm" not in plain and measured["length_mm"] == pytest.approx(plain["length_px"] / 2, rel=1e-3)
+    with pytest.raises(Exception, match="mm_per_px"):
+        client.predict(**asked, mm_per_px=-1)
 
 
 def test_segment_gives_no_mask_of_untrained_weights(photo, tmp_path):
