@@ -88,6 +88,8 @@ class RuledEngine:
                 yield Notice(f"{said} {WORDS_BEFORE}" if dropped and mode != "direct" else said)
                 if has_length(request.instruction):
                     yield Notice(report.NO_SCALE)
+            elif isinstance(event, Done) and report.way_back(prompts) and image is not None:  # words without a mask
+                yield Notice(f"{WORDS_BEFORE} In force: {'; '.join(report.limits(prompts))}. {report.WAY_BACK}")
             yield event
 
 

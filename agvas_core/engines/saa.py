@@ -44,6 +44,7 @@ from agvas_core.structures import (
 
 MODES: tuple[Mode, ...] = ("auto", "direct", "explain")
 SALIENCIES_KEPT = 6
+LIKELY = 0.75  # what candidates keep of their scores that are as likely as not what is asked for
 _DASHED = " Dashed boxes with a letter are candidates that are not in the mask."
 
 
@@ -182,10 +183,12 @@ class SAAEngine:
     def _words(self, found: Regularised, prompts: HybridPrompts, prediction: Prediction, mode: Mode) -> str:
         other = report.NOT_ASKED_FOR if _outweighed(found) else report.ALL_DROPPED
         verdict = {"normal": "No anomaly found. ", "other": f"{other} ", "anomaly": ""}[prediction.verdict]
-        counted = report.count_sentence(found.judgements)
+        shared = _shared_pixels(found, prediction)
+        unlike = {n for j, s in zip(found.kept, shared, strict=True) if j.candidate.asked < LIKELY for n in s}
+        counted = report.count_sentence(found.judgements) + report.unlike_sentence(sorted(unlike))
         if mode == "direct":
             return verdict + counted
-        shown = [", ".join(str(n) for n in sorted(s)) for s in _shared_pixels(found, prediction)]
+        shown = [", ".join(str(n) for n in sorted(s)) for s in shared]
         none = [""] * (len(found.judgements) - len(shown))
         below = [not regions for regions in shown] + [False] * len(none)
         sentences = [report.rules_sentence(prompts), report.object_sentence(found.obj, prompts)]

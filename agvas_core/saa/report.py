@@ -12,6 +12,7 @@ from agvas_core.saa.pipeline import TOP_K
 from agvas_core.saa.places import others
 from agvas_core.saa.prompts import HybridPrompts, PropertyPrompts, prompts_for
 from agvas_core.structures import JudgedCandidate
+from agvas_core.wording import join
 
 MOST_ROWS = 12
 LETTERS = "ABCDEFGHIJKL"  # one for each row
@@ -100,6 +101,15 @@ def count_sentence(judgements: Sequence[Judgement]) -> str:
     by_rule = ", ".join(f"{count} by {rule}" for rule, count in dropped.most_common())
     noun = "candidate" if len(judgements) == 1 else "candidates"
     return f"Kept {kept} of {len(judgements)} {noun}" + (f"; dropped {by_rule}." if by_rule else ".")
+
+
+def unlike_sentence(regions: Sequence[int]) -> str:
+    """Return which regions are marked though they look like something else than what was asked for; "" for none."""
+    if not regions:
+        return ""
+    one = len(regions) == 1
+    what = f"Region {regions[0]} looks" if one else f"Regions {join([str(n) for n in regions])} look"
+    return f" {what} more like something else than like what your words ask for."
 
 
 def listed(judgements: Sequence[Judgement]) -> list[int]:

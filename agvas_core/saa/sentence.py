@@ -79,7 +79,7 @@ def read_sentence(text: str, prompts: HybridPrompts, image_px: int | None = None
     words = _plain(text, image_px)
     if _FRESH.search(words):
         prompts = prompts_for()
-    said = clauses(without_most(words))
+    said = [c for c in clauses(without_most(words)) if c.says == "want" or not LENGTH.search(c.text)]
     wanted = [clause.text for clause in said if clause.says == "want"]
     wanted = [with_bounds(text) if _ONLY.search(text) else text for text in wanted]
     kept = most_in(words) or by_size_in(" ; ".join(wanted))

@@ -460,6 +460,18 @@ def test_a_length_is_told_beside_the_rules_of_any_engine(spotted):
     assert notices[-1] == NO_SCALE and "at most 1" in notices[-2]
 
 
+def test_words_without_a_mask_are_said_to_be_of_the_mask_before_the_rules(spotted):
+    """The number told was of what the rules had dropped, too, and nothing said so."""
+    engine = RuledEngine(FakeEngine(pause_s=0.0))
+    told = []
+    for rule in ("not in the center", "find all defects"):
+        conversation = Conversation((Turn("user", rule, spotted.image_id),)).with_image(spotted)
+        events = engine.respond(conversation, Request("how many are there?", spotted.image_id, mode="chat"))
+        told.append([e.text for e in events if isinstance(e, Notice)])
+    assert [len(notices) for notices in told] == [1, 0]
+    assert told[0][0].startswith(WORDS_BEFORE) and "not at center" in told[0][0]
+
+
 def test_an_area_in_px_is_a_share_of_this_image(engine, image):
     kept = ask(engine, image, Request("ignore anything smaller than 300 px")).prediction  # the hole has 120
     assert sorted(r.kind for r in kept.regions) == ["scratch", "stain"]
@@ -481,6 +493,9 @@ def test_what_answers_to_other_words_does_not_pass_as_normal(engine, image):
     assert reply.prediction.verdict == "other" and reply.text.startswith(f"{NOT_ASKED_FOR} Kept 3 of 3")
     assert ANY_COUNTS in reply.text  # the proposer did not know the word
     assert ANY_COUNTS not in ask(engine, image, Request("")).text
+    marked = ask(engine, image, Request("look for cracks", mode="direct", threshold=0.3))
+    assert "Regions 1, 2 and 3 look more like something else" in marked.text
+    assert "more like something else" not in ask(engine, image, Request("", threshold=0.95)).text
     calm = ask(engine, image, Request("look for cracks", threshold=0.95))
     assert calm.prediction.verdict == "normal" and calm.text.startswith("No anomaly found.")
 

@@ -507,6 +507,12 @@ def test_sizes_as_they_are_written(sentence, same):
     assert left.language.excluded == right.language.excluded
 
 
+@pytest.mark.parametrize("sentence", ["ignore anything longer than 2 mm", "ignore scratches shorter than 2 mm"])
+def test_what_is_left_out_by_its_length_is_not_left_out_whatever_its_length(sentence):
+    """All scratches were ignored, and a flaw called "anything longer than 2 mm"."""
+    assert said(sentence) == prompts_for()
+
+
 # --- the rim ---------------------------------------------------------------------------------------------------------
 
 
