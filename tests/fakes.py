@@ -81,6 +81,9 @@ class FakeEngine:
         count = len(prediction.regions)
         words = f"I see {count} unusual area{'' if count == 1 else 's'}. " if count else "Nothing unusual is visible. "
         words += " ".join(f"Area {r.index} lies at the {r.place}." for r in prediction.regions[:6])
+        if "table" in request.instruction:
+            words += "\n\n| region | where | share | area | box (left, top, right, bottom) |\n|---|---|---|---|---|\n"
+            words += "| 1 | center | 2.3 % | 6,006 px | 119, 230, 223, 310 |\n\n"
         if mode == "chat":
             words = "We can talk about this image. " + words
         words = words + " The rest of the surface looks even and clean." * (6 if "long" in request.instruction else 1)

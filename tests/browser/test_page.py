@@ -433,6 +433,18 @@ def test_a_phone_has_no_sideways_scrolling_and_every_button_has_a_name(url, open
     assert unnamed == []
 
 
+def test_a_table_in_the_words_breaks_no_word_and_scrolls_by_itself_on_a_phone(url, open_page, photo):
+    """Its cells were as narrow as a letter allows: "regio n", "cente r"."""
+    page = open_page(url)
+    choose(page, "chat")
+    ask(page, "list all as a table", photo)
+    heads = [head.bounding_box()["height"] for head in page.locator("#agv-chat table th").all()]
+    assert len(heads) == 5 and max(heads[:4]) < 1.5 * 14 * 1.6 + 10
+    page.set_viewport_size({"width": 390, "height": 844})
+    table = page.locator("#agv-chat table").bounding_box()
+    assert table["x"] + table["width"] <= 390 and page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
 def test_the_same_file_can_be_added_twice_in_a_row(url, open_page, photo):
     """The second time once showed no thumbnail, and the question went without its photo."""
     page = open_page(url)
@@ -477,6 +489,7 @@ def test_another_engine_answers_beside_the_first_and_a_broken_one_loses_nothing(
         header = [box.bounding_box() for box in page.locator("#agv-top button, #agv-engine, #agv-top summary").all()]
         assert len(header) > 4 and max(b["y"] for b in header) < min(b["y"] + b["height"] for b in header)
         assert all(0 <= b["x"] and b["x"] + b["width"] <= 360 for b in header)
+        assert page.locator("#agv-engine").bounding_box()["width"] > 90
         page.context.close()
 
 
