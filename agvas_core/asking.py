@@ -97,7 +97,8 @@ _SCENE = re.compile(
 )
 _JUDGES = re.compile(
     r"\b(?:good|ok|okay|ng|nok|fine|normal|pass|fail|accept\w*|reject\w*|scrap|ship|clean|perfect|verdict"
-    r"|where|what (?:do|can|did) you (?:see|find)|how (?:many|much|big|large|bad|severe|serious))\b"
+    r"|where|what (?:do|can|did) you (?:see|find)|how (?:many|much|big|large|bad|severe|serious)"
+    r"|list (?:all|them|every\w*))\b"
     r"|合格|正常|哪里|哪儿|几个|多少|多大|严重"
 )
 _PLEASANTRY = re.compile(

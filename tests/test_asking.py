@@ -84,6 +84,7 @@ def test_a_picked_mode_is_asked_for_in_words():
         ("what does a good one look like", False), ("hello", False), ("tell me a joke", False), ("thank you", False),
         ("good morning", False), ("ok, hello!", False), ("where are you from?", False), ("is it broken?", True),
         ("what is the capital of France?", False), ("who is the president?", False), ("any pinholes?", True),
+        ("list all as a table", True), ("list the materials", False),
         ("write a poem about it", False),
     ],
 )  # fmt: skip
