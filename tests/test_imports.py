@@ -48,7 +48,8 @@ ARROWS: dict[str, set[str]] = {
     "findings": _LANGUAGE | {"processing"},
     "encoded": {"modeling", "processing", "structures", "views"},
     "predictor": _MODEL | {"views", "encoded", "findings"},
-    "saa": _PICTURES | {"predictor", "findings", "counting"},  # rules and candidates; the bundled model is one proposer
+    # rules and candidates; the bundled model is one proposer
+    "saa": _PICTURES | {"predictor", "findings", "counting", "calipers", "scale"},
     "engines": _MODEL
     | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"}
     | {"asking", "counting", "calipers", "scale"},

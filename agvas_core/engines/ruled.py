@@ -16,6 +16,7 @@ from agvas_core.saa.pipeline import SaliencyOf
 from agvas_core.saa.prompts import HybridPrompts, prompts_for
 from agvas_core.saa.rules import apply_rules
 from agvas_core.saa.sentence import has_length, read_sentence, without_questions
+from agvas_core.scale import read_scale, scale_of
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -61,7 +62,7 @@ class RuledEngine:
 
         In auto mode a sentence that sets rules gets a mask, whatever its other words call for.
         """
-        prompts = rules_of(conversation, request.image_id, request.instruction)
+        prompts = rules_of(conversation, request, request.instruction)
         image = conversation.images.get(request.image_id or "")
         mode = mode_of(conversation, request)
         if request.mode == "auto" and mode == "chat" and sets_rules(conversation, request):
@@ -86,32 +87,39 @@ class RuledEngine:
                 if emptied:
                     yield TextDelta(report.ALL_DROPPED) if mode == "direct" else Notice(report.ALL_DROPPED)
                 yield Notice(f"{said} {WORDS_BEFORE}" if dropped and mode != "direct" else said)
-                if has_length(request.instruction):
-                    yield Notice(report.NO_SCALE)
+                if names_length(conversation, request):
+                    yield Notice(report.NO_AREA)
             elif isinstance(event, Done) and report.way_back(prompts) and image is not None:  # words without a mask
                 yield Notice(f"{WORDS_BEFORE} In force: {'; '.join(report.limits(prompts))}. {report.WAY_BACK}")
             yield event
 
 
-def rules_of(conversation: Conversation, image_id: str | None, *newest: str) -> HybridPrompts:
+def rules_of(conversation: Conversation, request: Request, *newest: str) -> HybridPrompts:
     """Return the rules that the user's sentences about the image have set so far, and then the newest ones."""
-    prompts = prompts_for()
-    said = [turn.text for turn in conversation.turns if turn.role == "user" and turn.image_id == image_id]
+    prompts, sizes = prompts_for(), image_sizes(conversation, request)
+    said = [turn.text for turn in conversation.turns if turn.role == "user" and turn.image_id == request.image_id]
     for sentence in (*said, *newest):
-        prompts = read_sentence(without_questions(sentence), prompts, image_px(conversation, image_id))
+        prompts = read_sentence(without_questions(sentence), prompts, *sizes)
     return prompts
 
 
-def image_px(conversation: Conversation, image_id: str | None) -> int | None:
-    """Return an image's number of pixels, None for no image."""
-    image = conversation.images.get(image_id or "")
-    return None if image is None else math.prod(image.size_hw)
+def image_sizes(conversation: Conversation, request: Request) -> tuple[int | None, float | None]:
+    """Return the number of pixels of a request's image and the millimeters of each, None where they are not known."""
+    image, scale = conversation.images.get(request.image_id or ""), scale_of(conversation, request)
+    return None if image is None else math.prod(image.size_hw), None if scale is None else scale.mm_per_px
+
+
+def names_length(conversation: Conversation, request: Request) -> bool:
+    """Return whether the newest sentence names a size that sets no rule, beside the scale that it may say."""
+    image = conversation.images.get(request.image_id or "")
+    said = request.instruction if image is None else read_scale(request.instruction, image.size_hw)[1]
+    return has_length(said, image_sizes(conversation, request)[1])
 
 
 def sets_rules(conversation: Conversation, request: Request) -> bool:
     """Return whether a sentence that is no question sets size, number or place, or words to ignore."""
-    before = rules_of(conversation, request.image_id)
-    after = rules_of(conversation, request.image_id, request.instruction)
+    before = rules_of(conversation, request)
+    after = rules_of(conversation, request, request.instruction)
     return regions_rules(before) != regions_rules(after)
 
 

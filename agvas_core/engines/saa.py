@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agvas_core.engines.own_words import NO_IMAGE
-from agvas_core.engines.ruled import image_px, regions_rules, rules_of
+from agvas_core.engines.ruled import image_sizes, names_length, regions_rules, rules_of
 from agvas_core.memory import peak_memory_mb
 from agvas_core.regions import make_prediction, region_labels, smallest_px, with_kinds
 from agvas_core.saa import report
@@ -25,7 +25,8 @@ from agvas_core.saa.confidence import anomaly_map, to_probability
 from agvas_core.saa.pipeline import Regularised, run
 from agvas_core.saa.prompts import HybridPrompts, Variant, naive_prompts, prompts_for, with_variant
 from agvas_core.saa.saliency import mean_saliency, saliency_factor, saliency_map, saliency_on_grid
-from agvas_core.saa.sentence import has_length, read_sentence, wants_nothing_known
+from agvas_core.saa.sentence import read_sentence, wants_nothing_known
+from agvas_core.scale import read_scale
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -91,17 +92,18 @@ class SAAEngine:
         return replace(naive, language=asked)
 
     def _read(self, conversation: Conversation, request: Request) -> HybridPrompts:
-        before = rules_of(conversation, request.image_id)
-        return read_sentence(request.instruction, before, image_px(conversation, request.image_id))
+        before = rules_of(conversation, request)
+        return read_sentence(request.instruction, before, *image_sizes(conversation, request))
 
     def _not_followed(self, conversation: Conversation, request: Request) -> str:
         """Return what of the newest sentence sets no rule, and why; "" when all is well."""
-        before, prompts = rules_of(conversation, request.image_id), self._read(conversation, request)
+        before, prompts = rules_of(conversation, request), self._read(conversation, request)
         if not self.plus and regions_rules(prompts) != regions_rules(prompts_for()):
             return report.NO_RULES
-        if has_length(request.instruction):
-            return report.NO_SCALE
-        return report.NOTHING_READ if prompts == before and wants_nothing_known(request.instruction) else ""
+        if names_length(conversation, request):
+            return report.NO_AREA
+        _, said = read_scale(request.instruction, conversation.images[request.image_id or ""].size_hw)
+        return report.NOTHING_READ if prompts == before and wants_nothing_known(said) else ""
 
     def saliency_of(self, image: InspectionImage, neighbours: int) -> NDArray[np.float32]:
         """Return s of Eq. 5 on the working grid, kept for the last images."""

@@ -17,9 +17,9 @@ from agvas_core.wording import join
 MOST_ROWS = 12
 LETTERS = "ABCDEFGHIJKL"  # one for each row
 WAY_BACK = 'Say "start over" to drop these rules.'
-NO_SCALE = (
-    "A length sets no rule, for the photo's scale is not known: give a share of the part or the image, or an area in "
-    'pixels, as in "larger than 1 % of the image" or "larger than 500 px".'
+NO_AREA = (
+    'A length sets no rule: give an area, as in "larger than 1 % of the image", "larger than 500 px", or "larger than '
+    '2 mm²" where the scale is known ("1 px is 0.05 mm").'
 )
 NO_RULES = (
     "SAA takes from your words what to look for alone; sizes, places, numbers and what to ignore are SAA+'s rules."

@@ -31,7 +31,7 @@ from agvas_core.saa.prompts import (
     PropertyPrompts,
     prompts_for,
 )
-from agvas_core.saa.sizes import IMAGE, LENGTH, Sizes, in_percents, sizes_in, with_bounds, without_sizes
+from agvas_core.saa.sizes import AREA, IMAGE, LENGTH, Sizes, in_percents, sizes_in, with_bounds, without_sizes
 
 _ANYWHERE = re.compile(r"\b(?:anywhere|everywhere)\b")
 _ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
@@ -51,21 +51,24 @@ def _only_asks(sentence: str) -> bool:
     return said.endswith(("?", "\N{FULLWIDTH QUESTION MARK}")) and not polite
 
 
-def has_length(text: str) -> bool:
-    """Return whether a text that is no question names a length, as "2 mm" or "12 px wide"."""
-    return bool(LENGTH.search(without_questions(sanitize(text)).casefold()))
+def has_length(text: str, mm_per_px: float | None = None) -> bool:
+    """Return whether a text that is no question names a length, as "2 mm", or an area while the scale is not known."""
+    said = without_questions(sanitize(text)).casefold()
+    return bool(LENGTH.search(said) or (mm_per_px is None and AREA.search(said)))
 
 
 def wants_nothing_known(text: str) -> bool:
     """Return whether a text says something, asks nothing, and names neither a flaw to look for nor any rule at all."""
-    words = _plain(without_questions(text), None)
+    words = _plain(without_questions(text))
     said = clauses(words)
     wanted = [clause.text for clause in said if clause.says == "want"]
     known = _FRESH.search(words) or asked_names(wanted) or any(states(c.text) or speaks_of_all(c.text) for c in said)
     return bool(words) and not known and read_sentence(words, prompts_for()) == prompts_for()
 
 
-def read_sentence(text: str, prompts: HybridPrompts, image_px: int | None = None) -> HybridPrompts:
+def read_sentence(
+    text: str, prompts: HybridPrompts, image_px: int | None = None, mm_per_px: float | None = None
+) -> HybridPrompts:
     """Return the prompts with what a sentence sets; what it does not speak of stays as it was.
 
     It may name flaws to look for or to ignore, the object, how many candidates are kept, how large they may be
@@ -75,8 +78,9 @@ def read_sentence(text: str, prompts: HybridPrompts, image_px: int | None = None
         text: the user's words, English (and the commonest Chinese ones).
         prompts: what is in force.
         image_px: number of pixels of the image, without which areas in px set no rule.
+        mm_per_px: its scale, without which those in mm² set none.
     """
-    words = _plain(text, image_px)
+    words = _plain(text, image_px, mm_per_px)
     if _FRESH.search(words):
         prompts = prompts_for()
     said = [c for c in clauses(without_most(words)) if c.says == "want" or not LENGTH.search(c.text)]
@@ -98,10 +102,10 @@ def read_sentence(text: str, prompts: HybridPrompts, image_px: int | None = None
     return replace(prompts, language=_read_language(wanted, prompts.language))
 
 
-def _plain(text: str, image_px: int | None) -> str:
+def _plain(text: str, image_px: int | None = None, mm_per_px: float | None = None) -> str:
     words = sanitize(text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     words = re.sub(r"\bas well as\b", "and", in_english(words))
-    return in_percents(re.sub(r"\s+", " ", words).strip(), image_px)
+    return in_percents(re.sub(r"\s+", " ", words).strip(), image_px, mm_per_px)
 
 
 def _read_objects(words: str, prompts: HybridPrompts) -> HybridPrompts:

@@ -9,6 +9,7 @@ from agvas_core.counting import COUNT_WORDS
 from agvas_core.kinds import kinds_in
 from agvas_core.saa.counts import LENGTH_UNIT
 from agvas_core.saa.prompts import AreaOf
+from agvas_core.scale import UNITS, unit_mm
 from agvas_core.wording import MEDIUM_BELOW, SMALL_BELOW
 
 IMAGE = r"(?:image|picture|photo|photograph|frame|view)"
@@ -37,6 +38,9 @@ _SIGNS = (
 )
 _LONG = r"(?:wide|long|high|tall|deep|thick|across|in (?:length|width|height|diameter))"
 LENGTH = re.compile(rf"\d\s*(?:{LENGTH_UNIT}|(?:px|pixels?)\s+{_LONG}\b)")
+AREA = re.compile(
+    rf"(?<![\d.,])(?P<value>\d+(?:[.,]\d+)?)\s*(?:(?:square|sq\.?)\s+(?P<u1>{UNITS})|(?P<u2>{UNITS})(?:²|\^?2\b))"
+)
 _PX = r"\s*(?:px|pixels?)\b"
 _PIXELS = re.compile(rf"(?<![\d.,])(\d+){_PX}(?!\s+{_LONG})")
 _PIXEL_RANGE = re.compile(rf"(?<![\d.,])(\d+)(?=\s*(?:-|\N{{EN DASH}}|\bto\b|\band\b)\s*\d+{_PX}(?!\s+{_LONG}))")
@@ -67,21 +71,29 @@ class Sizes:
         return self.below is not None or self.above is not None
 
 
-def in_percents(words: str, image_px: int | None = None) -> str:
+def in_percents(words: str, image_px: int | None = None, mm_per_px: float | None = None) -> str:
     """Return words in lower case with all shares in percent: "half" as 50 %, ranges as two bounds, signs as words.
 
     Args:
         words: in lower case.
         image_px: the image's number of pixels, by which areas in px become shares of it; None leaves them.
+        mm_per_px: by which areas in mm² and the like do, too; None leaves them.
     """
     words = _SHARE_WORD.sub(lambda m: f"than {_SHARES[m[1]]} %", words)
     words = _NUMBER_WORD.sub(lambda m: str(COUNT_WORDS[m[1]]), words)
+    if image_px is not None and mm_per_px is not None:
+        image_mm2 = image_px * mm_per_px**2
+        words = AREA.sub(lambda m: f"{100 * _mm2(m) / image_mm2:.8f} % of the image", words)
     if image_px is not None:
         words = _PIXEL_RANGE.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} %", words)
         words = _PIXELS.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} % of the image", words)
     for sign, meant in _SIGNS:
         words = sign.sub(meant, words)
     return _BETWEEN.sub(lambda m: f"larger than {m[1] or m[2]} %{_RANGE}smaller than ", words)
+
+
+def _mm2(area: re.Match[str]) -> float:
+    return float(area["value"].replace(",", ".")) * unit_mm(area["u1"] or area["u2"]) ** 2
 
 
 def with_bounds(clause: str) -> str:

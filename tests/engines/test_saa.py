@@ -28,8 +28,8 @@ from agvas_core.saa.prompts import LanguagePrompts, PropertyPrompts, prompts_for
 from agvas_core.saa.report import (
     ALL_DROPPED,
     ANY_COUNTS,
+    NO_AREA,
     NO_RULES,
-    NO_SCALE,
     NOT_ASKED_FOR,
     NOTHING_READ,
     WAY_BACK,
@@ -425,8 +425,12 @@ def test_candidates_that_the_rules_drop_are_told_and_are_not_normal(engine, imag
 @pytest.mark.parametrize(
     ("sentence", "told"),
     [
-        ("only defects larger than 2 mm", NO_SCALE),
-        ("ignore what is at most 12 px wide", NO_SCALE),
+        ("only defects larger than 2 mm", NO_AREA),
+        ("ignore what is at most 12 px wide", NO_AREA),
+        ("larger than 2 mm²", NO_AREA),
+        ("1 px is 0.1 mm", None),
+        ("1 px is 0.1 mm. Larger than 2 mm²", None),
+        ("1 px is 0.1 mm. Longer than 2 mm", NO_AREA),
         ("just the darkest", NOTHING_READ),
         ("Suche nach Kratzern", NOTHING_READ),
         ("ingore the stain", NOTHING_READ),
@@ -457,7 +461,7 @@ def test_saa_says_that_it_has_no_rules(engine, image):
 
 def test_a_length_is_told_beside_the_rules_of_any_engine(spotted):
     notices = ask(RuledEngine(FakeEngine(pause_s=0.0)), spotted, Request("at most one, longer than 2 mm")).notices
-    assert notices[-1] == NO_SCALE and "at most 1" in notices[-2]
+    assert notices[-1] == NO_AREA and "at most 1" in notices[-2]
 
 
 def test_words_without_a_mask_are_said_to_be_of_the_mask_before_the_rules(spotted):
@@ -475,6 +479,13 @@ def test_words_without_a_mask_are_said_to_be_of_the_mask_before_the_rules(spotte
 def test_an_area_in_px_is_a_share_of_this_image(engine, image):
     kept = ask(engine, image, Request("ignore anything smaller than 300 px")).prediction  # the hole has 120
     assert sorted(r.kind for r in kept.regions) == ["scratch", "stain"]
+    assert engine.proposer.asked[-1].property.min_area == pytest.approx(300 / np.prod(HW))
+
+
+@pytest.mark.parametrize("area", ["3 mm²", "3 mm2", "3 square millimeters", "0.03 cm²", "3,0 mm^2"])
+def test_an_area_in_mm2_is_a_rule_once_the_scale_is_known(engine, image, area):
+    conversation = Conversation((Turn("user", "1 px is 0.1 mm", image.image_id),)).with_image(image)
+    list(engine.respond(conversation, Request(f"ignore anything smaller than {area}", image.image_id)))
     assert engine.proposer.asked[-1].property.min_area == pytest.approx(300 / np.prod(HW))
 
 
