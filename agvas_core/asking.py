@@ -43,8 +43,8 @@ _DEFECT = re.compile(
 _THAT = re.compile(r"\b(?:it|them)\b")
 _REFER = re.compile(
     r"\b(?:only|just the|just that|except|but not|other than|apart from|outside|largest|biggest|smallest|tiniest"
-    rf"|(?:at most|up to|no more than) (?:\d+|{'|'.join(COUNT_WORDS)})|(?:larger|bigger|smaller|more|less) than \d"
-    r"|(?:above|below|over|under) \d|the (?:larger|bigger|smaller)|(?:big|large|small|tiny) one"
+    rf"|(?:at most|up to|no more than) (?:\d+|{'|'.join(COUNT_WORDS)})|(?:[a-z]+er|more|less) than \d+"
+    r"|(?:above|below|over|under) \d+|the (?:larger|bigger|smaller)|(?:big|large|small|tiny) one"
     r"|left|right|upper|lower|top|bottom|cent(?:er|re)|middle"
     r"|(?:dark|bright|black|white|gray|grey|brown|red|reddish|yellow\w*|blue|bluish|green\w*|purpl\w*|pink|orange)"
     r" (?:one|ones|defect|spot|area))\b"
@@ -72,7 +72,7 @@ _SIDE_OF_THING = re.compile(  # the side of a part is no side of the picture
     r"|screen|door|bolt|screw|nut|gear|wheel|pipe|tube|shaft|bearing|film|foil|coating|deck|frame|bar|rod|arm|button|key"
     r"|pin|connector)s?\b"
 )
-_POINTS_ALONE = re.compile(r"^(?:please |now |and |then )*(?:only|just) (?:the|that)\b|^只")
+_POINTS_ALONE = re.compile(r"^(?:please |now |and |then )*(?:only|just) (?:the|that|what)\b|^只")
 _NOUNS_ALONE = re.compile(  # "the largest hole please", "both holes"; no sentence
     r"(?:now |and |then )*(?:the|both|all|regions?|largest|biggest|smallest|not)\b"
     r"(?!.*\b(?:is|are|was|were|am|looks?|has|have|had|seems?|can|could|should|would|did|does|do|may|might|comes?)\b)"

@@ -27,10 +27,11 @@ _SIZES = (
 )
 _AT_MOST = re.compile(rf"\b(?:at most|no more than|up to) ({_COUNT})\b(?!\s*(?:%|per ?cent|px|pixels?|mm|cm))")
 _BOUND = re.compile(
-    r"\b(?:(?P<above>(?:larger|bigger|greater|more) than|above|over|at least)"
-    r"|(?P<below>(?:smaller|less) than|below|under|at most|no more than|up to))"
+    r"\b(?:(?P<above>(?:larger|bigger|greater|more|longer|wider|broader|thicker) than|above|over|at least)"
+    r"|(?P<below>(?:smaller|less|shorter|narrower|thinner) than|below|under|at most|no more than|up to))"
     r"\s+(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>%|per ?cent|px|pixels?)"
 )
+_LENGTH, _WIDTH = re.compile(r"longer|shorter"), re.compile(r"wider|broader|thicker|narrower|thinner")
 # word: (axis of (y, x), how the centre is sorted, part of the place's name)
 _SIDES = (
     (re.compile(r"\bleft(?:-?most)?\b|左"), 1, 1, "left"),
@@ -85,6 +86,7 @@ class Finding:
         area_px: its pixels, 0 where they were not counted.
         centre: of its pixels, (y, x) as shares of the image.
         box_xyxy: left, top, right, bottom in px, right and bottom exclusive; None where it was not measured.
+        length_px, width_px: see calipers; 0 where they were not measured.
     """
 
     kind: str
@@ -94,6 +96,8 @@ class Finding:
     area_px: int = 0
     centre: tuple[float, float] = (0.5, 0.5)
     box_xyxy: tuple[int, int, int, int] | None = None
+    length_px: float = 0.0
+    width_px: float = 0.0
 
     @property
     def noun(self) -> str:
@@ -279,8 +283,16 @@ def _at(text: str, findings: list[Finding]) -> list[Finding]:
     return there
 
 
+def bounds_length(words: str) -> bool:
+    """Return whether words bound how long or wide something is: "longer than 40 px"."""
+    return any(_LENGTH.search(bound[0]) or _WIDTH.search(bound[0]) for bound in _BOUND.finditer(words.casefold()))
+
+
 def _within(finding: Finding, bound: re.Match[str]) -> bool:
-    value = finding.area_px if bound["unit"].startswith("p") and "cent" not in bound["unit"] else finding.percent
+    value = finding.percent
+    if bound["unit"].startswith("p") and "cent" not in bound["unit"]:
+        length, width = _LENGTH.search(bound[0]), _WIDTH.search(bound[0])
+        value = finding.length_px if length else finding.width_px if width else finding.area_px
     return value > float(bound["value"]) if bound["above"] else value < float(bound["value"])
 
 

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from agvas_core.asking import singles_out
 from agvas_core.engines.names import RULES
-from agvas_core.engines.pointing import choose, findings_of, meant, numbers_in, parts, sides_in
+from agvas_core.engines.pointing import bounds_length, choose, findings_of, meant, numbers_in, parts, sides_in
+from agvas_core.engines.ruler import with_lengths
 from agvas_core.kinds import ENGLISH, asked_pattern, kind_words, kinds_in
 from agvas_core.regions import emptied, group_labels, keep_regions, region_labels
 from agvas_core.structures import Prediction
@@ -54,6 +55,8 @@ def singled_out(
     if not seen.regions:
         return prediction, None
     findings, (wanted, unwanted) = findings_of(seen), parts(instruction)
+    if bounds_length(instruction):
+        findings = with_lengths(findings, seen)
     own = not _same(prediction.pred_mask, seen.pred_mask)
     means, leaves_out = meant(wanted, findings), meant(unwanted, findings)
     guessed = bool(kinds_in(instruction)) and not all(f.kind for f in findings)  # of some the kind is unknown

@@ -26,7 +26,7 @@ from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
 from agvas_core.engines.pointing import Finding, findings_of, meant, numbers_in, parts
 from agvas_core.engines.referring import singled_out
-from agvas_core.engines.ruler import Ruler
+from agvas_core.engines.ruler import NO_SCALE, Ruler, in_px, names_limit
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import Findings, measure
 from agvas_core.predictor import AnomalyPredictor
@@ -270,7 +270,12 @@ class Reply:
         """Return the mask without what the words leave out, and a sentence where the anchors did not do that."""
         if not self.card.trained:
             return prediction, None
-        return singled_out(self.request.instruction, prediction, self.masks.everything, self.card.engine_id)
+        words = self.request.instruction
+        if self.scale is not None:
+            words = in_px(words, self.scale)
+        elif names_limit(words) and prediction.regions:
+            return prediction, NO_SCALE
+        return singled_out(words, prediction, self.masks.everything, self.card.engine_id)
 
     def _read(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 
 import numpy as np
@@ -63,6 +64,32 @@ class Ruler:
         rest = len(findings) - len(told)
         said = "; ".join([*told, *([f"{number(rest)} smaller {'one' if rest == 1 else 'ones'}"] if rest else [])])
         return f"{said[:1].upper()}{said[1:]}."
+
+
+def with_lengths(findings: Sequence[Finding], prediction: Prediction) -> list[Finding]:
+    """Return a mask's findings with their lengths and widths measured."""
+    ruler = Ruler(prediction)
+    reaches = [ruler.reach(finding) for finding in findings]
+    return [replace(f, length_px=length, width_px=width) for f, (length, width) in zip(findings, reaches, strict=True)]
+
+
+def in_px(words: str, scale: Scale) -> str:
+    """Return words with their limits in px: "larger than 2 mm" as "longer than 40 px", "above 1 mm²" as an area."""
+
+    def written(limit: re.Match[str]) -> str:
+        unit_px, squared = unit_mm(limit["unit"]) / scale.mm_per_px, bool(limit["square"] or limit["squared"])
+        way = ("smaller", "larger") if squared else ("shorter", "longer")
+        if not squared and _ACROSS.search(limit[0]):
+            way = ("narrower", "wider")
+        px = float(limit["value"].replace(",", ".")) * (unit_px**2 if squared else unit_px)
+        return f"{way[not limit['below']]} than {px:.2f} px"
+
+    return _LIMIT.sub(written, words.casefold())
+
+
+def names_limit(words: str) -> bool:
+    """Return whether words name a limit in millimeters or the like."""
+    return bool(_LIMIT.search(words.casefold()))
 
 
 def noted(scale: Scale, image: InspectionImage) -> str:

@@ -5,8 +5,9 @@ import pytest
 
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.measured_answers import measured_answer
-from agvas_core.engines.pointing import findings_of
-from agvas_core.engines.ruler import NO_SCALE, Ruler, noted
+from agvas_core.engines.pointing import choose, findings_of
+from agvas_core.engines.referring import singled_out
+from agvas_core.engines.ruler import NO_SCALE, Ruler, in_px, noted, with_lengths
 from agvas_core.regions import make_prediction, with_kinds
 from agvas_core.scale import Scale
 from agvas_core.structures import Conversation, MaskReady, Notice, Request, TextDelta, Turn
@@ -69,3 +70,44 @@ def test_a_scale_said_in_the_chat_is_noted_and_measures_what_was_shown(checkpoin
     notices = [e.text for e in events if isinstance(e, Notice)]
     assert notices[0] == noted(SCALE, image) and "mm long" in notices[1]
     assert [e for e in events if isinstance(e, TextDelta)]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("only what is longer than 2 mm", "only what is longer than 20.00 px"),
+        ("Ignore anything under 0,5 cm", "ignore anything shorter than 50.00 px"),
+        ("defects wider than 300 µm", "defects wider than 3.00 px"),
+        ("mark stains above 2 square mm", "mark stains larger than 200.00 px"),
+        ("only the scratch", "only the scratch"),
+    ],
+)
+def test_limits_in_millimeters_become_limits_in_px(words, said):
+    assert in_px(words, SCALE) == said
+
+
+@pytest.mark.parametrize(
+    ("words", "numbers"),
+    [
+        ("only what is longer than 2 mm", {2}), ("ignore anything smaller than 2 mm", {2}), ("wider than 0.5 mm", {1}),
+        ("only what is shorter than 3 mm", {1}), ("only defects larger than 0.9 mm²", {1}), ("longer than 9 mm", set()),
+    ],
+)  # fmt: skip
+def test_words_choose_findings_by_their_lengths(words, numbers):
+    marks = two_marks()
+    chosen = in_px(words, SCALE)
+    assert choose(chosen, with_lengths(findings_of(marks), marks)) == numbers
+    shown, _ = singled_out(f"mark {chosen}", marks, lambda: marks, "test")
+    assert {r.kind for r in shown.regions} == {{1: "hole", 2: "scratch"}[n] for n in numbers}
+
+
+def test_a_mask_by_lengths_without_a_scale_is_whole_and_asks_for_one(checkpoint, picture):
+    engine, image = AGVASEngine(checkpoint, engine_id="test", name="Test"), picture()
+    words = "mark only what is longer than 2 mm"
+    talk = Conversation().with_image(image)
+
+    def notices(**more):
+        events = engine.respond(talk, Request(words, image.image_id, mode="explain", threshold=0.0, **more))
+        return [e.text for e in events if isinstance(e, Notice)]
+
+    assert NO_SCALE in notices() and NO_SCALE not in notices(mm_per_px=0.1)
