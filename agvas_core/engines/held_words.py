@@ -99,6 +99,8 @@ class HeldWords:
             seen = _listed(self.findings) if self.findings else "no anomaly"
             mask = "the mask" if begun.rstrip().endswith("mask") else ""  # else the anchors' place says it
             self.changed, begun = self.changed + 1, f"I see {seen}, as indicated by {mask}"
+        if begun.rstrip().endswith("mask"):  # nothing stands for the anchors then: "the empty mask ."
+            begun = begun.rstrip()
         return self._after_gap(begun)
 
     def finish(self) -> str:
@@ -141,7 +143,7 @@ class HeldWords:
         if not said.strip():
             return ""
         gap, self._gap, self._said = self._gap, "", True
-        return gap + (of_a_surface(said) if self.called == "surface" else said)
+        return gap + (of_a_surface(said, self.question) if self.called == "surface" else said)
 
 
 def agrees(

@@ -16,6 +16,10 @@ CANNOT_NAME = "I have not learned to name materials and objects."
 _NAMED = re.compile(
     r"\b(?P<before>(?:[Aa]|[Tt]he) (?:normal |good )?|(?:[Oo]f|[Oo]n) this )part\b(?! (?:is|was) missing)"
 )
+_MATERIAL = re.compile(
+    r"\b(?P<the>[Tt]he) (?!normal|good|clean|even|whole|entire|same|marked)(?P<of>[a-z]+) surface\b"
+    r"(?= (?:looks|is|has)|[.,])"
+)
 _ASKS_NAME = re.compile(
     r"\b(?:what|which) (?:kind of |type of )?(?:material|surface|texture|object|part|product|thing) "
     r"(?:(?:is|are) (?:this|that|it|these|shown|here)|do you see|does (?:it|this|the \w+) show|am i looking at)\b"
@@ -25,9 +29,14 @@ _ASKS_NAME = re.compile(
 )
 
 
-def of_a_surface(text: str) -> str:
-    """Return words about "the part" as words about "the surface", with what a surface should look like."""
-    return _NAMED.sub(r"\g<before>surface", text).replace(OBJECT_LOOK, DEFAULT_LOOK)
+def of_a_surface(text: str, question: str = "") -> str:
+    """Return words about "the part" as words about "the surface", with what a surface should look like.
+
+    Its material goes, unless the question named it: rolled steel was "the plastic surface".
+    """
+    text = _NAMED.sub(r"\g<before>surface", text).replace(OBJECT_LOOK, DEFAULT_LOOK)
+    asked = question.casefold()
+    return _MATERIAL.sub(lambda match: match[0] if match["of"] in asked else f"{match['the']} surface", text)
 
 
 def asks_name(question: str) -> bool:

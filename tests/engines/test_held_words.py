@@ -151,6 +151,13 @@ def test_words_before_anchors_are_held_too():
     assert empty.part() == "I see no anomaly, as indicated by the mask"
 
 
+def test_no_blank_is_left_where_anchors_were():
+    """A normal image was described "as shown by the empty mask ."."""
+    words = HeldWords("", (), chat=False)
+    out = words.push("The surface looks normal, as shown by the empty mask ") + words.part() + words.push(".")
+    assert out + words.finish() == "The surface looks normal, as shown by the empty mask."
+
+
 def test_a_definition_is_no_claim():
     text = "A stain marks the clean surface. It may be caused by a spilled liquid."
     assert said(text, BOTH, "What is a stain?") == (text, 0)

@@ -24,10 +24,22 @@ CRACK = Finding("crack", "center", 1.23)
         ("The image shows a part with a missing part.", "The image shows a surface with a missing part."),
         ("The missing part is in the center of the part.", "The missing part is in the center of the surface."),
         ("A missing part leaves a gap.", "A missing part leaves a gap."),
+        (
+            "No anomaly is visible. The plastic surface looks normal.",
+            "No anomaly is visible. The surface looks normal.",
+        ),
+        ("The stain marks the clean surface.", "The stain marks the clean surface."),
     ],
 )
 def test_a_part_becomes_a_surface_and_a_missing_part_stays(said, of_surface):
     assert of_a_surface(said) == of_surface
+
+
+def test_a_material_is_said_only_where_the_question_named_it():
+    """Rolled steel was "the plastic surface"."""
+    said = "The wooden surface looks normal."
+    assert of_a_surface(said, "is it good?") == "The surface looks normal."
+    assert of_a_surface(said, "Is this wooden board good?") == said
 
 
 @pytest.mark.parametrize(
