@@ -104,13 +104,19 @@ def image_in_words(session: Session, words: str) -> str | None:
 
 
 def question_before(session: Session, words: str) -> str | None:
-    """Return what was asked of the image before, where words only say that another one is meant: "and this one?"."""
+    """Return what was asked of the image before, where words only say that another one is meant: "and this one?".
+
+    Of an image that was not looked at yet, that is what brought a mask last.
+    """
     before = [e.reply for e in session.exchanges if not e.reply.refused]
     if not before or (before[-1].compared is None and before[-1].request.image_id == session.current_image_id):
         return None
     if not _SAYS_NOTHING.fullmatch(_NAMED.sub(" ", _ONE.sub("image", _with_noun(words)))):
         return None
-    return next((reply.request.instruction for reply in reversed(before) if reply.compared is None), say("no_question"))
+    known = any(reply.facts and reply.request.image_id == session.current_image_id for reply in session.replies())
+    asked = [r for r in before if r.compared is None and not _NAMED.search(_with_noun(r.request.instruction))]
+    looked = [reply for reply in asked if reply.facts]  # a new image is looked at first: no "and why?" of it
+    return next((r.request.instruction for r in reversed((not known and looked) or asked)), say("no_question"))
 
 
 def without_image(words: str) -> str:

@@ -4,6 +4,7 @@ import pytest
 
 from demo.handlers import Settings, ask
 from demo.naming import compared_images, image_in_words
+from tests.demo.pictures import spotted
 from tests.demo.test_handlers import finish, last
 
 
@@ -51,6 +52,22 @@ def test_back_at_an_image_it_is_asked_what_was_asked_last(session, desk, engine,
     request = engine.seen[-1][1]
     assert (request.image_id, request.instruction) == (next(iter(session.images)), "Any holes?")
     assert engine.seen[-1][0].turns[-2].text == "Any holes?"
+
+
+def test_a_new_image_is_asked_what_brought_the_last_mask_and_a_known_one_what_was_asked_last(
+    session, desk, engine, photo, clean, tmp_path
+):
+    """After "what should I do with the machine?" a new photo was asked for that, too."""
+    third = tmp_path / "third.png"
+    spotted(1).save(third)
+    for path in (photo, clean):
+        finish(ask(session, desk, "Is it good?", [path], Settings()))
+    finish(ask(session, desk, "what should I do with the machine?", [], Settings(mode="chat")))
+    finish(ask(session, desk, "and this one?", [str(third)], Settings()))
+    assert engine.seen[-1][1].instruction == "Is it good?"
+    finish(ask(session, desk, "how large is it?", [], Settings(mode="chat")))
+    finish(ask(session, desk, "and in the first?", [], Settings(mode="chat")))
+    assert engine.seen[-1][1].instruction == "how large is it?"
 
 
 def test_an_images_name_is_not_asked_of_it(session, desk, engine, photo, clean):
