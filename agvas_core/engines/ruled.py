@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -103,17 +102,17 @@ def rules_of(conversation: Conversation, request: Request, *newest: str) -> Hybr
     return prompts
 
 
-def image_sizes(conversation: Conversation, request: Request) -> tuple[int | None, float | None]:
-    """Return the number of pixels of a request's image and the millimeters of each, None where they are not known."""
+def image_sizes(conversation: Conversation, request: Request) -> tuple[tuple[int, int] | None, float | None]:
+    """Return height and width of a request's image, px, and the millimeters of a px, None where they are not known."""
     image, scale = conversation.images.get(request.image_id or ""), scale_of(conversation, request)
-    return None if image is None else math.prod(image.size_hw), None if scale is None else scale.mm_per_px
+    return None if image is None else image.size_hw, None if scale is None else scale.mm_per_px
 
 
 def names_length(conversation: Conversation, request: Request) -> bool:
     """Return whether the newest sentence names a size that sets no rule, beside the scale that it may say."""
     image = conversation.images.get(request.image_id or "")
     said = request.instruction if image is None else read_scale(request.instruction, image.size_hw)[1]
-    return has_length(said, image_sizes(conversation, request)[1])
+    return has_length(said, *image_sizes(conversation, request))
 
 
 def sets_rules(conversation: Conversation, request: Request) -> bool:

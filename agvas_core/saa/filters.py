@@ -7,10 +7,11 @@ import re
 import numpy as np
 from scipy import ndimage
 
+from agvas_core.calipers import calipers
 from agvas_core.kinds import ENGLISH, asked_pattern
 from agvas_core.regions import place_of
 from agvas_core.saa.candidates import Candidate, ObjectRegion
-from agvas_core.saa.prompts import AreaOf, LanguagePrompts, PropertyPrompts
+from agvas_core.saa.prompts import AreaOf, LanguagePrompts, PropertyPrompts, Reach
 
 RIM_SHARE = 0.06  # of the side of a square as large as the object: so far the rim reaches
 
@@ -53,6 +54,25 @@ def lies_at_rim(candidate: Candidate, obj: ObjectRegion) -> bool:
     return bool(np.count_nonzero(inside <= RIM_SHARE * np.sqrt(size)) >= inside.size / 2)
 
 
+def wrong_reach(candidate: Candidate, rules: PropertyPrompts) -> str:
+    """Keep what is as long, or as wide, as is asked for."""
+    if rules.reach is None or within(candidate, rules.reach):
+        return ""
+    return f"it is not {rules.reach.in_words}, but {_percent(reach_of(candidate, wide=rules.reach.wide))}"
+
+
+def within(candidate: Candidate, reach: Reach) -> bool:
+    """Return whether a candidate is as long, or as wide, as the bounds say."""
+    share = reach_of(candidate, wide=reach.wide)
+    return share > reach.above and (reach.below is None or share < reach.below)
+
+
+def reach_of(candidate: Candidate, *, wide: bool = False) -> float:
+    """Return how long a candidate is, or how wide, as a share of the image's longer side."""
+    assert candidate.mask is not None, "a reach is measured on masks"
+    return calipers(candidate.mask)[wide] / max(candidate.mask.shape)
+
+
 def is_left_out(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts) -> str:
     """Drop what the user does not want to see of some kind, size and place together."""
     for rule in rules.exclusions:
@@ -60,7 +80,13 @@ def is_left_out(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts)
         named = not rule.words or any(_answers_to(candidate, word) for word in rule.words)
         sized = share > rule.larger_than and (rule.smaller_than is None or share < rule.smaller_than)
         placed = not rule.places or place_in_image(candidate) in rule.places
-        if named and sized and placed and (not rule.at_rim or lies_at_rim(candidate, obj)):
+        if (
+            named
+            and sized
+            and placed
+            and (not rule.at_rim or lies_at_rim(candidate, obj))
+            and (rule.reach is None or within(candidate, rule.reach))
+        ):
             return f"{rule.in_words} was to be ignored"
     return ""
 

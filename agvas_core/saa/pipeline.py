@@ -19,6 +19,7 @@ from agvas_core.saa.filters import (
     off_object,
     wrong_area,
     wrong_place,
+    wrong_reach,
     wrong_side_of_rim,
 )
 from agvas_core.saa.prompts import HybridPrompts, Variant
@@ -117,6 +118,7 @@ def judge_masks(
         if prompts.property is not None:
             checks = {
                 "location": off_object(c, obj, prompts.property),
+                "length": wrong_reach(c, prompts.property),
                 "place": wrong_place(c, prompts.property) or wrong_side_of_rim(c, obj, prompts.property),
                 IGNORED: is_left_out(c, obj, prompts.property),
             }

@@ -46,6 +46,29 @@ class LanguagePrompts:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """Bounds on how long something is, or how wide, as shares of the image's longer side. Not in the paper.
+
+    Attributes:
+        above: it is longer than this.
+        below: it is shorter, None for any length.
+        wide: whether its width is meant, as of calipers.
+    """
+
+    above: float = 0.0
+    below: float | None = None
+    wide: bool = False
+
+    @property
+    def in_words(self) -> str:
+        """As a rule is told: "longer than 4 % of the image's longer side"."""
+        more, less = ("wider", "narrower") if self.wide else ("longer", "shorter")
+        parts = [f"{more} than {100 * self.above:.3g} %"] if self.above else []
+        parts += [f"{less} than {100 * self.below:.3g} %"] if self.below is not None else []
+        return f"{' and '.join(parts)} of the image's longer side"
+
+
+@dataclass(frozen=True)
 class Exclusion:
     """What is not to be reported, where all of this holds. Not in the paper.
 
@@ -55,7 +78,8 @@ class Exclusion:
         larger_than: share of area_of, 0 to 1.
         smaller_than: share of area_of, None for any size.
         area_of: what the two are shares of.
-        at_rim: whether only what lies at the rim is meant; see filters.rim_of.
+        at_rim: whether only what lies at the rim is meant; see filters.lies_at_rim.
+        reach: how long or wide it is, None for any.
     """
 
     words: tuple[str, ...] = ()
@@ -64,6 +88,7 @@ class Exclusion:
     smaller_than: float | None = None
     area_of: AreaOf = "object"
     at_rim: bool = False
+    reach: Reach | None = None
 
     @property
     def in_words(self) -> str:
@@ -74,6 +99,7 @@ class Exclusion:
         parts += [f"{' and '.join(sizes)} of the {self.area_of}"] if sizes else []
         parts += [f"at {' or '.join(self.places)}"] if self.places else []
         parts += ["at the rim"] if self.at_rim else []
+        parts += [self.reach.in_words] if self.reach else []
         return " ".join(parts)
 
 
@@ -92,6 +118,7 @@ class PropertyPrompts:
         places: names of regions.PLACES that the centre must be in; () for anywhere. Not in the paper.
         rim: what lies at the object's rim, or at the border of an image without one: "only" it, or "not". Not in the
             paper.
+        reach: how long or wide a candidate must be, None for any.
         exclusions: what is dropped only of some kind, size and place together. Not in the paper.
     """
 
@@ -103,6 +130,7 @@ class PropertyPrompts:
     min_inside: float = 0.0
     places: tuple[str, ...] = ()
     rim: Literal["", "only", "not"] = ""
+    reach: Reach | None = None
     exclusions: tuple[Exclusion, ...] = ()
 
     def __post_init__(self) -> None:

@@ -18,8 +18,8 @@ MOST_ROWS = 12
 LETTERS = "ABCDEFGHIJKL"  # one for each row
 WAY_BACK = 'Say "start over" to drop these rules.'
 NO_AREA = (
-    'A length sets no rule: give an area, as in "larger than 1 % of the image", "larger than 500 px", or "larger than '
-    '2 mm²" where the scale is known ("1 px is 0.05 mm").'
+    'A size that you name sets no rule. Millimeters do where the scale is known ("1 px is 0.05 mm"), elsewhere shares '
+    'and pixels: "larger than 1 % of the image", "larger than 500 px", "longer than 40 px".'
 )
 NO_RULES = (
     "SAA takes from your words what to look for alone; sizes, places, numbers and what to ignore are SAA+'s rules."
@@ -74,6 +74,8 @@ def _property_parts(rules: PropertyPrompts, name: str) -> list[str]:
         parts.append(f"at least {_percent(rules.min_inside)} on the {name}")
     elif rules.min_iou is not None:
         parts.append(f"touching the {name}" if rules.min_iou == 0 else f"IoU with the {name} above {rules.min_iou:g}")
+    if rules.reach:
+        parts.append(rules.reach.in_words)
     if rules.rim:
         parts.append("only at the rim" if rules.rim == "only" else "not at the rim")
     if rules.places:

@@ -29,9 +29,10 @@ from agvas_core.saa.prompts import (
     HybridPrompts,
     LanguagePrompts,
     PropertyPrompts,
+    Reach,
     prompts_for,
 )
-from agvas_core.saa.sizes import AREA, IMAGE, LENGTH, Sizes, in_percents, sizes_in, with_bounds, without_sizes
+from agvas_core.saa.sizes import AREA, IMAGE, LENGTH, Sizes, in_percents, reach_in, sizes_in, with_bounds, without_sizes
 
 _ANYWHERE = re.compile(r"\b(?:anywhere|everywhere)\b")
 _ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
@@ -51,10 +52,10 @@ def _only_asks(sentence: str) -> bool:
     return said.endswith(("?", "\N{FULLWIDTH QUESTION MARK}")) and not polite
 
 
-def has_length(text: str, mm_per_px: float | None = None) -> bool:
-    """Return whether a text that is no question names a length, as "2 mm", or an area while the scale is not known."""
-    said = without_questions(sanitize(text)).casefold()
-    return bool(LENGTH.search(said) or (mm_per_px is None and AREA.search(said)))
+def has_length(text: str, size_hw: tuple[int, int] | None = None, mm_per_px: float | None = None) -> bool:
+    """Return whether a text that is no question names a length or an area that sets no rule: "2 mm" without a scale."""
+    said = without_sizes(_plain(without_questions(text), size_hw, mm_per_px))
+    return bool(LENGTH.search(said) or AREA.search(said))
 
 
 def wants_nothing_known(text: str) -> bool:
@@ -67,7 +68,7 @@ def wants_nothing_known(text: str) -> bool:
 
 
 def read_sentence(
-    text: str, prompts: HybridPrompts, image_px: int | None = None, mm_per_px: float | None = None
+    text: str, prompts: HybridPrompts, size_hw: tuple[int, int] | None = None, mm_per_px: float | None = None
 ) -> HybridPrompts:
     """Return the prompts with what a sentence sets; what it does not speak of stays as it was.
 
@@ -77,10 +78,10 @@ def read_sentence(
     Args:
         text: the user's words, English (and the commonest Chinese ones).
         prompts: what is in force.
-        image_px: number of pixels of the image, without which areas in px set no rule.
-        mm_per_px: its scale, without which those in mm² set none.
+        size_hw: the image's, without which areas and lengths in px set no rule.
+        mm_per_px: its scale, without which those in mm² and mm set none.
     """
-    words = _plain(text, image_px, mm_per_px)
+    words = _plain(text, size_hw, mm_per_px)
     if _FRESH.search(words):
         prompts = prompts_for()
     said = [c for c in clauses(without_most(words)) if c.says == "want" or not LENGTH.search(c.text)]
@@ -102,10 +103,10 @@ def read_sentence(
     return replace(prompts, language=_read_language(wanted, prompts.language))
 
 
-def _plain(text: str, image_px: int | None = None, mm_per_px: float | None = None) -> str:
+def _plain(text: str, size_hw: tuple[int, int] | None = None, mm_per_px: float | None = None) -> str:
     words = sanitize(text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     words = re.sub(r"\bas well as\b", "and", in_english(words))
-    return in_percents(re.sub(r"\s+", " ", words).strip(), image_px, mm_per_px)
+    return in_percents(re.sub(r"\s+", " ", words).strip(), size_hw, mm_per_px)
 
 
 def _read_objects(words: str, prompts: HybridPrompts) -> HybridPrompts:
@@ -122,6 +123,7 @@ def _read_wanted_regions(wanted: str, prompts: HybridPrompts) -> HybridPrompts:
     """Return the prompts with the sizes and places that are asked for."""
     before = prompts.property or PropertyPrompts()
     rules = _bounded(before, sizes_in(wanted))
+    rules = replace(rules, reach=reach_in(wanted) or rules.reach)
     places = places_in(wanted)
     if places or _ANYWHERE.search(wanted):
         rules = replace(rules, places=places)
@@ -137,8 +139,12 @@ def _read_wanted_regions(wanted: str, prompts: HybridPrompts) -> HybridPrompts:
 def _each(text: str) -> list[str]:
     """Return "the scratch on the left and the hole on the right" as two, what has one place or size as one."""
     parts = re.split(r",?\s+and\s+(?=the |any |all |[a-z]+ )", text)
-    own = all(kinds_in(part) and (places_in(part, bare=True) or names_rim(part) or sizes_in(part)) for part in parts)
+    own = all(kinds_in(part) and any(map(bool, _where(part))) for part in parts)
     return parts if own else [text]
+
+
+def _where(text: str) -> tuple[object, ...]:
+    return places_in(text, bare=True), names_rim(text), sizes_in(text), reach_in(text)
 
 
 def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
@@ -148,14 +154,17 @@ def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
     names, sizes, gone = names_in(without_rim(without_sizes(text))), sizes_in(text), places_in(text, bare=True)
     if _OFF_OBJECT.search(text):
         return replace(prompts, property=replace(rules, min_inside=0.5))
-    placed = bool(gone) or at_rim
-    together = bool(names and sizes) or bool(sizes and placed) or sizes.is_range or (bool(gone) and at_rim)
-    if together or (placed and any(kinds_in(name) for name in names)):
-        new = _exclusions(tuple(names), gone, sizes, at_rim)
+    reach = reach_in(text)
+    said = [bool(part) for part in (gone, at_rim, sizes, reach)]
+    if sum(said) > 1 or sizes.is_range or (names and (sizes or reach)) or (any(said) and any(map(kinds_in, names))):
+        new = _exclusions(tuple(names), gone, sizes, at_rim, reach)
         return replace(prompts, property=replace(rules, exclusions=tuple(dict.fromkeys((*rules.exclusions, *new)))))
     if sizes:
         flipped = Sizes(below=sizes.above, above=sizes.below, area_of=sizes.area_of)
         return replace(prompts, property=_bounded(rules, flipped))
+    if reach:
+        rules = replace(rules, reach=Reach(reach.below or 0.0, reach.above or None, reach.wide))
+        return replace(prompts, property=rules)
     if at_rim:
         return replace(prompts, property=replace(rules, rim="not"))
     if gone:
@@ -171,6 +180,8 @@ def _take_back(text: str, prompts: HybridPrompts) -> HybridPrompts:
     rules = prompts.property or PropertyPrompts()
     if names_rim(text, bare=True):
         rules = replace(rules, rim="")
+    if reach_in(text):
+        rules = replace(rules, reach=None)
     if back and rules.places:
         rules = replace(rules, places=tuple(place for place in PLACES if place in {*rules.places, *back}))
         rules = replace(rules, places=()) if len(rules.places) == len(PLACES) else rules
@@ -209,9 +220,11 @@ def _bounded(rules: PropertyPrompts, sizes: Sizes) -> PropertyPrompts:
     return rules if sizes.above is None else replace(rules, min_area=sizes.above)
 
 
-def _exclusions(names: tuple[str, ...], places: tuple[str, ...], sizes: Sizes, at_rim: bool) -> list[Exclusion]:
+def _exclusions(
+    names: tuple[str, ...], places: tuple[str, ...], sizes: Sizes, at_rim: bool, reach: Reach | None
+) -> list[Exclusion]:
     """Return one exclusion, or two for what is too small or too large."""
-    whole = Exclusion(names, places, sizes.above or 0.0, sizes.below, sizes.area_of or "object", at_rim)
+    whole = Exclusion(names, places, sizes.above or 0.0, sizes.below, sizes.area_of or "object", at_rim, reach)
     if sizes.is_range or sizes.above is None or sizes.below is None:
         return [whole]
     return [replace(whole, smaller_than=None), replace(whole, larger_than=0.0)]

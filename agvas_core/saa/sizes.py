@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 
 from agvas_core.counting import COUNT_WORDS
 from agvas_core.kinds import kinds_in
 from agvas_core.saa.counts import LENGTH_UNIT
-from agvas_core.saa.prompts import AreaOf
+from agvas_core.saa.prompts import AreaOf, Reach
 from agvas_core.scale import UNITS, unit_mm
 from agvas_core.wording import MEDIUM_BELOW, SMALL_BELOW
 
@@ -19,8 +20,9 @@ _OF = r"(?:\s+of\s+(?:the\s+)?(?P<of>(?:whole |entire )?[a-z]+(?: [a-z]+)?))?"
 _THAN = r"(?: than)?(?: about)?\s+"
 _NO = r"(?:not|no|nothing|none)"
 _NOT_NO = r"\b(?<!no )(?<!not )(?<!nothing )(?<!none )"
-_BELOW = rf"{_NOT_NO}(?:smaller|less|below|under|{_NO} (?:larger|bigger|more|above|over)|at most|up to)" + _THAN
-_ABOVE = rf"{_NOT_NO}(?:larger|bigger|more|above|over|{_NO} (?:smaller|less|below|under)|at least)" + _THAN
+_LESS, _MORE = "smaller|less|below|under", "larger|bigger|more|above|over"
+_BELOW = rf"{_NOT_NO}(?:{_LESS}|{_NO} (?:{_MORE})|at most|up to)" + _THAN
+_ABOVE = rf"{_NOT_NO}(?:{_MORE}|{_NO} (?:{_LESS})|at least)" + _THAN
 _MAX, _MIN = re.compile(_BELOW + _PERCENT + _OF), re.compile(_ABOVE + _PERCENT + _OF)
 _RANGE = " yet "  # joins the two bounds of one range
 _N = r"(\d+(?:[.,]\d+)?)"
@@ -37,11 +39,21 @@ _SIGNS = (
     (re.compile(r"(?:[>\N{GREATER-THAN OR EQUAL TO}]=?)\s*(?=\d)"), " larger than "),
 )
 _LONG = r"(?:wide|long|high|tall|deep|thick|across|in (?:length|width|height|diameter))"
+_SIDES = rf"(?P<r>\d+\.\d+) sides(?:\s+{_LONG})?"
+_THIN, _THICK = rf"{_LESS}|shorter|narrower|thinner", rf"{_MORE}|longer|wider|broader|thicker"
+_SHORTER = re.compile(rf"{_NOT_NO}(?:{_THIN}|{_NO} (?:{_THICK})|at most|up to){_THAN}{_SIDES}")
+_LONGER = re.compile(rf"{_NOT_NO}(?:{_THICK}|{_NO} (?:{_THIN})|at least){_THAN}{_SIDES}")
+_WIDE = re.compile(r"narrow|thin|wide|broad|thick|across|diameter")
 LENGTH = re.compile(rf"\d\s*(?:{LENGTH_UNIT}|(?:px|pixels?)\s+{_LONG}\b)")
 AREA = re.compile(
     rf"(?<![\d.,])(?P<value>\d+(?:[.,]\d+)?)\s*(?:(?:square|sq\.?)\s+(?P<u1>{UNITS})|(?P<u2>{UNITS})(?:²|\^?2\b))"
 )
+_MILLIMETERS = re.compile(rf"(?<![\d.,]){_N}\s*({UNITS})(?!²|\^?2\b)")
 _PX = r"\s*(?:px|pixels?)\b"
+_AFTER_LONGER = (
+    f"(?:{'|'.join(f'(?<={word} than )' for word in 'longer shorter wider narrower thinner thicker'.split())})"
+)
+_PIXELS_LONG = re.compile(rf"(?<![\d.,]){_N}{_PX}(?=\s+{_LONG}\b)|{_AFTER_LONGER}{_N}{_PX}")
 _PIXELS = re.compile(rf"(?<![\d.,])(\d+){_PX}(?!\s+{_LONG})")
 _PIXEL_RANGE = re.compile(rf"(?<![\d.,])(\d+)(?=\s*(?:-|\N{{EN DASH}}|\bto\b|\band\b)\s*\d+{_PX}(?!\s+{_LONG}))")
 _ADJECTIVE = re.compile(
@@ -71,20 +83,23 @@ class Sizes:
         return self.below is not None or self.above is not None
 
 
-def in_percents(words: str, image_px: int | None = None, mm_per_px: float | None = None) -> str:
+def in_percents(words: str, size_hw: tuple[int, int] | None = None, mm_per_px: float | None = None) -> str:
     """Return words in lower case with all shares in percent: "half" as 50 %, ranges as two bounds, signs as words.
 
     Args:
         words: in lower case.
-        image_px: the image's number of pixels, by which areas in px become shares of it; None leaves them.
-        mm_per_px: by which areas in mm² and the like do, too; None leaves them.
+        size_hw: the image's, by which areas in px become shares of it and lengths of its longer side; None leaves both.
+        mm_per_px: by which those in mm², mm and the like do, too; None leaves them.
     """
     words = _SHARE_WORD.sub(lambda m: f"than {_SHARES[m[1]]} %", words)
     words = _NUMBER_WORD.sub(lambda m: str(COUNT_WORDS[m[1]]), words)
-    if image_px is not None and mm_per_px is not None:
-        image_mm2 = image_px * mm_per_px**2
+    if size_hw is not None and mm_per_px is not None:
+        image_mm2, side_mm = math.prod(size_hw) * mm_per_px**2, max(size_hw) * mm_per_px
         words = AREA.sub(lambda m: f"{100 * _mm2(m) / image_mm2:.8f} % of the image", words)
-    if image_px is not None:
+        words = _MILLIMETERS.sub(lambda m: f"{_value(m[1]) * unit_mm(m[2]) / side_mm:.8f} sides", words)
+    if size_hw is not None:
+        image_px, side_px = math.prod(size_hw), max(size_hw)
+        words = _PIXELS_LONG.sub(lambda m: f"{_value(m[1] or m[2]) / side_px:.8f} sides", words)
         words = _PIXEL_RANGE.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} %", words)
         words = _PIXELS.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} % of the image", words)
     for sign, meant in _SIGNS:
@@ -92,8 +107,12 @@ def in_percents(words: str, image_px: int | None = None, mm_per_px: float | None
     return _BETWEEN.sub(lambda m: f"larger than {m[1] or m[2]} %{_RANGE}smaller than ", words)
 
 
+def _value(written: str) -> float:
+    return float(written.replace(",", "."))
+
+
 def _mm2(area: re.Match[str]) -> float:
-    return float(area["value"].replace(",", ".")) * unit_mm(area["u1"] or area["u2"]) ** 2
+    return _value(area["value"]) * unit_mm(area["u1"] or area["u2"]) ** 2
 
 
 def with_bounds(clause: str) -> str:
@@ -118,7 +137,18 @@ def sizes_in(words: str) -> Sizes:
 
 def without_sizes(words: str) -> str:
     """Return the words without their bounds."""
-    return _MIN.sub(" ; ", _MAX.sub(" ; ", words))
+    for bound in (_MAX, _MIN, _SHORTER, _LONGER):
+        words = bound.sub(" ; ", words)
+    return words
+
+
+def reach_in(words: str) -> Reach | None:
+    """Return how long or wide the words say, None where they do not."""
+    below, above = _SHORTER.search(words), _LONGER.search(words)
+    if not below and not above:
+        return None
+    wide = any(bound and _WIDE.search(bound[0]) for bound in (below, above))
+    return Reach(float(above["r"]) if above else 0.0, float(below["r"]) if below else None, wide)
 
 
 def _share(match: re.Match[str] | None) -> tuple[float, AreaOf | None] | None:

@@ -426,11 +426,12 @@ def test_candidates_that_the_rules_drop_are_told_and_are_not_normal(engine, imag
     ("sentence", "told"),
     [
         ("only defects larger than 2 mm", NO_AREA),
-        ("ignore what is at most 12 px wide", NO_AREA),
+        ("ignore what is at most 12 px wide", None),
+        ("longer than about a cm, or 3 cm", NO_AREA),
         ("larger than 2 mm²", NO_AREA),
         ("1 px is 0.1 mm", None),
         ("1 px is 0.1 mm. Larger than 2 mm²", None),
-        ("1 px is 0.1 mm. Longer than 2 mm", NO_AREA),
+        ("1 px is 0.1 mm. Longer than 2 mm", None),
         ("just the darkest", NOTHING_READ),
         ("Suche nach Kratzern", NOTHING_READ),
         ("ingore the stain", NOTHING_READ),
@@ -480,6 +481,18 @@ def test_an_area_in_px_is_a_share_of_this_image(engine, image):
     kept = ask(engine, image, Request("ignore anything smaller than 300 px")).prediction  # the hole has 120
     assert sorted(r.kind for r in kept.regions) == ["scratch", "stain"]
     assert engine.proposer.asked[-1].property.min_area == pytest.approx(300 / np.prod(HW))
+
+
+def test_a_length_in_mm_is_a_rule_once_the_scale_is_known(engine, image):
+    """The spots are 52, 126 and 16 px long; it was said that a photo has no scale."""
+    said = Turn("user", "the image is 24 mm wide", image.image_id)
+    conversation = Conversation((said,)).with_image(image)
+    events = list(engine.respond(conversation, Request("only defects longer than 3 mm", image.image_id)))
+    (mask,) = [e.prediction for e in events if isinstance(e, MaskReady)]
+    assert sorted(r.kind for r in mask.regions) == ["scratch", "stain"]
+    text = "".join(e.text for e in events if isinstance(e, TextDelta))
+    assert "1 by length" in text and "longer than 12.5 % of the image's longer side" in text
+    assert "it is not longer than 12.5 % of the image's longer side, but 6.5 %" in text
 
 
 @pytest.mark.parametrize("area", ["3 mm²", "3 mm2", "3 square millimeters", "0.03 cm²", "3,0 mm^2"])

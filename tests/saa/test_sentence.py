@@ -13,7 +13,7 @@ from agvas_core.saa.clauses import Clause, clauses
 from agvas_core.saa.filters import is_left_out
 from agvas_core.saa.pipeline import judge_masks, rank
 from agvas_core.saa.places import others
-from agvas_core.saa.prompts import ConfidencePrompt, Exclusion, HybridPrompts, PropertyPrompts, prompts_for
+from agvas_core.saa.prompts import ConfidencePrompt, Exclusion, HybridPrompts, PropertyPrompts, Reach, prompts_for
 from agvas_core.saa.report import limits, way_back
 from agvas_core.saa.sentence import read_sentence
 
@@ -490,7 +490,6 @@ def test_of_two_things_each_is_left_out_at_its_own_place():
         ("ignore anything smaller than 100 px", "ignore anything smaller than 1 % of the image"),
         ("between 100 and 500 pixels", "between 1 and 5 % of the image"),
         ("100-500 px", "between 1 and 5 % of the image"),
-        ("at most 100 px wide", ""),
         # as replies call a defect small or large
         ("ignore small stains", "ignore stains smaller than 1 % of the image"),
         ("only large defects", "only defects larger than 5 % of the image"),
@@ -501,8 +500,7 @@ def test_of_two_things_each_is_left_out_at_its_own_place():
 )
 def test_sizes_as_they_are_written(sentence, same):
     """None of them was a rule, and "ignore small stains" ignored large ones, too."""
-    image_px = 10_000
-    left, right = (read_sentence(text, prompts_for(), image_px) for text in (sentence, same))
+    left, right = (read_sentence(text, prompts_for(), (100, 100)) for text in (sentence, same))
     assert (left.property, left.language.class_specific) == (right.property, right.language.class_specific)
     assert left.language.excluded == right.language.excluded
 
@@ -511,6 +509,48 @@ def test_sizes_as_they_are_written(sentence, same):
 def test_what_is_left_out_by_its_length_is_not_left_out_whatever_its_length(sentence):
     """All scratches were ignored, and a flaw called "anything longer than 2 mm"."""
     assert said(sentence) == prompts_for()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "changes", "told"),
+    [
+        ("longer than 20 px", {"reach": Reach(0.2)}, "longer than 20 %"),
+        ("at most 5 mm wide", {"reach": Reach(below=0.5, wide=True)}, "narrower than 50 %"),
+        ("larger than 2 mm", {"reach": Reach(0.2)}, "longer than 20 %"),
+        (
+            "only cracks wider than 1 mm and shorter than 0.5 cm",
+            {"reach": Reach(0.1, 0.5, True)},
+            "wider than 10 % and",
+        ),
+        ("ignore anything shorter than 2 mm", {"reach": Reach(0.2)}, "longer than 20 %"),
+        ("ignore everything longer than 30 px", {"reach": Reach(below=0.3)}, "shorter than 30 %"),
+        (
+            "ignore scratches shorter than 2 mm",
+            {"exclusions": (Exclusion(("scratch",), reach=Reach(below=0.2)),)},
+            "ignoring scratch shorter than 20 % of the image's longer side",
+        ),
+        (
+            "ignore stains on the left longer than 2 mm",
+            {"exclusions": (Exclusion(("stain",), LEFT, reach=Reach(0.2)),)},
+            "ignoring stain at upper left or left or lower left longer than 20 %",
+        ),
+        ("smaller than 1 mm²", {"max_area": 0.01, "area_of": "image"}, "smaller than 1 % of the image"),
+    ],
+)
+def test_lengths_are_rules_where_the_scale_is_known(sentence, changes, told):
+    prompts = read_sentence(sentence, prompts_for(), (100, 100), 0.1)
+    assert prompts.property == PropertyPrompts(**changes) and told in "; ".join(limits(prompts))
+
+
+def test_candidates_are_as_long_as_calipers_say():
+    mask = np.zeros((100, 80), bool)
+    mask[10:50, 20:30] = True  # 41 long, 10 wide
+    bar = Candidate(mask_box(mask), float(mask.mean()), 0.9, "any flaw", "scratch", mask)
+    for reach, stays in ((Reach(0.4), True), (Reach(0.42), False), (Reach(below=0.2, wide=True), True)):
+        rules = PropertyPrompts(reach=reach)
+        assert len(judge_masks([bar], ObjectRegion(), replace(prompts_for(), property=rules))[0]) == stays
+        rules = PropertyPrompts(exclusions=(Exclusion(("scratch",), reach=reach),))
+        assert len(judge_masks([bar], ObjectRegion(), replace(prompts_for(), property=rules))[0]) != stays
 
 
 # --- the rim ---------------------------------------------------------------------------------------------------------
