@@ -35,7 +35,7 @@ _LABEL = re.compile(r"(?:Expectation|Observation|Diagnosis|Summary|Explanation):
 _PERCENT = re.compile(r"(\d+(?:\.\d+)?) ?%")
 _IS_SIZE = re.compile(r"\bis (small|of medium size|medium-sized|large)\b")
 _SHOWS = re.compile(r"^(?:yes|there (?:is|are)|i (?:see|found|marked|count)|(?:it|this) is|the (?:marked|image))\b")
-_IS_NO_DEFECT = re.compile(r"the [a-z ]+ comes from [a-z ]+ and is normal")  # of a shadow
+_IS_NO_DEFECT = re.compile(r"the (?P<what>[a-z ]+) comes from [a-z ]+ and is normal")  # of a shadow
 # what is asked first: to "would you reject it?" a "no, it is not good" says the opposite of what it means
 _ASKS_BAD = re.compile(
     r"(?:(?!\b(?:good|ok|okay|fine|normal|pass\w*|accept\w*|ship\w*|clean|perfect)\b).)*?"
@@ -158,8 +158,8 @@ def agrees(
     claims, spoken = parse_reply(sentence), mentions(sentence)
     asked_places, asked_kinds = places_in(question), kinds_in(question)
     if claims.says_normal:
-        if _IS_NO_DEFECT.match(sentence.strip().lower()):
-            return True
+        if harmless := _IS_NO_DEFECT.match(sentence.strip().lower()):  # to "or is it a shadow?" it takes the mask back
+            return not (findings and re.search(rf"\b(?:it|or) .*\ban? {harmless['what']}\b", question.lower()))
         if claims.places:
             asked = chat or claims.places <= asked_places
             return asked and not any(f.place in claims.places for f in findings)

@@ -151,6 +151,14 @@ def test_words_before_anchors_are_held_too():
     assert empty.part() == "I see no anomaly, as indicated by the mask"
 
 
+def test_what_is_marked_is_not_taken_back_as_a_shadow():
+    harmless = "The shadow comes from the light and is normal."
+    assert said(harmless, question="is the crack real or a shadow?")[0] == "There is a crack in the center."
+    assert said(harmless, question="Could it be a shadow?")[0] == SEEN
+    assert said(harmless, question="is the shadow a defect?") == (harmless, 0)
+    assert said(harmless, (), "is it a shadow?") == (harmless, 0)
+
+
 def test_no_blank_is_left_where_anchors_were():
     """A normal image was described "as shown by the empty mask ."."""
     words = HeldWords("", (), chat=False)
