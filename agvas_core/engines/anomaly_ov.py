@@ -221,19 +221,20 @@ class BundledSeer:
 
 
 def rule_words(prediction: Prediction) -> str:
-    """Return whether a defect is likely, how suspicious the image is, and where most.
+    """Return whether a defect is likely, how suspicious the image or its region of interest is, and where most.
 
     Paper differs: its model answers DETECTION_QUESTION by "Yes" or "No". Who reads this has asked in words of his own
     ("is this part good?"), to which "Yes" would mean the opposite.
     """
     score = prediction.pred_score
-    looks = f"looks {suspicion_word(score)} suspicious (score {score:.2f})"
+    what = "image" if prediction.roi_xyxy is None else "region of interest"
+    looks = f"{what} looks {suspicion_word(score)} suspicious (score {score:.2f})"
     if prediction.verdict == "normal":
-        return f"No defect is likely. The image {looks}."
+        return f"No defect is likely. The {looks}."
     best_first = sorted(prediction.regions, key=lambda region: -region.score)
     places = list(dict.fromkeys(region.place for region in best_first))[:PLACES_NAMED]
     where = " and ".join(filter(None, [", ".join(places[:-1]), places[-1]]))
-    return f"A defect is likely. The image {looks}, most of all here: {where}."
+    return f"A defect is likely. The {looks}, most of all here: {where}."
 
 
 def load_bundled(folder: Path, model_folder: Path, *, device: str = "cpu") -> AnomalyOVEngine:

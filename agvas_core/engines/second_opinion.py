@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from agvas_core.engines.anomaly_ov import AnomalyOVEngine
+from agvas_core.engines.anomaly_ov import AnomalyOVEngine, heat_map
 from agvas_core.engines.base import Engine
 from agvas_core.engines.dialogue import mode_of
 from agvas_core.engines.names import SECOND_OPINION
@@ -29,21 +29,27 @@ from agvas_core.structures import (
     TextDelta,
 )
 
-WITHDRAWN = "No anomaly found: what was marked is withdrawn, because the image as a whole looks only {word} suspicious."
+WITHDRAWN = "No anomaly found: what was marked is withdrawn, because the {what} looks only {word} suspicious."
 
 
-def opinion(score: float) -> str:
-    """Return how suspicious an image looks, as a sentence."""
-    return f"A second look at the whole image finds it {suspicion_word(score)} suspicious (score {score:.2f})."
+def looked_at(prediction: Prediction) -> str:
+    """Return what the expert's score is of."""
+    return "whole image" if prediction.roi_xyxy is None else "region of interest"
+
+
+def opinion(score: float, what: str = "whole image") -> str:
+    """Return how suspicious something looks, as a sentence."""
+    return f"A second look at the {what} finds it {suspicion_word(score)} suspicious (score {score:.2f})."
 
 
 def disagreement(prediction: Prediction, score: float) -> str | None:
     """Return a sentence when mask and score disagree: a mask and a low score, or none and a high one; else None."""
     low, high = SUSPICION_BOUNDS
+    told = opinion(score, looked_at(prediction))
     if prediction.verdict == "anomaly" and score < low:
-        return f"Take this mask with care. {opinion(score)}"
+        return f"Take this mask with care. {told}"
     if prediction.verdict == "normal" and score >= high:
-        return f"Nothing is marked, but look again. {opinion(score)}"
+        return f"Nothing is marked, but look again. {told}"
     return None
 
 
@@ -113,11 +119,12 @@ class SecondOpinion:
             if image is None or not isinstance(event, MaskReady):
                 yield event
                 continue
-            score = self.expert.look(image).score
+            look = self.expert.look(image)
+            score = look.score if request.roi_xyxy is None else heat_map(look, image.image_id, request).pred_score
             shown = veto(event.prediction, score, self.veto_floor) if mode == "direct" else event.prediction
             withdrawn = shown.verdict != event.prediction.verdict
             yield MaskReady(replace(shown, image_score=(shown.pred_score + score) / 2))
             if withdrawn:
-                yield TextDelta(WITHDRAWN.format(word=suspicion_word(score)))
+                yield TextDelta(WITHDRAWN.format(what=looked_at(shown), word=suspicion_word(score)))
             else:
-                yield Notice(disagreement(shown, score) or opinion(score))
+                yield Notice(disagreement(shown, score) or opinion(score, looked_at(shown)))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from agvas_core.engines.anomaly_ov import AnomalyOVEngine, Look
+from agvas_core.engines.anomaly_ov import AnomalyOVEngine, Look, heat_map, rule_words
 from agvas_core.engines.base import Engine
 from agvas_core.engines.names import parse_second_opinion, with_second_opinion
 from agvas_core.engines.registry import is_engine
 from agvas_core.engines.second_opinion import SecondOpinion, disagreement, opinion, veto
 from agvas_core.evaluation.metrics import MetricsMeter
+from agvas_core.processing import open_image
 from agvas_core.regions import make_prediction, rethreshold, with_kinds
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, TextDelta
 from agvas_core.writers import verdict_facts
@@ -63,6 +64,29 @@ def test_only_a_disagreement_is_warned_about(peak, score, said):
     assert (sentence is None) == (said is None)
     if said:
         assert sentence.startswith(said) and opinion(score) in sentence
+
+
+@pytest.mark.parametrize(("roi", "score"), [((0, 0, 40, 40), 0.2), ((40, 40, 80, 80), 0.8), (None, 0.8)])
+def test_of_a_region_of_interest_the_expert_says_how_suspicious_that_is(roi, score):
+    """Nothing was marked in a clean region, but "look again" was said because of what lay elsewhere."""
+
+    class Corner(FixedSeer):
+        def look(self, image):
+            saliency = np.full(image.size_hw, 0.25, np.float32)
+            saliency[60:, 60:] = 1
+            return Look(self.score, saliency)
+
+    image = open_image(np.full((80, 80, 3), 128, np.uint8))
+    second = SecondOpinion(FakeEngine(pause_s=0.0), AnomalyOVEngine(Corner(0.8), CARD))
+    request = Request("Segment the anomalies.", image.image_id, "direct", roi_xyxy=roi)
+    seen = list(second.respond(Conversation().with_image(image), request))
+    what = "whole image" if roi is None else "region of interest"
+    told = next(e.text for e in seen if isinstance(e, Notice) and "second look" in e.text)
+    assert opinion(score, what) in told and ("look again" in told) == (score == 0.8)
+    (mask,) = [e.prediction for e in seen if isinstance(e, MaskReady)]
+    assert mask.image_score == pytest.approx((mask.pred_score + score) / 2)
+    words = rule_words(heat_map(second.expert.look(image), image.image_id, request))
+    assert f"The {what if roi else 'image'} looks" in words and f"(score {score:.2f})" in words
 
 
 def test_a_veto_scales_the_maps_below_its_floor_and_survives_the_sliders():
