@@ -24,7 +24,7 @@ _SEGMENT = re.compile(
     r"\b(?:re)?segment|\b(?:outline|highlight|delineate|locali[sz]e|circle|annotate|encircle|pinpoint|contour)\b"
     r"|\bmark\b(?! (?:on|in|at)\b)|\bdetect\b|\bfind (?:me )?(?:the|all|any|every\w*|only|just|what\w*|out where)\b"
     r"|\b(?:show|give|draw|create|make|produce|generate|return|want|need)\b.*\b(?:masks?|segmentation|outlines?|contours?|regions?)\b"
-    r"|\bshow (?:me )?(?:only|just|all|where|the|every\w*|any)\b|\bpoint (?:to|out|at)\b"
+    r"|\b(?:only|just) show\b|\bshow (?:me )?(?:only|just|all|where|the|every\w*|any)\b|\bpoint (?:to|out|at)\b"
     r"|分割|标出|标记|圈出|勾出|掩码|定位|检测出|找出|高亮"
 )
 _EXPLAIN = re.compile(

@@ -34,6 +34,7 @@ from agvas_core.asking import (
         ("I only care about cracks", "explain"),
         ("focus on the upper half", "explain"),
         ("show me the largest one", "explain"),
+        ("only show defects you are more than 90% sure about", "explain"),
         ("Please describe the anomaly.", "describe"),
         ("mark the flaws and describe them", "describe"),
         ("describe the surface", "chat"),

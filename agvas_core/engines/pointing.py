@@ -29,7 +29,7 @@ _AT_MOST = re.compile(rf"\b(?:at most|no more than|up to) ({_COUNT})\b(?!\s*(?:%
 _BOUND = re.compile(
     r"\b(?:(?P<above>(?:larger|bigger|greater|more|longer|wider|broader|thicker) than|above|over|at least)"
     r"|(?P<below>(?:smaller|less|shorter|narrower|thinner) than|below|under|at most|no more than|up to))"
-    r"\s+(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>%|per ?cent|px|pixels?)"
+    r"\s+(?P<value>\d+(?:\.\d+)?)\s*(?P<unit>%|per ?cent|px|pixels?)(?P<sure> (?:sure|certain|confiden\w+|likely))?"
 )
 _LENGTH, _WIDTH = re.compile(r"longer|shorter"), re.compile(r"wider|broader|thicker|narrower|thinner")
 # word: (axis of (y, x), how the centre is sorted, part of the place's name)
@@ -87,6 +87,7 @@ class Finding:
         centre: of its pixels, (y, x) as shares of the image.
         box_xyxy: left, top, right, bottom in px, right and bottom exclusive; None where it was not measured.
         length_px, width_px: see calipers; 0 where they were not measured.
+        score: the highest of its regions, from 0 to 1.
     """
 
     kind: str
@@ -98,6 +99,7 @@ class Finding:
     box_xyxy: tuple[int, int, int, int] | None = None
     length_px: float = 0.0
     width_px: float = 0.0
+    score: float = 0.0
 
     @property
     def noun(self) -> str:
@@ -130,6 +132,7 @@ def _finding(regions: list[Region], size_hw: tuple[int, int]) -> Finding:
         area_px=area,
         centre=(y / size_hw[0], x / size_hw[1]),
         box_xyxy=(min(lefts), min(tops), max(rights), max(bottoms)),
+        score=max(r.score for r in regions),
     )
 
 
@@ -289,7 +292,7 @@ def bounds_length(words: str) -> bool:
 
 
 def _within(finding: Finding, bound: re.Match[str]) -> bool:
-    value = finding.percent
+    value = 100 * finding.score if bound["sure"] else finding.percent  # "what you are more than 90 % sure of"
     if bound["unit"].startswith("p") and "cent" not in bound["unit"]:
         length, width = _LENGTH.search(bound[0]), _WIDTH.search(bound[0])
         value = finding.length_px if length else finding.width_px if width else finding.area_px

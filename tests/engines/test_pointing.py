@@ -48,6 +48,14 @@ def test_what_is_left_out(words, left_out):
     assert choose(words, FIVE) == EVERYTHING - left_out
 
 
+def test_how_sure_one_is_of_a_finding_is_no_share_of_the_image():
+    """Asked for what it is more than 90 % sure of, it looked for defects that cover 90 % of the image."""
+    surer = [replace(STAIN, score=0.95), replace(HOLE, score=0.7), replace(CRACK, score=0.92)]
+    assert choose("only show defects you are more than 90% sure about", surer) == {1, 3}
+    assert choose("ignore what is less than 80 % certain", surer) == {1, 3}
+    assert choose("only defects larger than 2 %", surer) == {1}
+
+
 def test_the_one_on_the_right_is_not_the_one_in_the_upper_right():
     """Both were marked, though one of them lies just there."""
     edge = replace(CRACK, place="right", centre=(0.5, 0.9))
