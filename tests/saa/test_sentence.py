@@ -401,6 +401,15 @@ def test_candidates_are_ranked_by_what_was_asked(by, left):
         ("除了划痕之外，标出缺陷", "mark the defects except the scratches"),
         ("面积小于百分之五", "smaller than 5 %"),
         ("小于百分之十二", "smaller than 12 %"),
+        # each was read as its opposite, or as a flaw of that name
+        ("忽略小于1%的划痕", "ignore scratches smaller than 1 %"),
+        ("忽略小于百分之一的缺陷", "ignore defects smaller than 1 %"),
+        ("只找大于2%的裂纹", "look for cracks larger than 2 %"),
+        ("忽略左侧的划痕", "ignore the scratches on the left"),
+        ("不要标出污渍", "ignore the stains"),
+        ("划痕可以接受", "scratches are fine"),
+        ("忽略边缘", "ignore the edge"),
+        ("忽略边缘的灰尘", "ignore dust near the edge"),
     ],
 )
 def test_chinese_sets_what_english_does(sentence, same):
