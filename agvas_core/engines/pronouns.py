@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from agvas_core.claims import mentions
 from agvas_core.counting import ORDINALS
 from agvas_core.engines.pointing import Finding, findings_of, meant, parts
-from agvas_core.kinds import kind_words, kinds_in
+from agvas_core.kinds import ENGLISH, asked_pattern, kind_words, kinds_in
 from agvas_core.structures import Prediction, Turn
 from agvas_core.wording import at, join
 
@@ -20,6 +20,7 @@ _NOUN = r"(?:ones?|defects?|findings?|regions?|two|three|four)\b"
 _END = r"(?=\s*(?:please\s*)?(?:[?.,!;]|$))"
 _OTHERS = re.compile(rf"\b(?:the|its) (?:other|remaining) {_NOUN}|\bthe (?:others|other{_END}|rest(?! of)\b)")
 _OF_THEM = re.compile(r"(?<=\bof )(?:them|these|those)\b")
+_OTHER_KIND = re.compile(rf"\bthe (?:other|remaining) (?:{'|'.join(map(asked_pattern, ENGLISH))})")
 _BOTH = re.compile(r"(?<!\bof )\b(?:both(?: of them)?|they|them|these|those|each of them)\b")
 _IT = re.compile(
     rf"\b(?:that|this) {_NOUN}|\bit\b|(?<=\b(?:is|of) )(?:that|this)\b|(?<=\babout )(?:that|this)\b|\bthat{_END}"
@@ -72,6 +73,9 @@ def _focus(question: str, answer: str, findings: Sequence[Finding], before: froz
 
 def _spelled(words: str, findings: Sequence[Finding], focus: frozenset[int]) -> str:
     text = words.casefold()
+    if focus and (kind := _OTHER_KIND.search(text)):  # "the other cracks"
+        alike = {n for f in findings if f.kind in kinds_in(kind[0]) for n in f.numbers}
+        return _OTHER_KIND.sub(_phrase(frozenset(alike - focus), findings), text) if alike - focus else words
     if _NAMES.search(text) or (kinds_in(text) and not re.search(r"\bthan\b", text)):
         return words
     everything = _numbers(findings)

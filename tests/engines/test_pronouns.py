@@ -37,6 +37,7 @@ def numbers(words: str, *exchanges: tuple[str, str]) -> set[int] | None:
         ("only the left hole", "show only that one", {3}), ("only the left hole", "and the rest?", {1, 2}),
         ("both holes", "how big are they?", {2, 3}), ("both holes", "And the other?", {1}),
         ("both holes", "why are they bad?", {2, 3}), ("what is wrong?", "how big are they?", {1, 2, 3}),
+        ("only the left hole", "segment the other holes", {2}), ("the stain", "the other stains", {1}),
         ("both holes", "the biggest of them", {2}), ("the stain", "the smallest of them", {3}),
         ("the stain", "can I ship it?", None), ("what is wrong?", "how big is it?", None),
         ("the stain", "find all defects and mark them", None), ("the stain", "is the part good?", None),
