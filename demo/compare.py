@@ -28,9 +28,28 @@ def sentences(session: Session, reply: Reply, lang: str) -> list[str]:
     names = name_of(session, reply, lang), name_of(session, other, lang)
     lines = [verdict_of(session, part, lang) for part in (reply, other)]
     lines.append(_difference(names, reply.facts, other.facts, lang))
+    better = _better(reply.facts, other.facts)
+    if better is not None:
+        lines.append(say("compare_better", lang, name=names[better]))
     if any(_moved(reply.facts, other.facts, key) for key in ("threshold", "alpha", "min_area_px")):
         lines.append(say("compare_settings", lang))
     return lines
+
+
+def _better(a: dict[str, Any], b: dict[str, Any]) -> int | None:
+    """Return which of two has less marked, in number and in area; None where these differ or do not tell."""
+    if "other" in (a["verdict"], b["verdict"]):  # something that is not marked was found
+        return None
+    regions, share = len(a["regions"]) - len(b["regions"]), a["area_percent"] - b["area_percent"]
+    if regions * share < 0 or _equal(a, b):
+        return None
+    return int(share > 0)
+
+
+def _equal(a: dict[str, Any], b: dict[str, Any]) -> bool:
+    """Return whether two marked shares are as good as equal."""
+    shares = a["area_percent"], b["area_percent"]
+    return abs(shares[0] - shares[1]) <= EQUAL_SHARE * max(shares)
 
 
 def _moved(a: dict[str, Any], b: dict[str, Any], key: str) -> bool:
@@ -62,7 +81,7 @@ def points_said(points: float) -> str:
 def _difference(names: tuple[str, str], a: dict[str, Any], b: dict[str, Any], lang: str) -> str:
     count = len(a["regions"]) - len(b["regions"])
     points = a["area_percent"] - b["area_percent"]
-    equal = abs(points) <= EQUAL_SHARE * max(a["area_percent"], b["area_percent"])
+    equal = _equal(a, b)
     if not count and equal:
         return say("compare_same", lang)
     regions = say("compare_as_many", lang)

@@ -232,6 +232,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "compare_larger": ("its marked share is {p} percentage points larger", "标出的占比高 {p} 个百分点"),
     "compare_smaller": ("its marked share is {p} percentage points smaller", "标出的占比低 {p} 个百分点"),
     "compare_equal_area": ("their marked shares are equal", "标出的占比相同"),
+    "compare_better": ("By what is marked, {name} is the better one.", "就标出的内容而言，{name} 更好。"),
     "compare_same": ("Both have the same number of regions and the same marked share.", "两者的区域数和占比相同。"),
     "compare_settings": (
         "The two masks now have different slider values, so compare with care.", "两张掩码的滑块数值不同，请谨慎比较。",

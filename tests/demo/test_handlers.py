@@ -432,6 +432,19 @@ def test_a_comparison_calls_a_threefold_area_no_equal_one() -> None:
     assert compare._difference(("A", "B"), a, a, "en") == say("compare_same")
 
 
+def test_the_better_of_two_is_said_where_number_and_area_agree() -> None:
+    """It was answered with numbers alone."""
+
+    def facts(regions: int, share: float, verdict: str = "anomaly") -> dict:
+        return {"regions": [0] * regions, "area_percent": share, "verdict": verdict}
+
+    assert compare._better(facts(3, 1.5), facts(1, 0.4)) == 1 and compare._better(facts(1, 0.4), facts(1, 1.5)) == 0
+    assert (
+        compare._better(facts(3, 0.4), facts(1, 1.5)) is None and compare._better(facts(2, 1.0), facts(2, 1.0)) is None
+    )
+    assert compare._better(facts(0, 0.0, "other"), facts(1, 1.5)) is None
+
+
 ONE_IMAGE = (
     "are there more than two scratches in the first image?", "rather than the scratch, segment the hole in image 1",
     "compare the two scratches in the first image", "is there any difference in the first image?",
@@ -524,6 +537,7 @@ def test_a_comparison_measures_both_images_and_says_so(session, desk, engine, ph
     assert f"Image 2 has {len(b.regions) - len(a.regions)} regions fewer than Image 1" in difference
     points = 100 * (b.pred_mask.mean() - a.pred_mask.mean())
     assert f"{points:.1f} percentage points smaller" in difference
+    assert compare.sentences(session, reply, "en")[3] == "By what is marked, Image 2 is the better one."
     html = "".join(content for _, content in draw.reply_parts(session, reply))
     assert html.count("agv-layer-overlay") == 2 and "not the model’s words" in html and "agv-measured" in html
 
