@@ -58,7 +58,7 @@ def wrong_reach(candidate: Candidate, rules: PropertyPrompts) -> str:
     """Keep what is as long, or as wide, as is asked for."""
     if rules.reach is None or within(candidate, rules.reach):
         return ""
-    return f"it is not {rules.reach.in_words}, but {_percent(reach_of(candidate, wide=rules.reach.wide))}"
+    return f"it is not {rules.reach.in_words}, but {rules.reach.told(reach_of(candidate, wide=rules.reach.wide))}"
 
 
 def within(candidate: Candidate, reach: Reach) -> bool:

@@ -50,22 +50,28 @@ class Reach:
     """Bounds on how long something is, or how wide, as shares of the image's longer side. Not in the paper.
 
     Attributes:
+        side_px: that side, by which the bounds are told.
         above: it is longer than this.
         below: it is shorter, None for any length.
         wide: whether its width is meant, as of calipers.
     """
 
+    side_px: int
     above: float = 0.0
     below: float | None = None
     wide: bool = False
 
     @property
     def in_words(self) -> str:
-        """As a rule is told: "longer than 4 % of the image's longer side"."""
+        """As a rule is told: "longer than 40 px"."""
         more, less = ("wider", "narrower") if self.wide else ("longer", "shorter")
-        parts = [f"{more} than {100 * self.above:.3g} %"] if self.above else []
-        parts += [f"{less} than {100 * self.below:.3g} %"] if self.below is not None else []
-        return f"{' and '.join(parts)} of the image's longer side"
+        parts = [f"{more} than {self.told(self.above)}"] if self.above else []
+        parts += [f"{less} than {self.told(self.below)}"] if self.below is not None else []
+        return " and ".join(parts)
+
+    def told(self, share: float) -> str:
+        """Return a share of the longer side in px."""
+        return f"{share * self.side_px:,.4g} px"
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,7 @@ def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
         flipped = Sizes(below=sizes.above, above=sizes.below, area_of=sizes.area_of)
         return replace(prompts, property=_bounded(rules, flipped))
     if reach:
-        rules = replace(rules, reach=Reach(reach.below or 0.0, reach.above or None, reach.wide))
+        rules = replace(rules, reach=replace(reach, above=reach.below or 0.0, below=reach.above or None))
         return replace(prompts, property=rules)
     if at_rim:
         return replace(prompts, property=replace(rules, rim="not"))

@@ -39,7 +39,7 @@ _SIGNS = (
     (re.compile(r"(?:[>\N{GREATER-THAN OR EQUAL TO}]=?)\s*(?=\d)"), " larger than "),
 )
 _LONG = r"(?:wide|long|high|tall|deep|thick|across|in (?:length|width|height|diameter))"
-_SIDES = rf"(?P<r>\d+\.\d+) sides(?:\s+{_LONG})?"
+_SIDES = rf"(?P<r>\d+\.\d+) sides of (?P<side>\d+)\b(?:\s+{_LONG})?"
 _THIN, _THICK = rf"{_LESS}|shorter|narrower|thinner", rf"{_MORE}|longer|wider|broader|thicker"
 _SHORTER = re.compile(rf"{_NOT_NO}(?:{_THIN}|{_NO} (?:{_THICK})|at most|up to){_THAN}{_SIDES}")
 _LONGER = re.compile(rf"{_NOT_NO}(?:{_THICK}|{_NO} (?:{_THIN})|at least){_THAN}{_SIDES}")
@@ -96,10 +96,12 @@ def in_percents(words: str, size_hw: tuple[int, int] | None = None, mm_per_px: f
     if size_hw is not None and mm_per_px is not None:
         image_mm2, side_mm = math.prod(size_hw) * mm_per_px**2, max(size_hw) * mm_per_px
         words = AREA.sub(lambda m: f"{100 * _mm2(m) / image_mm2:.8f} % of the image", words)
-        words = _MILLIMETERS.sub(lambda m: f"{_value(m[1]) * unit_mm(m[2]) / side_mm:.8f} sides", words)
+        words = _MILLIMETERS.sub(
+            lambda m: f"{_value(m[1]) * unit_mm(m[2]) / side_mm:.8f} sides of {max(size_hw)} ", words
+        )
     if size_hw is not None:
         image_px, side_px = math.prod(size_hw), max(size_hw)
-        words = _PIXELS_LONG.sub(lambda m: f"{_value(m[1] or m[2]) / side_px:.8f} sides", words)
+        words = _PIXELS_LONG.sub(lambda m: f"{_value(m[1] or m[2]) / side_px:.8f} sides of {side_px} ", words)
         words = _PIXEL_RANGE.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} %", words)
         words = _PIXELS.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} % of the image", words)
     for sign, meant in _SIGNS:
@@ -147,8 +149,9 @@ def reach_in(words: str) -> Reach | None:
     below, above = _SHORTER.search(words), _LONGER.search(words)
     if not below and not above:
         return None
-    wide = any(bound and _WIDE.search(bound[0]) for bound in (below, above))
-    return Reach(float(above["r"]) if above else 0.0, float(below["r"]) if below else None, wide)
+    said = [bound for bound in (below, above) if bound]
+    wide = any(_WIDE.search(bound[0]) for bound in said)
+    return Reach(int(said[0]["side"]), float(above["r"]) if above else 0.0, float(below["r"]) if below else None, wide)
 
 
 def _share(match: re.Match[str] | None) -> tuple[float, AreaOf | None] | None:

@@ -491,8 +491,8 @@ def test_a_length_in_mm_is_a_rule_once_the_scale_is_known(engine, image):
     (mask,) = [e.prediction for e in events if isinstance(e, MaskReady)]
     assert sorted(r.kind for r in mask.regions) == ["scratch", "stain"]
     text = "".join(e.text for e in events if isinstance(e, TextDelta))
-    assert "1 by length" in text and "longer than 12.5 % of the image's longer side" in text
-    assert "it is not longer than 12.5 % of the image's longer side, but 6.5 %" in text
+    assert "1 by length" in text and "longer than 30 px" in text
+    assert "it is not longer than 30 px, but 15.62 px" in text
 
 
 @pytest.mark.parametrize("area", ["3 mm²", "3 mm2", "3 square millimeters", "0.03 cm²", "3,0 mm^2"])

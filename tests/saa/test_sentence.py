@@ -523,25 +523,25 @@ def test_what_is_left_out_by_its_length_is_not_left_out_whatever_its_length(sent
 @pytest.mark.parametrize(
     ("sentence", "changes", "told"),
     [
-        ("longer than 20 px", {"reach": Reach(0.2)}, "longer than 20 %"),
-        ("at most 5 mm wide", {"reach": Reach(below=0.5, wide=True)}, "narrower than 50 %"),
-        ("larger than 2 mm", {"reach": Reach(0.2)}, "longer than 20 %"),
+        ("longer than 20 px", {"reach": Reach(100, 0.2)}, "longer than 20 px"),
+        ("at most 5 mm wide", {"reach": Reach(100, below=0.5, wide=True)}, "narrower than 50 px"),
+        ("larger than 2 mm", {"reach": Reach(100, 0.2)}, "longer than 20 px"),
         (
             "only cracks wider than 1 mm and shorter than 0.5 cm",
-            {"reach": Reach(0.1, 0.5, True)},
-            "wider than 10 % and",
+            {"reach": Reach(100, 0.1, 0.5, True)},
+            "wider than 10 px and",
         ),
-        ("ignore anything shorter than 2 mm", {"reach": Reach(0.2)}, "longer than 20 %"),
-        ("ignore everything longer than 30 px", {"reach": Reach(below=0.3)}, "shorter than 30 %"),
+        ("ignore anything shorter than 2 mm", {"reach": Reach(100, 0.2)}, "longer than 20 px"),
+        ("ignore everything longer than 30 px", {"reach": Reach(100, below=0.3)}, "shorter than 30 px"),
         (
             "ignore scratches shorter than 2 mm",
-            {"exclusions": (Exclusion(("scratch",), reach=Reach(below=0.2)),)},
-            "ignoring scratch shorter than 20 % of the image's longer side",
+            {"exclusions": (Exclusion(("scratch",), reach=Reach(100, below=0.2)),)},
+            "ignoring scratch shorter than 20 px",
         ),
         (
             "ignore stains on the left longer than 2 mm",
-            {"exclusions": (Exclusion(("stain",), LEFT, reach=Reach(0.2)),)},
-            "ignoring stain at upper left or left or lower left longer than 20 %",
+            {"exclusions": (Exclusion(("stain",), LEFT, reach=Reach(100, 0.2)),)},
+            "ignoring stain at upper left or left or lower left longer than 20 px",
         ),
         ("smaller than 1 mm²", {"max_area": 0.01, "area_of": "image"}, "smaller than 1 % of the image"),
     ],
@@ -555,7 +555,7 @@ def test_candidates_are_as_long_as_calipers_say():
     mask = np.zeros((100, 80), bool)
     mask[10:50, 20:30] = True  # 41 long, 10 wide
     bar = Candidate(mask_box(mask), float(mask.mean()), 0.9, "any flaw", "scratch", mask)
-    for reach, stays in ((Reach(0.4), True), (Reach(0.42), False), (Reach(below=0.2, wide=True), True)):
+    for reach, stays in ((Reach(100, 0.4), True), (Reach(100, 0.42), False), (Reach(100, below=0.2, wide=True), True)):
         rules = PropertyPrompts(reach=reach)
         assert len(judge_masks([bar], ObjectRegion(), replace(prompts_for(), property=rules))[0]) == stays
         rules = PropertyPrompts(exclusions=(Exclusion(("scratch",), reach=reach),))
