@@ -9,7 +9,7 @@ from dataclasses import replace
 from agvas_core.engines.base import Engine
 from agvas_core.engines.dialogue import mode_of
 from agvas_core.engines.names import RULES
-from agvas_core.engines.referring import ALL_SHOWN
+from agvas_core.engines.referring import ALL_SHOWN, NOTHING_LEFT_OUT
 from agvas_core.saa import report
 from agvas_core.saa.pipeline import SaliencyOf
 from agvas_core.saa.prompts import HybridPrompts, prompts_for
@@ -69,7 +69,7 @@ class RuledEngine:
             request = replace(request, mode=mode)
         said, dropped, emptied = "", False, False
         for event in self.inner.respond(conversation, request, stop=stop):
-            if isinstance(event, Notice) and event.text.startswith(ALL_SHOWN):
+            if isinstance(event, Notice) and event.text.startswith((ALL_SHOWN, NOTHING_LEFT_OUT)):
                 continue  # said of the mask before the rules; what they kept is told below
             if isinstance(event, MaskReady) and image is not None:
                 prediction, judgements, _ = apply_rules(image, event.prediction, prompts, self.saliency_of)

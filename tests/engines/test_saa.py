@@ -18,6 +18,7 @@ from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
 from agvas_core.engines.own_words import NO_IMAGE
+from agvas_core.engines.referring import ALL_SHOWN, NOTHING_LEFT_OUT
 from agvas_core.engines.ruled import WORDS_BEFORE, RuledEngine
 from agvas_core.engines.saa import SAAEngine
 from agvas_core.engines.saa_loading import load_saa, parse_saa_name
@@ -463,6 +464,19 @@ def test_saa_says_that_it_has_no_rules(engine, image):
 def test_a_length_is_told_beside_the_rules_of_any_engine(spotted):
     notices = ask(RuledEngine(FakeEngine(pause_s=0.0)), spotted, Request("at most one, longer than 2 mm")).notices
     assert notices[-1] == NO_AREA and "at most 1" in notices[-2]
+
+
+@pytest.mark.parametrize("told", [f"{ALL_SHOWN} Ask the other engine.", NOTHING_LEFT_OUT])
+def test_what_the_inner_engine_says_of_all_that_it_shows_is_not_said_of_the_ruled_mask(spotted, told):
+    """Beside a mask from which a rule had dropped a region it stood that the mask shows everything."""
+
+    class Telling(FakeEngine):
+        def respond(self, *question, **options):
+            yield Notice(told)
+            yield from super().respond(*question, **options)
+
+    notices = ask(RuledEngine(Telling(pause_s=0.0)), spotted, Request("not in the center", mode="direct")).notices
+    assert told not in notices and any("Rules: Kept" in notice for notice in notices)
 
 
 def test_words_without_a_mask_are_said_to_be_of_the_mask_before_the_rules(spotted):
