@@ -42,6 +42,7 @@ _WHICH_IMAGE = (
     r"|\bwhich (?:(?:one )?(?:of (?:the|these|those|them|both)(?: two)?(?: parts| pieces)?|part|piece|one)\s+)?"
     r"(?:is|looks?|has|shows?)\b(?=.*\b(?:worse|worst|better|best|cleaner|more (?:damaged|defective)"
     r"|(?:more|most|fewer|fewest|less|least) (?:defects?|damage|anomalies|flaws?))\b)"
+    r"|哪一?[张幅]\w{0,4}(?:好|差|坏|严重|干净)"
 )
 _JUDGED = r"(?:look )?(?:any |much )?(?:better|worse|cleaner)\b(?! than)"
 _COMPARES = re.compile(
@@ -71,9 +72,9 @@ _NOUN = re.compile(r"\b(?:ones?|regions?|findings?)\b", re.I)
 _IN_IMAGE = re.compile(rf"\s*\b(?:in|on|of|for|from) (?:{_REFERENCE}),?", re.I)
 # what says no more than that another image is meant: "and this one?", "go back to the first image", "same again please"
 _SAYS_NOTHING = re.compile(
-    r"(?:\W*\b(?:and|now|so|ok|okay|then|but|please|also|too|again|next|here|there|same|the|this|that|it|ones?|question"
+    r"(?:\b(?:and|now|so|ok|okay|then|but|please|also|too|again|next|here|there|same|the|this|that|it|ones?|question"
     r"|thing|do|try|check|look|go|going|back|at|to|return|switch|what|how|about|with|in|of|for|on|image|picture|photo|part"
-    r"|last|let|me|us|you|can|could)\b)*\W*|\W*[那这]{0,2}一?[张个幅]?(?:图|照片)?呢?\W*",
+    r"|last|let|me|us|you|can|could)\b|那么?|这|请|再|也|回到|换|看看?|一下|一?[张个幅]|图像?|照片|呢|\W)*",
     re.I,
 )
 

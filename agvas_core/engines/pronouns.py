@@ -18,16 +18,18 @@ from agvas_core.wording import at, join
 
 _NOUN = r"(?:ones?|defects?|findings?|regions?|two|three|four)\b"
 _END = r"(?=\s*(?:please\s*)?(?:[?.,!;]|$))"
-_OTHERS = re.compile(rf"\b(?:the|its) (?:other|remaining) {_NOUN}|\bthe (?:others|other{_END}|rest(?! of)\b)")
+_OTHERS = re.compile(
+    rf"\b(?:the|its) (?:other|remaining) {_NOUN}|\bthe (?:others|other{_END}|rest(?! of)\b)|另一?个|其余的?|其他的"
+)
 _OF_THEM = re.compile(r"(?<=\bof )(?:them|these|those)\b")
 _OTHER_KIND = re.compile(rf"\bthe (?:other|remaining) (?:{'|'.join(map(asked_pattern, ENGLISH))})")
 _BOTH = re.compile(r"(?<!\bof )\b(?:both(?: of them)?|they|them|these|those|each of them)\b")
 _IT = re.compile(
     rf"\b(?:that|this) {_NOUN}|\bit\b|(?<=\b(?:is|of) )(?:that|this)\b|(?<=\babout )(?:that|this)\b|\bthat{_END}"
 )
-_OF_THE_PART = re.compile(  # "can I ship it?" is asked of the part, whatever was told of it last
+_OF_THE_PART = re.compile(  # "can I ship it?" and "mark it again" are about the part, whatever was told of it last
     r"\b(?:good|ok|okay|ng|fine|normal|clean|ship\w*|pass\w*|fail\w*|accept\w*|reject\w*|scrap\w*|use|used|sell|sold"
-    r"|part|piece|image|picture|photo|surface)\b"
+    r"|part|piece|image|picture|photo|surface|again)\b"
 )
 _NAMES = re.compile(r"\b(?:defects?|anomal\w+|flaws?|faults?|everything)\b")  # "find all defects and list them"
 _RANKS = tuple({n: word for word, n in ORDINALS.items() if word.isalpha()}[n] for n in range(2, 6))

@@ -1,5 +1,7 @@
 """Questions about two photos that say neither "compare" nor "than"."""
 
+import time
+
 import pytest
 
 from demo.handlers import Settings, ask
@@ -15,6 +17,7 @@ from tests.demo.test_handlers import finish, last
         ("which one has the fewest defects?", True), ("which picture is cleaner?", True),
         ("which part is more damaged?", True), ("which image has the larger hole?", True),
         ("which of them is larger?", False), ("which region is worse?", False), ("which is worse?", True),
+        ("哪张更好？", True),
         ("is this one any worse?", True), ("compare the first hole with the second", False),
         ("is the larger hole worse?", False), ("which defect is the largest?", False), ("which kind is it?", False),
     ],
@@ -43,7 +46,9 @@ def test_a_photo_with_no_question_of_its_own_is_asked_what_was_asked_before(sess
     assert engine.seen[-1][1].instruction == "how large is it here?"
 
 
-@pytest.mark.parametrize("words", ["go back to the first image", "image 1 again", "and in the first?", "第一张呢？"])
+@pytest.mark.parametrize(
+    "words", ["go back to the first image", "image 1 again", "and in the first?", "第一张呢？", "回到第一张图"]
+)
 def test_back_at_an_image_it_is_asked_what_was_asked_last(session, desk, engine, photo, clean, words):
     for path in (photo, clean):
         finish(ask(session, desk, "Is it good?", [path], Settings()))
@@ -90,3 +95,11 @@ def test_words_name_the_image_to_compare_with(session, desk, photo, clean, words
         finish(ask(session, desk, "segment", [path], Settings(mode="direct")))
     first, second = session.images
     assert compared_images(session, words) == (second, first)
+
+
+def test_long_words_that_say_nothing_are_read_at_once(session, desk, photo, clean):
+    """Thousands of blanks took minutes to be told from "and this one?"."""
+    finish(ask(session, desk, "Is it good?", [photo], Settings()))
+    begun = time.perf_counter()
+    finish(ask(session, desk, "and" + " " * 5000 + "scratches?", [clean], Settings(mode="chat")))
+    assert time.perf_counter() - begun < 5

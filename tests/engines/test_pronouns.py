@@ -39,6 +39,7 @@ def numbers(words: str, *exchanges: tuple[str, str]) -> set[int] | None:
         ("both holes", "why are they bad?", {2, 3}), ("what is wrong?", "how big are they?", {1, 2, 3}),
         ("only the left hole", "segment the other holes", {2}), ("the stain", "the other stains", {1}),
         ("both holes", "the biggest of them", {2}), ("the stain", "the smallest of them", {3}),
+        ("the stain", "segment it again", None), ("the stain", "那另一个呢", {2, 3}),
         ("the stain", "can I ship it?", None), ("what is wrong?", "how big is it?", None),
         ("the stain", "find all defects and mark them", None), ("the stain", "is the part good?", None),
     ],
