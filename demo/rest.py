@@ -28,7 +28,7 @@ from typing import Any, Literal, TypedDict, cast
 import agvas_core
 from agvas_core.engines.ask import ask
 from agvas_core.structures import MODES, Mode, Request
-from agvas_core.writers import card_facts, mask_png, meant, verdict_facts
+from agvas_core.writers import mask_png, meant, verdict_facts
 from demo.desk import EngineDesk
 from demo.session import FileStore
 
@@ -88,11 +88,14 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
             raise ValueError(f"`engine` must be one of {', '.join(desk.engine_ids)}; it is {engine!r}.")
         if mode not in MODES:
             raise ValueError(f"`mode` must be one of {', '.join(MODES)}; it is {mode!r}.")
+        for name, words in (("instruction", instruction), ("normal_description", normal_description)):
+            if not isinstance(words, str):
+                raise ValueError(f"`{name}` must be text; it is {words!r}.")
         for name, value in (("threshold", threshold), ("alpha", alpha)):
-            if not 0 <= value <= 1:
-                raise ValueError(f"`{name}` must lie between 0 and 1; it is {value}.")
-        if not 0 <= mm_per_px < math.inf:
-            raise ValueError(f"`mm_per_px` must be 0 or more; it is {mm_per_px}.")
+            if not _is_number(value) or not 0 <= value <= 1:
+                raise ValueError(f"`{name}` must be a number between 0 and 1; it is {value!r}.")
+        if not _is_number(mm_per_px) or not 0 <= mm_per_px < math.inf:
+            raise ValueError(f"`mm_per_px` must be a number, 0 or more; it is {mm_per_px!r}.")
         photo = agvas_core.open_image(str(uploaded_path(image, upload_root())))
         answering = desk.get(engine or None)
         request = Request(
@@ -101,21 +104,17 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         )  # fmt: skip
         with desk.turn():
             reply = ask(answering, photo, request)
-        answer: dict[str, Any] = {
-            "verdict": None,
-            "score": None,
-            "regions": [],
-            "mask": None,
-            **card_facts(answering.card),
-        }
-        if reply.prediction is not None:
-            answer |= verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name, reply.scale)
+        facts = verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name, reply.scale)
+        answer: dict[str, Any] = facts | {"text": reply.text, "notices": list(reply.notices), "mask": None}
         shown = meant(reply.prediction, answering.card)
         if shown is not None:
             path = files.new_answer_file(".png")
             mask_png(shown, path)
             answer["mask"] = {"path": str(path), "orig_name": "mask.png", "meta": {"_type": "gradio.FileData"}}
-        said = {"text": reply.text, "notices": list(reply.notices)}
-        return answer | said | {"mode": reply.done.mode, "engine": answering.card.engine_id}
+        return answer
 
     return segment
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)

@@ -88,6 +88,24 @@ def test_segment_measures_in_millimeters_where_a_pixel_s_size_is_given(client, p
         client.predict(**asked, mm_per_px=-1)
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"threshold": None}, {"alpha": "much"}, {"instruction": None}, {"normal_description": 3}, {"mm_per_px": "a"}],
+)
+def test_segment_says_which_value_is_wrong(photo, tmp_path, wrong):
+    """None and texts for numbers ended in Python's own errors."""
+    desk = EngineDesk(["fake"], lambda _: FakeEngine())
+    segment = build_segment(desk, FileStore(tmp_path), lambda: Path(photo).parent)
+    with pytest.raises(ValueError, match=f"`{next(iter(wrong))}` must be"):
+        segment({"path": photo}, **wrong)
+
+
+def test_segment_answers_with_the_same_keys_with_and_without_a_mask(client, photo):
+    asked = {"image": gradio_client.handle_file(photo), "api_name": "/segment"}
+    marked, words = client.predict(**asked), client.predict(**asked, instruction="hello", mode="chat")
+    assert words["mask"] is None and words["verdict"] is None and marked.keys() == words.keys()
+
+
 def test_segment_gives_no_mask_of_untrained_weights(photo, tmp_path):
     desk = EngineDesk(["untrained"], lambda _: untrained_engine())
     segment = build_segment(desk, FileStore(tmp_path / "files"), lambda: tmp_path)
