@@ -60,6 +60,11 @@ _ADJECTIVE = re.compile(
     r"\b(?:(?P<small>small|tiny|little|minor)|large|big|huge|major)(?= (?P<what>[a-z]+(?: [a-z]+)?))"
 )
 _FLAWS = re.compile(r"(?:defects?|flaws?|faults?|anomal\w+|regions?|ones?|things?)\b")
+_CERTAINTY = re.compile(  # no share of anything: "more than 90 % sure", "with a confidence above 70 %"
+    rf"(?:[a-z]+ than|at least|at most|over|above|below|under)?\s*{_N}\s*{PER_CENT}\s+"
+    r"(?:sure|certain|confiden\w+|likely)"
+    rf"|\b(?:confidence|certainty|probability|likelihood|score)s?\b[^,;.\d]*{_N}\s*{PER_CENT}"
+)
 _SHARE_WORD = re.compile(rf"\bthan\s+(?:about\s+)?(?:(?:a|an|one)\s+)?({'|'.join(_SHARES)})\b")
 
 
@@ -91,6 +96,7 @@ def in_percents(words: str, size_hw: tuple[int, int] | None = None, mm_per_px: f
         size_hw: the image's, by which areas in px become shares of it and lengths of its longer side; None leaves both.
         mm_per_px: by which those in mm², mm and the like do, too; None leaves them.
     """
+    words = _CERTAINTY.sub(" ", words)
     words = _SHARE_WORD.sub(lambda m: f"than {_SHARES[m[1]]} %", words)
     words = _NUMBER_WORD.sub(lambda m: str(COUNT_WORDS[m[1]]), words)
     if size_hw is not None and mm_per_px is not None:

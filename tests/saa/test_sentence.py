@@ -609,3 +609,13 @@ def test_the_rim_is_that_of_the_part_or_of_an_image_without_one(part, rim, left)
     assert [c.phrase for c in passed] == ["in"] and dropped[0].why == "out or in at the rim was to be ignored"
     told = {"": "rim", "not": "not at the rim", "only": "only at the rim"}[rim]
     assert (told in "; ".join(limits(rules))) == bool(rim)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    ["only defects you are more than 90 % sure about", "what is at least 80% certain", "with a confidence above 70 %"],
+)
+def test_how_sure_one_is_sets_no_size(sentence):
+    """ "More than 90 % sure" was the rule "larger than 90 %", which dropped everything from then on."""
+    before = prompts_for()
+    assert read_sentence(sentence, before, (200, 300)).property == before.property
