@@ -30,7 +30,7 @@ from demo import render, told
 from demo.desk import POLL_S, EngineDesk
 from demo.i18n import is_chinese, say
 from demo.naming import compared_images, image_in_words, question_before, without_image
-from demo.pictures import delete_files, file_url, show_prediction, write_downloads
+from demo.pictures import delete_files, file_url, measure_anew, show_prediction, write_downloads
 from demo.replies import Exchange, Reply, can_ask_other, new_reply
 from demo.session import Session
 
@@ -373,6 +373,9 @@ def _run(
         for part in reply.parts:
             part.stage = None
             part.total_s = time.perf_counter() - begun if part.total_s is None else part.total_s
+        with session.guard:  # a scale that was said measures the masks before it, too
+            for image_id in {part.request.image_id for part in reply.parts}:
+                measure_anew(session, image_id)
     if not (reply.text or reply.facts or reply.notices or reply.errors or reply.stopped):
         reply.errors.append(say("empty_reply", lang))
     session.bound_memory()

@@ -37,6 +37,16 @@ def show_prediction(
     _keep(reply, paths)
 
 
+def measure_anew(session: Session, image_id: str | None) -> None:
+    """Write the facts of an image's replies anew where its scale is no longer the one they were measured by."""
+    for reply in session.replies():
+        if reply.prediction is None or reply.request.image_id != image_id or image_id not in session.images:
+            continue
+        scale = session.scale(reply)
+        if (None if scale is None else scale.mm_per_px) != reply.facts.get("mm_per_px"):
+            show_prediction(session, reply, reply.prediction, ("json",))
+
+
 def _new_file(session: Session, reply: Reply) -> Callable[[str, str], Path]:
     """Return a maker of file names; the file of two versions ago is deleted, the last one may still be on its way."""
 

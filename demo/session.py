@@ -270,9 +270,9 @@ class Session:
         return conversation
 
     def scale(self, reply: Reply) -> Scale | None:
-        """Return the scale of a reply's image, as it was said until then."""
-        asked = next((exchange for exchange in self.exchanges if exchange.reply is reply), None)
-        return scale_of(self.conversation(before=asked), reply.request)
+        """Return the scale of a reply's image, as it was said last."""
+        newest = reply.request.instruction if reply.running else ""
+        return scale_of(self.conversation(), replace(reply.request, instruction=newest))
 
     def bound_memory(self) -> None:
         """Drop the oldest probability maps beyond the session's share of memory; their pictures stay."""

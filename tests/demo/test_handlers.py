@@ -667,7 +667,9 @@ def test_kinds_are_listed_beside_the_picture_in_the_table_and_in_the_facts(sessi
 def test_a_scale_that_was_said_measures_the_table_and_the_facts(session, desk, photo):
     finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
     assert " px</td>" in draw.side(session)[1]
+    before = last(session)
     finish(ask(session, desk, "1 px is 0.5 mm", [], Settings(mode="direct")))
+    assert before.facts["mm_per_px"] == json.loads(asset(before, "json").read_text())["mm_per_px"] == 0.5
     facts = json.loads(asset(last(session), "json").read_text())
     region = facts["regions"][0]
     assert facts["mm_per_px"] == 0.5 and region["length_mm"] == pytest.approx(region["length_px"] / 2, rel=1e-3)
