@@ -179,7 +179,7 @@ def _sizes(wanted: str, there: Sequence[Finding], text: str, ruler: Ruler | None
     if not there:
         return f"{_capital(_nothing(wanted))}."
     if _TABLE.search(text):
-        return _table(there)
+        return _table(there, ruler if scale else None)
     if together:
         area = f" ({scale.area(sum(f.area_px for f in there))})" if scale else ""
         return (
@@ -191,12 +191,13 @@ def _sizes(wanted: str, there: Sequence[Finding], text: str, ruler: Ruler | None
     return f"{_capital(listed)}.{unknown}"
 
 
-def _table(there: Sequence[Finding]) -> str:
-    """Return findings as a table in markdown, with their boxes."""
-    rows = ["| region | kind | where | share | area | box (left, top, right, bottom) |", "|---|---|---|---:|---:|---|"]
+def _table(there: Sequence[Finding], ruler: Ruler | None) -> str:
+    """Return findings as a table in markdown, with their boxes; ruler: by which their sizes are in millimeters."""
+    rows = ["| region | kind | where | share | size | box (left, top, right, bottom) |", "|---|---|---|---:|---:|---|"]
     for f in there:
         regions, box = ", ".join(map(str, sorted(f.numbers))), ", ".join(map(str, f.box_xyxy or ()))
-        rows.append(f"| {regions} | {f.noun} | {f.place} | {_share(f)} | {f.area_px:,} px | {box} |")
+        size = ruler.told(f) if ruler else f"{f.area_px:,} px"
+        rows.append(f"| {regions} | {f.noun} | {f.place} | {_share(f)} | {size} | {box} |")
     return "\n".join(rows)
 
 

@@ -111,3 +111,11 @@ def test_a_mask_by_lengths_without_a_scale_is_whole_and_asks_for_one(checkpoint,
         return [e.text for e in events if isinstance(e, Notice)]
 
     assert NO_SCALE in notices() and NO_SCALE not in notices(mm_per_px=0.1)
+
+
+def test_a_table_has_sizes_by_the_scale():
+    marks = two_marks()
+    table = measured_answer("list all as a table", findings_of(marks), Ruler(marks, SCALE))
+    assert table.splitlines()[0].count("|") == table.splitlines()[2].count("|") == 7
+    assert "| 1.4 mm long, 1 mm wide, 1 mm² |" in table
+    assert "| 100 px |" in measured_answer("list all as a table", findings_of(marks), Ruler(marks))

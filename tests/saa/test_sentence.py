@@ -616,6 +616,6 @@ def test_the_rim_is_that_of_the_part_or_of_an_image_without_one(part, rim, left)
     ["only defects you are more than 90 % sure about", "what is at least 80% certain", "with a confidence above 70 %"],
 )
 def test_how_sure_one_is_sets_no_size(sentence):
-    """ "More than 90 % sure" was the rule "larger than 90 %", which dropped everything from then on."""
+    """A rule "larger than 90 %" was made of "more than 90 % sure", which dropped everything from then on."""
     before = prompts_for()
     assert read_sentence(sentence, before, (200, 300)).property == before.property
