@@ -21,6 +21,7 @@ from agvas_core.scale import Scale
 from agvas_core.structures import EngineCard, Mode, Prediction, Region
 
 FACTS, PICTURES = "regions.json", ("mask.png", "map.png", "overlay.png")
+THUMB_PX = 320
 UNTRAINED_VERDICT = "none: untrained weights"
 NO_PICTURES = "UNTRAINED: no mask, map or overlay is written, for one from random weights would mean nothing."
 
@@ -167,6 +168,13 @@ def facts_json(facts: Mapping[str, object], path: Path) -> None:
 def overlay_png(rgb: NDArray[np.uint8], prediction: Prediction, path: Path) -> None:
     """Write the photo (H, W, 3) with the mask drawn over it, at the size at which people look at it."""
     overlay(shrink(rgb), prediction).save(path, format="PNG")
+
+
+def thumb_jpg(rgb: NDArray[np.uint8], prediction: Prediction, path: Path) -> None:
+    """Write the overlay small, for a list of many photos."""
+    thumb = overlay(shrink(rgb), prediction)
+    thumb.thumbnail((THUMB_PX, THUMB_PX))
+    thumb.save(path, format="JPEG", quality=85)
 
 
 def write_reply(out: Path, rgb: NDArray[np.uint8], prediction: Prediction | None, facts: Mapping[str, object]) -> None:

@@ -9,7 +9,7 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agvas_core import __version__
+from agvas_core.cli.report import report_html
 from agvas_core.data.mvtec_folder import SUFFIXES
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
@@ -30,6 +31,7 @@ from agvas_core.writers import (
     mask_png,
     meant,
     overlay_png,
+    thumb_jpg,
     verdict_facts,
     write_whole,
 )
@@ -41,7 +43,7 @@ COLUMNS = (
     "text", "seconds", "error",
 )  # fmt: skip
 _JOURNAL = "journal.jsonl"
-_MASKS, _OVERLAYS = "masks", "overlays"
+_MASKS, _OVERLAYS, _THUMBS = "masks", "overlays", "thumbs"
 
 
 def find_images(root: Path) -> list[Path]:
@@ -69,7 +71,7 @@ def find_images(root: Path) -> list[Path]:
 def inspect_folder(
     engine: Engine, root: Path, out: Path, request: Request, *, overlays: bool = False, at_once: int = 1
 ) -> list[dict]:
-    """Answer for each image and write out/results.csv, out/results.json and out/masks/<path>.png.
+    """Answer for each image and write out/results.csv, results.json, report.html and masks/<path>.png.
 
     Untrained weights write no mask, nor do heat maps.
 
@@ -85,7 +87,7 @@ def inspect_folder(
     """
     from tqdm import tqdm
 
-    written = [(out / name).resolve() for name in (_MASKS, _OVERLAYS)]  # out may be the images' own folder
+    written = [(out / name).resolve() for name in (_MASKS, _OVERLAYS, _THUMBS)]  # out may be the images' own folder
     paths = [p for p in find_images(root) if not any(p.resolve().is_relative_to(w) for w in written)]
     make_folder(out)
     journal = out / _JOURNAL
@@ -116,6 +118,7 @@ def inspect_folder(
         finally:  # also after Ctrl-C: what is done is written
             left.set()
             _write_tables(rows, out)
+            _write_report(engine, root, request, rows, out)
     _remove_stale((row.get("image") for row in known.values()), rows, out)
     return rows
 
@@ -167,6 +170,9 @@ def _write_pictures(prediction: Prediction, rgb: NDArray[np.uint8], name: str, o
     mask_path = out / _MASKS / f"{name}.png"  # the image's suffix stays: part.jpg and part.png are two images
     mask_path.parent.mkdir(parents=True, exist_ok=True)
     mask_png(prediction, mask_path)
+    thumb_path = out / _THUMBS / f"{name}.jpg"
+    thumb_path.parent.mkdir(parents=True, exist_ok=True)
+    thumb_jpg(rgb, prediction, thumb_path)
     if overlays:
         overlay_path = out / _OVERLAYS / f"{name}.png"
         overlay_path.parent.mkdir(parents=True, exist_ok=True)
@@ -177,8 +183,8 @@ def _remove_stale(before: Iterable[object], rows: Iterable[dict], out: Path) -> 
     """Remove the pictures of images that earlier runs answered for, and that have none in this one."""
     drawn = {row["image"] for row in rows if _has_pictures(row)}
     for name in {name for name in before if isinstance(name, str)} - drawn:
-        for folder in (out / _MASKS, out / _OVERLAYS):
-            path = folder / f"{name}.png"
+        for folder, suffix in ((out / _MASKS, "png"), (out / _OVERLAYS, "png"), (out / _THUMBS, "jpg")):
+            path = folder / f"{name}.{suffix}"
             if path.resolve().is_relative_to(folder.resolve()):
                 path.unlink(missing_ok=True)
 
@@ -191,6 +197,16 @@ def _write_tables(rows: Iterable[dict], out: Path) -> None:
     writer.writerows(rows)
     write_whole(out / "results.csv", table.getvalue())
     write_whole(out / "results.json", json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+
+
+def _write_report(engine: Engine, root: Path, request: Request, rows: Sequence[dict], out: Path) -> None:
+    pictures = {
+        row["image"]: (f"{_THUMBS}/{row['image']}.jpg", f"{_MASKS}/{row['image']}.png")
+        for row in rows
+        if _has_pictures(row)
+    }
+    about = {"engine": engine.card.engine_id, "weights": engine.card.weights, "threshold": request.threshold}
+    write_whole(out / "report.html", report_html(root.resolve().name or "Report", about, rows, pictures))
 
 
 def _read_journal(path: Path) -> dict[str, dict]:
@@ -211,8 +227,8 @@ def _has_pictures(row: dict) -> bool:
 def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
     if not _has_pictures(row):
         return True
-    folders = (_MASKS, _OVERLAYS) if overlays else (_MASKS,)
-    return all((out / folder / f"{row['image']}.png").is_file() for folder in folders)
+    paths = [out / folder / f"{row['image']}.png" for folder in ((_MASKS, _OVERLAYS) if overlays else (_MASKS,))]
+    return all(path.is_file() for path in (*paths, out / _THUMBS / f"{row['image']}.jpg"))
 
 
 def _settings(engine: Engine, request: Request, overlays: bool) -> str:

@@ -255,6 +255,10 @@ def test_inspect_goes_on_where_it_stopped_and_reports_what_it_cannot_read(run, p
     assert float(rows["deep/part.png"]["longest_px"]) == 18.03 and rows["deep/part.png"]["longest_mm"] == ""
     assert "is a PDF" in rows["broken.png"]["error"]
     assert (out / "masks" / "deep" / "part.png.png").exists() and (out / "overlays" / "dark.jpg.png").exists()
+    report = (out / "report.html").read_text()
+    assert report.count("<tr data-verdict") == 3 and 'src="thumbs/deep/part.png.jpg"' in report
+    with Image.open(out / "thumbs" / "deep" / "part.png.jpg") as thumb:
+        assert max(thumb.size) == 320
     assert BrightEngine.asked == 2
 
     run("inspect", folder, "--out", out, "--overlays")
