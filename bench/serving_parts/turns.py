@@ -33,7 +33,7 @@ from demo.render import SHOWN_KINDS, write_reply_files
 
 def question(number: int) -> str:
     """Return a direct question that was not asked before."""
-    return f"Please segment the anomalies in this image, number {number}."
+    return f"Please segment the anomalies in this image, try{number}."  # "number 2" would ask for a region
 
 
 def photo_bytes(example: Path, side_px: int, number: int) -> bytes:
