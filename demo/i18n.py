@@ -198,6 +198,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "Move the sliders under “Selected reply” for that: its mask follows at once, without asking again.",
         "请移动“所选回复”下的滑块：掩码会立即随之改变，无需重新提问。",
     ),
+    "told_moved": (
+        "The threshold is {value} now, in the mask above and in replies to come. {said}",
+        "阈值现为 {value}，作用于上面的掩码和之后的回复。{said}",
+    ),
     "told_zoom": (
         "Enlarge (⤢), above each picture, shows it large. “Look closely” makes the engine itself look at finer detail.",
         "点击图片上方的“放大”（⤢）可查看大图；“细看”则让引擎检查更细的细节。",

@@ -6,9 +6,10 @@ No engine can: the bundled model answered them with whatever it saw, and it know
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from agvas_core.asking import singles_out
-from demo import compare
+from demo import compare, pictures
 from demo.i18n import say
 from demo.replies import Reply
 from demo.session import Session
@@ -18,7 +19,8 @@ _IT = r"(?:(?:the|this|that|a|an|my|your|it) ?)*"
 _UNDO = rf"(?:undo|revert|never ?mind|take {_IT}back)(?: {_IT}(?:last )?(?:one|step|question|reply|answer)?)?|撤销.*"
 _CONTROLS = {
     "sliders": r"(?:(?:lower|raise|reduce|increase|decrease|set|change|move|use|put)\b.*"
-    r"\b(?:threshold|sensitivity|alpha)\b.*|(?:be )?(?:more|less) sensitive)|.*(?:降低|提高|调整|改).*阈值.*",
+    r"\b(?:threshold|sensitivity|alpha)\b.*|(?:be )?(?:more|less) sensitive)"
+    r"|.*(?:(?:降低|提高|调整|改).*阈值|阈值.*(?:降低|提高|调整|调低|调高|改)).*",
     "zoom": rf"(?:zoom|enlarge|magnify)\b.*|(?:make|show) {_IT}(?:picture|image|photo)? ?(?:bigger|larger)|放大.*",
     "views": rf"(?:show|give|display|see|view)(?: me)? {_IT}(?:heat ?map|anomaly map|original(?: \w+)?)"
     rf"|(?:hide|clear|remove|turn off|switch off) {_IT}(?:mask|overlay|outlines?|marks?|markings?)|.*热力图.*",
@@ -27,6 +29,11 @@ _CONTROLS = {
     "restart": rf"(?:start (?:over|again|from scratch|{_IT}new chat)|new chat|forget everything"
     rf"|(?:reset|clear) {_IT}(?:everything|chat|conversation|history))|新对话|重新开始",
 }
+_THRESHOLD = re.compile(r"\bthreshold\b|\b(?:more|less) sensitive\b|阈值")
+_LOWER = re.compile(r"\b(?:lower|reduce|decrease|smaller|more sensitive|down)\b|降低|调低|减小")
+_HIGHER = re.compile(r"\b(?:raise|increase|higher|larger|less sensitive|up)\b|提高|调高|增大")
+_VALUE = re.compile(r"(?P<by>\bby\s+)?(?P<value>\d*[.,]\d+|\d+)\s*(?P<percent>%|per ?cent)?")
+_STEP, _LEAST, _MOST = 0.1, 0.05, 0.95  # of a threshold that is to be lower or higher, by no number
 _MANY = r"(?:\d+|two|three|four|five|six|seven|eight|nine|ten|twelve)"
 _ALL_IMAGES = re.compile(
     rf"\b(?:all|each|every|which|how many)(?: of)?(?: (?:the|these|those|my|our))?(?: {_MANY})?"
@@ -50,9 +57,35 @@ def answer(session: Session, question: str) -> list[str]:
         return []
     for control, words in _CONTROLS.items():
         if _is(words, question):
-            return [say(f"told_{control}", session.lang)]
+            moved = _moved(session, question) if control == "sliders" else None
+            return [moved or say(f"told_{control}", session.lang)]
     text = question.casefold()
     return _lines(session) if len(session.seen) > 2 and _ALL_IMAGES.search(text) and _SUMS_UP.search(text) else []
+
+
+def _moved(session: Session, question: str) -> str | None:
+    """Move the selected reply's mask to the threshold that words name ("lower it to 0.3", "more sensitive").
+
+    Returns what it shows then, None where the words name no threshold or there is no mask to move.
+    """
+    text, reply = question.casefold(), session.selected
+    if reply is None or reply.prediction is None or not _THRESHOLD.search(text):
+        return None
+    now, named, lower = reply.prediction.threshold, _VALUE.search(text), _LOWER.search(text)
+    step = -_STEP if lower else _STEP
+    if not lower and not _HIGHER.search(text) and named is None:
+        return None
+    wanted = now + step
+    if named is not None:
+        value = float(named["value"].replace(",", ".")) / (100 if named["percent"] else 1)
+        wanted = (now - value if lower else now + value) if named["by"] else value
+    if named is not None and not 0 <= wanted <= 1:
+        return None
+    threshold = round(min(_MOST, max(_LEAST, wanted)) if named is None else wanted, 2)
+    session.knobs = replace(session.knobs, threshold=threshold)
+    pictures.adjust(session, threshold=threshold)
+    said = compare.verdict_of(session, reply, session.lang)
+    return say("told_moved", session.lang, value=f"{threshold:.2f}", said=said)
 
 
 def _is(words: str, question: str) -> bool:

@@ -10,10 +10,10 @@ from tests.demo.test_handlers import finish, last
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ("zoom in", "Enlarge"), ("Please lower the threshold to 0.3", "sliders"), ("be more sensitive", "sliders"),
+        ("zoom in", "Enlarge"), ("change the alpha", "sliders"), ("set the threshold to 7", "sliders"),
         ("show me the heat map", "heat map"), ("hide the mask", "plain photo"), ("clear the overlay please", "photo"),
         ("give me the coordinates as JSON", "regions.json"), ("Export to CSV.", "regions.json"),
-        ("start over", "New chat"), ("can you reset the chat?", "New chat"), ("把阈值降低一点，调整阈值", "sliders"),
+        ("start over", "New chat"), ("can you reset the chat?", "New chat"), ("调整一下阈值", "sliders"),
     ],
 )  # fmt: skip
 def test_what_a_control_does_is_told_by_the_page(session, desk, engine, photo, words, said):
@@ -39,6 +39,24 @@ def test_what_is_asked_of_the_image_goes_to_the_engine(session, desk, engine, ph
     finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
     finish(ask(session, desk, words, [], Settings()))
     assert len(engine.seen) == 2 and len(session.exchanges) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "threshold"),
+    [
+        ("Please lower the threshold to 0.3", 0.3), ("set the threshold to 70 %", 0.7), ("be more sensitive", 0.4),
+        ("less sensitive please", 0.6), ("raise the threshold by 0.25", 0.75), ("把阈值降低到0.2", 0.2),
+        ("lower the threshold", 0.4),
+    ],
+)  # fmt: skip
+def test_words_move_the_threshold(session, desk, engine, photo, words, threshold):
+    finish(ask(session, desk, "segment", [photo], Settings(mode="direct")))
+    shown = session.selected
+    finish(ask(session, desk, words, [], Settings()))
+    assert shown.prediction.threshold == session.knobs.threshold == threshold and len(engine.seen) == 1
+    said = last(session).notices[0]
+    assert f"{threshold:.2f} now" in said or f"{threshold:.2f}，" in said
+    assert shown.facts["threshold"] == threshold and session.selected is shown
 
 
 @pytest.mark.parametrize("words", ["undo that", "Undo", "please take that back", "never mind", "撤销"])
