@@ -26,6 +26,7 @@ PLACES: tuple[str, ...] = (
 
 _EIGHT_CONNECTED = np.ones((3, 3), dtype=bool)
 _HALF, _BELOW_HALF = 0.5, 0.499
+_FAINT = 0.1
 _ROUNDING = 1e-4  # probabilities may leave [0, 1] by this much through interpolation
 
 
@@ -189,11 +190,12 @@ def region_labels(mask: NDArray[np.bool_]) -> NDArray[np.int64]:
 def keep_regions(prediction: Prediction, kept: Collection[int]) -> Prediction:
     """Return the prediction with these regions only, by their index; they are numbered anew.
 
-    The others get the probability 0, so that the mask stays without them under other sliders too; what lay around
-    them below the threshold is left.
+    The others get the probability 0, with what fades out around them, so that the mask stays without them under other
+    sliders too.
     """
     labels = region_labels(prediction.pred_mask)  # (H, W)
-    gone = (labels > 0) & ~np.isin(labels, list(kept))
+    stays = np.isin(labels, list(kept)) & (labels > 0)
+    gone = _with_halo((labels > 0) & ~stays, stays, prediction.anomaly_map)
     made = make_prediction(
         image_id=prediction.image_id,
         p_seg=np.where(gone, np.float32(0), prediction.p_seg),
@@ -206,6 +208,22 @@ def keep_regions(prediction: Prediction, kept: Collection[int]) -> Prediction:
     )
     kinds = [(r.kind, r.kind_score) for r in prediction.regions if r.index in kept]  # both are largest first
     return with_kinds(made, kinds)
+
+
+def _with_halo(
+    gone: NDArray[np.bool_], stays: NDArray[np.bool_], anomaly_map: NDArray[np.float32]
+) -> NDArray[np.bool_]:
+    """Return regions (H, W) with the fainter pixels that surround them, as far as no region that stays is nearer."""
+    if not gone.any():
+        return gone
+    faint = anomaly_map > min(_FAINT, float(anomaly_map[gone].min()) / 2)
+    labels, _ = ndimage.label(faint, structure=_EIGHT_CONNECTED)
+    halo = np.isin(labels, np.unique(labels[gone]))
+    if (halo & stays).any():
+        box = bounding_box(halo)
+        nearer = ndimage.distance_transform_edt(~gone[box]) <= ndimage.distance_transform_edt(~stays[box])
+        halo[box] &= nearer
+    return halo & ~stays
 
 
 def emptied(prediction: Prediction) -> Prediction:

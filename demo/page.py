@@ -136,11 +136,12 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
 
         def stream(current: Session, replies: Iterator[Any], *, clear: bool) -> Iterator[list[Any]]:
             nothing = [gr.skip()] * len(talk)
-            selected = current.selected_reply_id  # whose values the sliders show; sent again, they would undo a move
+            moved = current.moved_by_words
+            sent = current.slider_source  # whose values the sliders show; sent again, they would undo a move
             try:
                 waiting = draw.box_waiting(current.lang, clear=clear)
                 for _ in replies:
-                    other, selected = selected != current.selected_reply_id, current.selected_reply_id
+                    other, sent = sent != current.slider_source, current.slider_source
                     yield nothing if current.clearing else shown(current, waiting, sliders=other)
                     waiting = gr.skip()
             except RuntimeError as busy:
@@ -150,7 +151,9 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             if current.clearing:  # drawn now, the old chat could come to the page after the new one
                 yield nothing
             else:
-                yield shown(current, draw.box_ready(current.lang), sliders=selected != current.selected_reply_id)
+                # of two updates at once the page takes the last
+                again = sent != current.slider_source or moved != current.moved_by_words
+                yield shown(current, draw.box_ready(current.lang), sliders=again)
 
         def on_submit(current: Session, message: dict[str, Any] | None, *values: Any) -> Iterator[list[Any]]:
             message = message or {}

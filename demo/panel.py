@@ -40,7 +40,8 @@ def regions_table(reply: Reply | None, lang: str) -> str:
     if not regions:
         return f'<p class="agv-about agv-calm">{verdict.said(reply.facts, lang)}</p>{old}'
     kinds = any(r["kind"] for r in regions)
-    columns = ("kind", "place", "share", "area", "score") if kinds else ("place", "share", "area", "score")
+    size = "length_width" if "mm_per_px" in reply.facts else "area"
+    columns = (*(["kind"] if kinds else []), "place", "share", size, "score")
     head = "".join(f'<th scope="col">{say(k, lang)}</th>' for k in columns)
     rows = "".join(_row(reply, r, kinds, lang) for r in regions[:40])
     return (
@@ -63,12 +64,12 @@ def _row(reply: Reply, region: dict[str, Any], kinds: bool, lang: str) -> str:
 
 
 def _size(reply: Reply, region: dict[str, Any]) -> str:
-    """Return "1,492 px", or "2.5 mm², 2.8 mm x 1.3 mm" where the image's scale was said."""
+    """Return "1,492 px", or "2.8 mm x 1.3 mm" where the image's scale was said."""
     mm_per_px = reply.facts.get("mm_per_px")
     if not isinstance(mm_per_px, float):
         return f"{region['area_px']:,} px"
     scale = Scale(mm_per_px)
-    return f"{scale.area(region['area_px'])}, {scale.length(region['length_px'])} x {scale.length(region['width_px'])}"
+    return f"{scale.length(region['length_px'])} x {scale.length(region['width_px'])}"
 
 
 def selected_title(reply: Reply | None, lang: str, which: str = "") -> str:

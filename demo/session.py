@@ -82,6 +82,7 @@ class Session:
         self.current_image_id: str | None = None
         self.selected_reply_id: str | None = None
         self.knobs = Knobs()  # as the user set them last; replies start from them, whatever reply is selected
+        self.moved_by_words = 0
         self.late_knobs: dict[str, Any] = {}  # those that were set while a reply runs, which began without them
         self.sliders_sent_at = 0.0  # when their values last went to the page; time.monotonic()
         self.clearing = False  # a new chat was asked for: what a reply that still runs would draw is not drawn
@@ -199,6 +200,11 @@ class Session:
             return self.knobs
         threshold, alpha, min_area_px = (float(str(reply.facts[f.name])) for f in fields(Knobs))
         return Knobs(threshold, alpha, int(min_area_px))
+
+    @property
+    def slider_source(self) -> tuple[str | None, int]:
+        """What tells whether the sliders show something else now: whose values, and how often words moved them."""
+        return self.selected_reply_id, self.moved_by_words
 
     def move_knob(self, name: str, value: float) -> None:
         """Remember where the user put a slider; the others may show the selected reply's values, which are not his.

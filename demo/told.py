@@ -83,6 +83,7 @@ def _moved(session: Session, question: str) -> str | None:
         return None
     threshold = round(min(_MOST, max(_LEAST, wanted)) if named is None else wanted, 2)
     session.knobs = replace(session.knobs, threshold=threshold)
+    session.moved_by_words += 1
     pictures.adjust(session, threshold=threshold)
     said = compare.verdict_of(session, reply, session.lang)
     return say("told_moved", session.lang, value=f"{threshold:.2f}", said=said)

@@ -12,6 +12,7 @@ from agvas_core.regions import (
     GAP_SHARE,
     PLACES,
     group_labels,
+    keep_regions,
     make_prediction,
     place_of,
     region_labels,
@@ -244,3 +245,19 @@ def test_parts_that_nowhere_are_clear_are_taken_below_one_half():
     assert np.array_equal(calm[:, 8:], maps[:, 8:]) and (calm[:, :2] == maps[:, :2]).all()
     assert calm[0, 3, 21] / calm[1, 3, 21] == pytest.approx(0.7 / 0.4)  # both maps alike
     assert np.array_equal(without_weak_parts(maps, 0.5), maps) and maps[0, 2, 2] == np.float32(0.55)
+
+
+def test_a_region_that_is_left_out_stays_away_when_the_threshold_falls():
+    """At a lower threshold the halo of a region that the words had left out came up as a ring."""
+    y, x = np.mgrid[:60, :120]
+    hill = [np.clip(1.2 - np.hypot(y - 30, x - at) / 20, 0, 0.9).astype(np.float32) for at in (30, 78)]
+    far = np.zeros_like(hill[0])
+    far[2:6, 112:118] = 0.4  # a sign of its own
+    p = np.maximum(np.maximum(*hill), far)
+    whole = make_prediction(image_id="x", p_seg=p, p_nor=1 - p, p_ano=p)
+    assert len(whole.regions) == 2
+    left = next(r.index for r in whole.regions if r.centroid_yx[1] < 60)
+    lower = rethreshold(keep_regions(whole, {left}), threshold=0.2)
+    assert len(lower.regions) == 2 and all(r.centroid_yx[1] < 60 or r.centroid_yx[0] < 10 for r in lower.regions)
+    assert lower.regions[0].area_px > whole.regions[left - 1].area_px  # what stays fades out as before
+    assert not rethreshold(keep_regions(whole, ()), threshold=0.5).regions

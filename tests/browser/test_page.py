@@ -222,6 +222,18 @@ def test_the_sliders_stay_where_they_are_while_one_is_moved(url, open_page, phot
     assert page.locator("#agv-side .info-text >> text=How sure").bounding_box()["height"] > 12
 
 
+def test_words_move_the_slider_and_the_mask(url, open_page, photo):
+    page = open_page(url)
+    choose(page, "direct")
+    ask(page, "segment", photo)
+    before = page.get_attribute(".agv-layer-mask", "src")
+    choose(page, "auto")
+    ask(page, "lower the threshold to 0.3")
+    page.wait_for_function("document.querySelector('#agv-side input[type=number]').value === '0.3'")
+    assert page.locator(".agv-layer-mask").first.get_attribute("src") != before
+    assert "0.30 now" in page.inner_text("#agv-chat")
+
+
 def test_an_older_replys_sliders_do_not_leak_into_the_next_reply(url, open_page, photo):
     page = open_page(url)
     choose(page, "direct")
