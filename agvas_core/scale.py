@@ -45,8 +45,10 @@ _IS_PX = re.compile(rf"{_N} {_U} = {_N} px\b")
 _DPI = re.compile(rf"{_N} (?:dpi|ppi)\b")
 _ACROSS = re.compile(
     rf"(?:(?P<before>width|height) of (?:/ |this |my )?)?{_PICTURE} ?(?P<side>width|height|宽|高)?度? ?(?:= )?"
-    rf"(?:{_N} (?:{_U} )?x )?{_N} {_U}(?: (?:in )?(?P<after>wide|across|broad|high|tall|width|height))?"
+    rf"(?:{_N} (?:{_U} )?x )?{_N} {_U}(?: (?:in )?(?P<after>wide|across|broad|high|tall|long|width|height))?"
+    r"(?= ?(?:$|[^\w\s²]|(?:and|so|but|then|in|how|what|which|where|is|are|mark|segment|find|show|please)\b))"
 )
+_INSIDE = re.compile(r"\b(?:in|on|of|from|at|across) (?:/ |this |that |my |our |your )?$")  # "the crack in this image"
 # what may be said beside a scale without asking for anything
 _ASIDE = re.compile(
     r"\b(?:scale|resolution|calibration|magnification|note|that|here|please|ok|okay|so|and|then|now|for|this|my|image"
@@ -126,12 +128,14 @@ def _read(said: str, size_hw: tuple[int, int]) -> tuple[float, str] | None:
         if found := pattern.search(said):
             return _of_pixel(pattern, found), said.replace(found[0], " ")
     found = _ACROSS.search(said)
-    if found is None or said.startswith("="):  # "is the image 40 mm wide?"
+    if found is None or said.startswith("=") or _INSIDE.search(said[: found.start()]):  # "is the image 40 mm wide?"
         return None
     first, first_unit, last, unit = (found[i] for i in range(3, 7))
     mm, px = float(last) * _MM[unit], size_hw[1]
     if first:  # "40 x 30 mm": the longer side is the longer one, whichever is named first
         mm, px = max(mm, float(first) * _MM[first_unit or unit]), max(size_hw)
+    elif found["after"] == "long":
+        px = max(size_hw)
     elif any(found[group] in ("height", "high", "tall", "高") for group in ("before", "side", "after")):
         px = size_hw[0]
     return mm / px, said.replace(found[0], " ")

@@ -18,6 +18,7 @@ HW = (480, 640)
         ("10 pixels are 1 mm", 0.1), ("scale: 1 px = 50 nm", 5e-5), ("600 dpi", 25.4 / 600),
         ("The image is 40 mm wide", 40 / 640), ("image width: 4 cm", 40 / 640), ("the picture is 30 mm tall", 30 / 480),
         ("the field of view is 40 x 30 mm", 40 / 640), ("fov 30 mm × 40 mm", 40 / 640),
+        ("the photo is 64 mm long", 0.1), ("the width of this image is 64 mm", 0.1),
         ("1像素=0.05毫米", 0.05), ("每像素0.05毫米", 0.05), ("图像宽50毫米", 50 / 640),
     ],
 )  # fmt: skip
@@ -30,7 +31,8 @@ def test_a_scale_alone_is_read_and_asks_for_nothing(said, mm):
     "said",
     ["", "is it larger than 2 mm?", "the scratch is 2 mm wide", "are there scratches 2 mm long in the image?",
      "only defects above 20 px", "is the image 40 mm wide?", "the image shows 3 holes", "1 px is 0 mm",
-     "the image is blurry", "a pixel is 1e30 mm"],
+     "the image is blurry", "a pixel is 1e30 mm", "The crack in this image is 3 mm long", "part of the image is 2 mm wide",
+     "the image shows 3 mm wide scratches", "the picture is 2 mm² too small"],
 )  # fmt: skip
 def test_other_words_say_no_scale_and_are_left_whole(said):
     assert read_scale(said, HW) == (None, said)
