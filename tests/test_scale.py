@@ -31,7 +31,7 @@ def test_a_scale_alone_is_read_and_asks_for_nothing(said, mm):
     "said",
     ["", "is it larger than 2 mm?", "the scratch is 2 mm wide", "are there scratches 2 mm long in the image?",
      "only defects above 20 px", "is the image 40 mm wide?", "the image shows 3 holes", "1 px is 0 mm",
-     "the image is blurry", "a pixel is 1e30 mm", "The crack in this image is 3 mm long", "part of the image is 2 mm wide",
+     "the image is blurry", "a pixel is 1e30 mm", "The crack in this image is 3 mm long", "part of the image is 2 mm",
      "the image shows 3 mm wide scratches", "the picture is 2 mm² too small"],
 )  # fmt: skip
 def test_other_words_say_no_scale_and_are_left_whole(said):
