@@ -107,11 +107,28 @@ _PLEASANTRY = re.compile(
 )
 _IDEAL = re.compile(r"\bshould\b.*\blook\b|\b(?:good|normal) (?:one|part|piece|surface) looks? like\b|应该是什么样")
 _SURE = re.compile(
-    r"\b(?:how|so|quite|really|you) (?:sure|certain|confident)\b|\bconfidence\b|\bprobability\b|\bhow likely\b"
+    r"\b(?:how|so|quite|really|you|most) (?:sure|certain|confident)\b|\bfalse (?:alarm|positive)\b|\breally a defect\b"
+    r"|\bconfidence\b|\bprobability\b|\bhow likely\b"
     r"|\b(?:what is the|whats the|the anomaly) score\b|多大把握|确定吗|置信度"
 )
 _ADVICE = re.compile(
     r"\b(?:should|do about|do with|fix\w*|repair\w*|avoid\w*|prevent\w*|recommend\w*|next|cost\w*|safe|why|how)\b"
+)
+_LEARNED = (
+    (
+        re.compile(
+            r"\b(?:cosmetic|functional)\b|\b(?:get|become) (?:worse|bigger|larger)\b"
+            r"|\b(?:will|could|can|might) (?:it|this)"
+            r" (?:grow|spread|worsen)\b|\b(?:meets?|within|out of) (?:the |our |my )?(?:spec\w*|tolerances?)\b"
+            r"|\b(?:a |any )?(?:risk|hazard)\b|\bneed to worry\b|\bdoes it matter\b"
+        ),
+        "Is it serious?",
+    ),
+    (re.compile(r"\bhow (?:do|does) (?:this|it|you|the (?:tool|page|app|model)) work\b"), "What can you do?"),
+    (
+        re.compile(r"\bin (?:one|a single) sentence\b|\b(?:short|brief|quick) (?:summary|overview)\b"),
+        "What do you see?",
+    ),
 )
 HOW_MANY = re.compile(r"\bhow many\b|\bcount\b|\bnumber of\b")
 _OF_OTHERS = re.compile(
@@ -160,6 +177,12 @@ def wants_findings(instruction: str) -> bool:
 def asks_how_sure(instruction: str) -> bool:
     """Return whether a question is about how sure the answer is."""
     return bool(_SURE.search(_folded(instruction)))
+
+
+def as_learned(instruction: str) -> str:
+    """Return a question in words that the bundled model was taught, where it asks the same in others."""
+    text = _folded(instruction)
+    return next((learned for asked, learned in _LEARNED if asked.search(text)), instruction)
 
 
 def follows_up(instruction: str) -> bool:

@@ -3,6 +3,7 @@
 import pytest
 
 from agvas_core.asking import (
+    as_learned,
     asks_about_defects,
     asks_how_sure,
     build_instruction,
@@ -150,3 +151,16 @@ def test_words_that_ask_for_all(words):
 )  # fmt: skip
 def test_other_languages_are_told_from_english_and_chinese(words, other):
     assert in_other_language(words) == other
+
+
+@pytest.mark.parametrize(
+    ("asked", "learned"),
+    [
+        ("is it cosmetic or functional?", "Is it serious?"), ("Will it get worse?", "Is it serious?"),
+        ("does it meet the spec?", "Is it serious?"), ("How does this work?", "What can you do?"),
+        ("summarize it in one sentence", "What do you see?"), ("what caused it?", "what caused it?"),
+    ],
+)  # fmt: skip
+def test_unusual_questions_are_read_in_words_that_were_taught(asked, learned):
+    """The bundled model answered "will it get worse?" with what it can inspect."""
+    assert as_learned(asked) == learned

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from agvas_core.asking import in_other_language
+from agvas_core.asking import as_learned, in_other_language
 from agvas_core.checkpoint import card_text, checkpoint_hash
 from agvas_core.engines.dialogue import measured_by, mode_of, spelled_out
 from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_IMAGE, UNTRAINED
@@ -128,8 +128,10 @@ class AGVASEngine:
         clock = Clock()
         image = conversation.images.get(request.image_id or "")
         request, scale, said = measured_by(conversation, request)
+        asked = request.instruction
         request = spelled_out(conversation, request)
         mode = mode_of(conversation, request)
+        asked = as_learned(asked) if mode == "chat" else asked
         if not self._card.trained:
             yield Notice(NO_DECODER if self.speaks_alone else UNTRAINED)
         if image is None:
@@ -144,7 +146,7 @@ class AGVASEngine:
         encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")
         made_of = (self.predictor, conversation, request, image, encoded, mode, stop, clock, self._card)
-        reply = Reply(*made_of, hold_words=self.hold_words, scale=scale)
+        reply = Reply(*made_of, hold_words=self.hold_words, scale=scale, asked=asked)
         try:
             if not stop.is_set():
                 yield from reply.words_alone() if self.speaks_alone else reply.events()

@@ -26,7 +26,8 @@ _SIZE = re.compile(
     r"|\bwhat (?:share|per ?cent\w*|fraction)\b|\bcovers?\b"
 )
 _ALL_OF_IT = re.compile(
-    r"\bhow much of\b|\bwhat (?:share|per ?cent\w*|fraction|part) of the (?:image|picture|photo|part|surface)\b.*"
+    r"\bhow much of\b|\bhow many per ?cent\b"
+    r"|\bwhat (?:share|per ?cent\w*|fraction|part) of the (?:image|picture|photo|part|surface)\b.*"
     r"\b(?:damaged|defective|marked|covered|affected|bad)\b|\btotal (?:area|size)\b"
 )
 _LISTS = re.compile(
@@ -35,6 +36,12 @@ _LISTS = re.compile(
     r"|\b(?:what|which) are (?:the|their) sizes\b|\bsizes of (?:all|the|each)\b"
 )
 _LENGTH = re.compile(r"\bhow (?:long|wide|high|tall)\b|\blength\b|\bwidth\b")
+_ONLY_ONE = re.compile(r"^(?:and |so |but )*(?:is|are) .*\bthe only\b")
+_EDGE = re.compile(r"\b(?:how (?:far|close|near)|distance)\b.*\b(?:edge|border|rim)\b")
+_ROUND = re.compile(r"^(?:and |so |but )*(?:is|are|how) .*\b(?:round|circular|elongated|oblong|square|thin)\b")
+_COMPARE = re.compile(
+    r"^(?:please |can you |now )*compare (?:the |both|all|them|these|those)\b(?!.*\b(?:image|photo|picture)s?\b)"
+)
 _DEPTH = re.compile(r"\bhow deep\b|\bdepth\b|\b(?:is|are|looks?) .*\bdeep\b|\b(?:all the way|right) through\b")
 _APART = re.compile(r"\bhow (?:far apart|close together)\b|\bdistance between\b")
 _BOX = re.compile(
@@ -75,6 +82,8 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
         return None
     if _LARGER.search(text) and _ASKS_WHICH.match(text) and (said := _compared(text, findings)):
         return said
+    if _ONLY_ONE.search(text):
+        return _only_one(findings)
     wanted, unwanted = parts(question)
     if unwanted.strip(" ;?.!"):
         return None
@@ -82,8 +91,12 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
     asked_about = findings if named is None else [f for f in findings if f.numbers & named]
     if ruler and asks_limit(text):
         return against_limit(text, asked_about, ruler) if asked_about else f"{_capital(_nothing(wanted))}."
+    if asked_about and _EDGE.search(text) and (said := _from_edge(asked_about, ruler)):
+        return said
+    if asked_about and ruler and _ROUND.search(text):
+        return _how_round(asked_about, ruler)
     length = _LENGTH.search(text) and (ruler or len(findings) == 1)
-    listed = any(asked.search(text) for asked in (_LISTS, _BOX, _ITS_SIZE))
+    listed = any(asked.search(text) for asked in (_LISTS, _BOX, _ITS_SIZE, _COMPARE))
     if named is None and (listed or length or _asks_in_units(text)):
         return _sizes(wanted, findings, text, ruler)
     if _ALL_OF_IT.search(text) and named is None:
@@ -106,6 +119,38 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
     if _ASKS.match(text) and singles_by(wanted, "number", "side", "size"):
         return _what(wanted, there)
     return None
+
+
+def _only_one(findings: Sequence[Finding]) -> str:
+    """Return whether there is one finding, and what there is."""
+    if len(findings) == 1:
+        return f"Yes: nothing is marked but {the(findings[0])}."
+    return f"No. {_count('', findings)}"
+
+
+def _from_edge(there: Sequence[Finding], ruler: Ruler | None) -> str | None:
+    """Return how far findings are from the image's nearest edge, None where that was not measured."""
+    if ruler is None or any(f.box_xyxy is None for f in there):
+        return None
+    height, width = ruler.prediction.size_hw
+    told = []
+    for f in there[:MOST_LISTED]:
+        left, top, right, bottom = f.box_xyxy or (0, 0, 0, 0)
+        gaps = {"left": left, "top": top, "right": width - right, "bottom": height - bottom}
+        side = min(gaps, key=gaps.__getitem__)
+        mm = f" ({ruler.scale.length(gaps[side])})" if ruler.scale else ""
+        far = f"is {gaps[side]:,} px{mm} from" if gaps[side] else "touches"
+        told.append(f"{the(f)} {far} the {side} edge of the image")
+    return f"{_capital(join(told))}."
+
+
+def _how_round(there: Sequence[Finding], ruler: Ruler) -> str:
+    """Return how many times as long as wide findings are."""
+    told = []
+    for f in there[:MOST_LISTED]:
+        length, width = ruler.reach(f)
+        told.append(f"{the(f)} is {length / max(width, 1.0):.1f} times as long as it is wide")
+    return f"{_capital(join(told))}."
 
 
 def _compared(text: str, findings: Sequence[Finding]) -> str | None:

@@ -92,12 +92,20 @@ class Reply:
         *,
         hold_words: bool = True,
         scale: Scale | None = None,
+        asked: str | None = None,
     ) -> None:
-        """hold_words: whether words that read a mask's kinds are held to it; scale: the image's, where it was said."""
+        """Begin a reply.
+
+        hold_words: whether words that read a mask's kinds are held to it.
+        scale: the image's, where it was said.
+        asked: the question as the model reads it, where that is not the request's: a place that stands for "it" would
+            have it tell of the place.
+        """
         self.card, self.hold_words, self.scale = card, hold_words, scale
         self.predictor, self.request, self.image, self.encoded = predictor, request, image, encoded
         self.mode, self.stop, self.clock = mode, stop, clock
-        self.question = build_instruction(mode, request.instruction, request.normal_description)
+        words = request.instruction if asked is None else asked
+        self.question = build_instruction(mode, words, request.normal_description)
         self.history = recent_exchanges(conversation.turns, image.image_id, HISTORY_EXCHANGES)
         self.shown_before = shown_before(conversation.turns, image.image_id)
         self.whole_before = whole_before(conversation.turns, image.image_id)

@@ -84,6 +84,6 @@ def test_a_question_about_one_finding_is_answered_from_that_one_alone(checkpoint
     before = Conversation().with_image(image).with_turn(Turn("user", "segment the defects", image.image_id))
     before = before.with_turn(Turn("assistant", "Sure.", image.image_id, "direct", shown))
     seen = spy_on_reading(engine, monkeypatch)
-    for words in ("What caused the hole?", "Is the hole the only defect?"):
+    for words in ("What caused the hole?", "Is the hole worse than the others?"):
         list(engine.respond(before, Request(words, image.image_id, mode="chat", max_new_tokens=2)))
     assert "hole" in seen[0] and "stain" not in seen[0] and "stain" in seen[-1]

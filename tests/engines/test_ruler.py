@@ -119,3 +119,35 @@ def test_a_table_has_sizes_by_the_scale():
     assert table.splitlines()[0].count("|") == table.splitlines()[2].count("|") == 7
     assert "| 1.4 mm long, 1 mm wide, 1 mm² |" in table
     assert "| 100 px |" in measured_answer("list all as a table", findings_of(marks), Ruler(marks))
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("is it the only one?", "No. I count two findings: a hole in the lower right and a scratch in the upper left."),
+        ("how far is the scratch from the edge?", "The scratch in the upper left is 5 px (0.5 mm) from the left edge "
+         "of the image."),
+        ("is the scratch round?", "The scratch in the upper left is 20.0 times as long as it is wide."),
+        ("is the hole round?", "The hole in the lower right is 1.4 times as long as it is wide."),
+        ("how many percent of it is affected?", "The two findings cover about 1.8 % of the image in all."),
+    ],
+)  # fmt: skip
+def test_what_else_a_mask_can_say(question, said):
+    """These were answered with the kind or the place of the largest finding."""
+    marks = two_marks()
+    assert measured_answer(question, findings_of(marks), Ruler(marks, SCALE)) == said
+
+
+def test_the_only_finding_is_told_and_what_touches_the_edge():
+    p = np.zeros((50, 50), dtype=np.float32)
+    p[20:30, 45:50] = 0.9
+    one = with_kinds(make_prediction(image_id="x", p_seg=p, p_nor=1 - p, p_ano=p), [("dent", 0.9)])
+    findings, ruler = findings_of(one), Ruler(one)
+    alone = measured_answer("is this the only defect?", findings, ruler)
+    assert alone == "Yes: nothing is marked but the dent on the right."
+    assert measured_answer("how close is it to the border?", findings, ruler) == (
+        "The dent on the right touches the right edge of the image."
+    )
+    listed = measured_answer("compare the two defects", findings_of(two_marks()), Ruler(two_marks()))
+    assert listed.startswith("The hole in the lower right covers about 1.0 %")
+    assert measured_answer("compare these two photos", findings_of(two_marks()), Ruler(two_marks())) is None
