@@ -128,7 +128,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "kind": ("Kind", "类型"),
     "kind_tip": ("Likeliest kind of defect, {p} sure", "最可能的缺陷类型，把握 {p}"),
     "place": ("Place", "位置"),
-    "length_width": ("Length x width", "长 x 宽"),
+    "length_width": ("Size", "长 x 宽"),
     "area": ("Area", "面积"),
     "share": ("Share", "占比"),
     "score": ("Score", "得分"),

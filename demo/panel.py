@@ -64,12 +64,14 @@ def _row(reply: Reply, region: dict[str, Any], kinds: bool, lang: str) -> str:
 
 
 def _size(reply: Reply, region: dict[str, Any]) -> str:
-    """Return "1,492 px", or "2.8 mm x 1.3 mm" where the image's scale was said."""
+    """Return "1,492 px", or "2.8 x 1.3 mm" where the image's scale was said."""
     mm_per_px = reply.facts.get("mm_per_px")
     if not isinstance(mm_per_px, float):
         return f"{region['area_px']:,} px"
     scale = Scale(mm_per_px)
-    return f"{scale.length(region['length_px'])} x {scale.length(region['width_px'])}"
+    length, width = (scale.length(region[side]) for side in ("length_px", "width_px"))
+    same_unit = length.split()[1] == width.split()[1]
+    return f"{length.split()[0] if same_unit else length} x {width}"
 
 
 def selected_title(reply: Reply | None, lang: str, which: str = "") -> str:
