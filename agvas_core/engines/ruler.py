@@ -77,11 +77,10 @@ def in_px(words: str, scale: Scale) -> str:
     """Return words with their limits in px: "larger than 2 mm" as "longer than 40 px", "above 1 mm²" as an area."""
 
     def written(limit: re.Match[str]) -> str:
-        unit_px, squared = unit_mm(limit["unit"]) / scale.mm_per_px, bool(limit["square"] or limit["squared"])
+        px, squared = _limit_px(limit, scale)
         way = ("smaller", "larger") if squared else ("shorter", "longer")
         if not squared and _ACROSS.search(limit[0]):
             way = ("narrower", "wider")
-        px = float(limit["value"].replace(",", ".")) * (unit_px**2 if squared else unit_px)
         return f"{way[not limit['below']]} than {px:.2f} px"
 
     return _LIMIT.sub(written, words.casefold())
@@ -110,9 +109,8 @@ def against_limit(text: str, findings: Sequence[Finding], ruler: Ruler) -> str:
     assert limit is not None and findings
     if scale is None:
         return NO_SCALE
-    squared, across = bool(limit["square"] or limit["squared"]), bool(_ACROSS.search(text))
-    unit_px = unit_mm(limit["unit"]) / scale.mm_per_px
-    limit_px = float(limit["value"].replace(",", ".")) * (unit_px**2 if squared else unit_px)
+    limit_px, squared = _limit_px(limit, scale)
+    across = bool(_ACROSS.search(text))
     sizes, told = [], []
     for finding in findings:
         if squared:
@@ -133,6 +131,12 @@ def against_limit(text: str, findings: Sequence[Finding], ruler: Ruler) -> str:
     if len(hits) == len(findings):
         those = "both" if len(hits) == 2 else f"all {count}"
     return f"{those.capitalize()} findings: {join([*(told[i] for i in hits[:MOST_TOLD]), *more])}."
+
+
+def _limit_px(limit: re.Match[str], scale: Scale) -> tuple[float, bool]:
+    """Return a limit's length in px, or its area in px, and whether it is an area."""
+    unit_px, squared = unit_mm(limit["unit"]) / scale.mm_per_px, bool(limit["square"] or limit["squared"])
+    return float(limit["value"].replace(",", ".")) * (unit_px**2 if squared else unit_px), squared
 
 
 def the(finding: Finding) -> str:
