@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from agvas_core.structures import Conversation, Request
@@ -38,11 +39,18 @@ _WRITTEN = (
 _N, _U = r"(\d+(?:\.\d+)?(?:e-?\d+)?)", r"(nm|um|mm|cm|meter|inch)\b"
 _FEATURE = r"(?: (?:size|pitch|spacing|width|edge|resolution|大小|尺寸))?"
 _PICTURE = r"(?:image|picture|photo|photograph|field of view|fov|frame|view|scene|图像|图片|照片|视场)"
-_PX_IS = re.compile(rf"(?:{_N} )?(?:/ )?\bpx{_FEATURE} (?:= |of )?{_N} {_U}")
-_PER_PX = re.compile(rf"{_N} {_U} / (?:1 )?px\b")
-_PX_PER = re.compile(rf"{_N} px / (?:{_N} )?{_U}")
-_IS_PX = re.compile(rf"{_N} {_U} = {_N} px\b")
-_DPI = re.compile(rf"{_N} (?:dpi|ppi)\b")
+_NAMES_UNIT = re.compile(r"[nuμmc]m|met|inch|micron|[dp]pi|米|英寸")  # no scale is said without one of them
+# how a pixel's size is said, and the millimeters that it means
+_OF_PIXEL: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], float]], ...] = (
+    (re.compile(rf"{_N} {_U} / (?:1 )?px\b"), lambda m: float(m[1]) * _MM[m[2]]),
+    (re.compile(rf"{_N} px / (?:{_N} )?{_U}"), lambda m: float(m[2] or 1) * _MM[m[3]] / float(m[1])),
+    (re.compile(rf"{_N} {_U} = {_N} px\b"), lambda m: float(m[1]) * _MM[m[2]] / float(m[3])),
+    (
+        re.compile(rf"(?:{_N} )?(?:/ )?\bpx{_FEATURE} (?:= |of )?{_N} {_U}"),
+        lambda m: float(m[2]) * _MM[m[3]] / float(m[1] or 1),
+    ),
+    (re.compile(rf"{_N} (?:dpi|ppi)\b"), lambda m: _MM["inch"] / float(m[1])),
+)
 _ACROSS = re.compile(
     rf"(?:(?P<before>width|height) of (?:/ |this |my )?)?{_PICTURE} ?(?P<side>width|height|宽|高)?度? ?(?:= )?"
     rf"(?:{_N} (?:{_U} )?x )?{_N} {_U}(?: (?:in )?(?P<after>wide|across|broad|high|tall|long|width|height))?"
@@ -65,9 +73,9 @@ class Scale:
     def length(self, px: float) -> str:
         """Return a length in px as "3.2 mm", "12 µm" or "1.4 m"."""
         mm = px * self.mm_per_px
-        for unit, size in (("m", 1000.0), ("mm", 0.1), ("µm", 1e-4)):
-            if mm >= size:
-                return f"{_digits(mm / {'m': 1000.0, 'mm': 1.0, 'µm': 1e-3}[unit])} {unit}"
+        for unit, size, least in (("m", 1000.0, 1000.0), ("mm", 1.0, 0.1), ("µm", 1e-3, 1e-4)):
+            if mm >= least:
+                return f"{_digits(mm / size)} {unit}"
         return f"{_digits(mm / 1e-6)} nm"
 
     def area(self, px: float) -> str:
@@ -83,16 +91,15 @@ def read_scale(text: str, size_hw: tuple[int, int]) -> tuple[Scale | None, str]:
 
     Of several the last counts. What else they say is "" when it asks for nothing.
     """
+    if not _NAMES_UNIT.search(_folded(text)):  # as most words do not: a page reads all of a talk for each mask
+        return None, text.strip()
     scale, rest = None, []
     for sentence in re.split(r"(?<=[!?;。；！？\n])|(?<=\.)(?=\s)|(?<=[,，])(?=\s)", text):
         found = _read(_canonical(sentence), size_hw)
-        if found is None:
+        if found is None or not LEAST_MM <= found[0] <= MOST_MM:
             rest.append(sentence)
             continue
         mm_per_px, left = found
-        if not LEAST_MM <= mm_per_px <= MOST_MM:
-            rest.append(sentence)
-            continue
         scale = Scale(mm_per_px)
         if _ASIDE.sub("", left):  # it asks something, too: "how long is it if 1 px is 0.05 mm?"
             rest.append(sentence)
@@ -124,9 +131,9 @@ def unit_mm(written: str) -> float:
 
 def _read(said: str, size_hw: tuple[int, int]) -> tuple[float, str] | None:
     """Return the millimeters a pixel of canonical words, and these without what says so."""
-    for pattern in (_PER_PX, _PX_PER, _IS_PX, _PX_IS, _DPI):
+    for pattern, mm_of in _OF_PIXEL:
         if found := pattern.search(said):
-            return _of_pixel(pattern, found), said.replace(found[0], " ")
+            return mm_of(found), said.replace(found[0], " ")
     found = _ACROSS.search(said)
     if found is None or said.startswith("=") or _INSIDE.search(said[: found.start()]):  # "is the image 40 mm wide?"
         return None
@@ -141,20 +148,12 @@ def _read(said: str, size_hw: tuple[int, int]) -> tuple[float, str] | None:
     return mm / px, said.replace(found[0], " ")
 
 
-def _of_pixel(pattern: re.Pattern[str], found: re.Match[str]) -> float:
-    if pattern is _DPI:
-        return _MM["inch"] / float(found[1])
-    if pattern is _PER_PX:
-        return float(found[1]) * _MM[found[2]]
-    if pattern is _PX_PER:
-        return float(found[2] or 1) * _MM[found[3]] / float(found[1])
-    if pattern is _IS_PX:
-        return float(found[1]) * _MM[found[2]] / float(found[3])
-    return float(found[2]) * _MM[found[3]] / float(found[1] or 1)
+def _folded(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).casefold()
 
 
 def _canonical(text: str) -> str:
-    said = unicodedata.normalize("NFKC", text).casefold().replace("×", "x")
+    said = _folded(text).replace("×", "x")
     for written, meant in _WRITTEN:
         said = re.sub(written, meant, said)
     return said.strip()

@@ -45,6 +45,16 @@ def number(count: int) -> str:
     return NUMBERS[count] if count < len(NUMBERS) else str(count)
 
 
+def capital(text: str) -> str:
+    """Return the text with a capital letter, as at a sentence's begin."""
+    return text[:1].upper() + text[1:]
+
+
+def smaller_ones(count: int) -> list[str]:
+    """Return ["three smaller ones"] for findings beyond those that were told, [] without any."""
+    return [f"{number(count)} smaller {'one' if count == 1 else 'ones'}"] if count > 0 else []
+
+
 def counted(kinds: Sequence[str]) -> str:
     """Return "two scratches and a stain" of the kinds of all findings, in order of their first; see more."""
     parts = []

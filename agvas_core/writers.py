@@ -7,7 +7,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,7 +93,6 @@ def verdict_facts(
         return {"image": name, **found, "mode": mode, **card_facts(card)}
     marks = _marks(card)
     shown = prediction.regions if marks else ()
-    labels = region_labels(prediction.pred_mask) if shown else None  # (H, W)
     return {
         "image": name,
         "size_hw": list(prediction.size_hw),
@@ -117,9 +116,9 @@ def verdict_facts(
                 "area_percent": round(region.area_percent, 4),
                 "centroid_yx": [round(v, 2) for v in region.centroid_yx],
                 "score": region.score,
-                **_lengths(region, labels, scale),
+                **lengths,
             }
-            for region in shown
+            for region, lengths in zip(shown, _lengths(prediction, shown, scale), strict=True)
         ],
         "candidates": [
             {
@@ -137,17 +136,20 @@ def verdict_facts(
     }
 
 
-def _lengths(region: Region, labels: NDArray[np.int64] | None, scale: Scale | None) -> dict[str, float]:
-    """Return how long and wide a region is (see calipers), in px and by the scale; labels: as of region_labels."""
-    assert labels is not None
-    left, top, right, bottom = region.box_xyxy
-    length, width = calipers(labels[top:bottom, left:right] == region.index)
-    measured = {"length_px": round(length, 2), "width_px": round(width, 2)}
-    if scale is None:
-        return measured
-    mm = scale.mm_per_px
-    in_mm = {"length_mm": length * mm, "width_mm": width * mm, "area_mm2": region.area_px * mm**2}
-    return measured | {name: float(f"{value:.6g}") for name, value in in_mm.items()}
+def _lengths(prediction: Prediction, regions: Sequence[Region], scale: Scale | None) -> Iterator[dict[str, float]]:
+    """Yield how long and wide each of a prediction's regions is (see calipers), in px and by the scale."""
+    if not regions:
+        return
+    labels = region_labels(prediction.pred_mask)  # (H, W)
+    for region in regions:
+        left, top, right, bottom = region.box_xyxy
+        length, width = calipers(labels[top:bottom, left:right] == region.index)
+        measured = {"length_px": round(length, 2), "width_px": round(width, 2)}
+        if scale is not None:
+            mm = scale.mm_per_px
+            in_mm = {"length_mm": length * mm, "width_mm": width * mm, "area_mm2": region.area_px * mm**2}
+            measured |= {name: float(f"{value:.6g}") for name, value in in_mm.items()}
+        yield measured
 
 
 def card_facts(card: EngineCard) -> dict[str, object]:

@@ -25,7 +25,8 @@ def show_prediction(
     reply.prediction = prediction
     image = session.images[prediction.image_id]
     mode = reply.mode or reply.request.mode
-    reply.facts = verdict_facts(prediction, reply.card, mode, image.name, session.scale(reply))
+    scale = session.scale(image.image_id, reply.request.instruction if reply.running else "")
+    reply.facts = verdict_facts(prediction, reply.card, mode, image.name, scale)
     if not any(region.index == reply.selected_region for region in prediction.regions):
         reply.selected_region = None
     reply.version += 1
@@ -39,11 +40,13 @@ def show_prediction(
 
 def measure_anew(session: Session, image_id: str | None) -> None:
     """Write the facts of an image's replies anew where its scale is no longer the one they were measured by."""
+    if image_id not in session.images:
+        return
+    scale = session.scale(image_id)
+    mm_per_px = None if scale is None else scale.mm_per_px
     for reply in session.replies():
-        if reply.prediction is None or reply.request.image_id != image_id or image_id not in session.images:
-            continue
-        scale = session.scale(reply)
-        if (None if scale is None else scale.mm_per_px) != reply.facts.get("mm_per_px"):
+        old = reply.request.image_id == image_id and mm_per_px != reply.facts.get("mm_per_px")
+        if old and reply.prediction is not None:
             show_prediction(session, reply, reply.prediction, ("json",))
 
 

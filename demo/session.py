@@ -275,10 +275,9 @@ class Session:
             conversation = conversation.with_turn(Turn("assistant", reply.text, image_id, reply.mode, reply.prediction))
         return conversation
 
-    def scale(self, reply: Reply) -> Scale | None:
-        """Return the scale of a reply's image, as it was said last."""
-        newest = reply.request.instruction if reply.running else ""
-        return scale_of(self.conversation(), replace(reply.request, instruction=newest))
+    def scale(self, image_id: str | None, newest: str = "") -> Scale | None:
+        """Return an image's scale as it was said last; newest: words that are being answered."""
+        return scale_of(self.conversation(), Request(newest, image_id))
 
     def bound_memory(self) -> None:
         """Drop the oldest probability maps beyond the session's share of memory; their pictures stay."""

@@ -72,16 +72,17 @@ def _moved(session: Session, question: str) -> str | None:
     if reply is None or reply.prediction is None or not _THRESHOLD.search(text):
         return None
     now, named, lower = reply.prediction.threshold, _VALUE.search(text), _LOWER.search(text)
-    step = -_STEP if lower else _STEP
-    if not lower and not _HIGHER.search(text) and named is None:
-        return None
-    wanted = now + step
-    if named is not None:
-        value = float(named["value"].replace(",", ".")) / (100 if named["percent"] else 1)
-        wanted = (now - value if lower else now + value) if named["by"] else value
-    if named is not None and not 0 <= wanted <= 1:
-        return None
-    threshold = round(min(_MOST, max(_LEAST, wanted)) if named is None else wanted, 2)
+    if named is None:
+        if not lower and not _HIGHER.search(text):
+            return None
+        wanted = min(_MOST, max(_LEAST, now - _STEP if lower else now + _STEP))
+    else:
+        wanted = float(named["value"].replace(",", ".")) / (100 if named["percent"] else 1)
+        if named["by"]:
+            wanted = now - wanted if lower else now + wanted
+        if not 0 <= wanted <= 1:
+            return None
+    threshold = round(wanted, 2)
     session.knobs = replace(session.knobs, threshold=threshold)
     session.moved_by_words += 1
     pictures.adjust(session, threshold=threshold)

@@ -218,7 +218,6 @@ def evaluate_synthesis(
     if json_path is not None:
         about = {"engine": answering.card.engine_id, "weights": answering.card.weights, "words": words}
         values = to_json(table, about) | {"words": rates, "asked": dict(result.words.asked), "agreement": agrees}
-        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 

@@ -44,6 +44,7 @@ COLUMNS = (
 )  # fmt: skip
 _JOURNAL = "journal.jsonl"
 _MASKS, _OVERLAYS, _THUMBS = "masks", "overlays", "thumbs"
+_SUFFIXES = {_MASKS: "png", _OVERLAYS: "png", _THUMBS: "jpg"}  # of the pictures in each folder
 
 
 def find_images(root: Path) -> list[Path]:
@@ -87,7 +88,7 @@ def inspect_folder(
     """
     from tqdm import tqdm
 
-    written = [(out / name).resolve() for name in (_MASKS, _OVERLAYS, _THUMBS)]  # out may be the images' own folder
+    written = [(out / name).resolve() for name in _SUFFIXES]  # out may be the images' own folder
     paths = [p for p in find_images(root) if not any(p.resolve().is_relative_to(w) for w in written)]
     make_folder(out)
     journal = out / _JOURNAL
@@ -167,25 +168,27 @@ def _mask_columns(details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_pictures(prediction: Prediction, rgb: NDArray[np.uint8], name: str, out: Path, overlays: bool) -> None:
-    mask_path = out / _MASKS / f"{name}.png"  # the image's suffix stays: part.jpg and part.png are two images
-    mask_path.parent.mkdir(parents=True, exist_ok=True)
-    mask_png(prediction, mask_path)
-    thumb_path = out / _THUMBS / f"{name}.jpg"
-    thumb_path.parent.mkdir(parents=True, exist_ok=True)
-    thumb_jpg(rgb, prediction, thumb_path)
+    paths = {folder: out / _picture(folder, name) for folder in _SUFFIXES if overlays or folder != _OVERLAYS}
+    for path in paths.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+    mask_png(prediction, paths[_MASKS])
+    thumb_jpg(rgb, prediction, paths[_THUMBS])
     if overlays:
-        overlay_path = out / _OVERLAYS / f"{name}.png"
-        overlay_path.parent.mkdir(parents=True, exist_ok=True)
-        overlay_png(rgb, prediction, overlay_path)
+        overlay_png(rgb, prediction, paths[_OVERLAYS])
+
+
+def _picture(folder: str, name: str) -> str:
+    """Return where an image's picture lies below the results; its own suffix stays: part.jpg and part.png are two."""
+    return f"{folder}/{name}.{_SUFFIXES[folder]}"
 
 
 def _remove_stale(before: Iterable[object], rows: Iterable[dict], out: Path) -> None:
     """Remove the pictures of images that earlier runs answered for, and that have none in this one."""
     drawn = {row["image"] for row in rows if _has_pictures(row)}
     for name in {name for name in before if isinstance(name, str)} - drawn:
-        for folder, suffix in ((out / _MASKS, "png"), (out / _OVERLAYS, "png"), (out / _THUMBS, "jpg")):
-            path = folder / f"{name}.{suffix}"
-            if path.resolve().is_relative_to(folder.resolve()):
+        for folder in _SUFFIXES:
+            path = out / _picture(folder, name)
+            if path.resolve().is_relative_to((out / folder).resolve()):
                 path.unlink(missing_ok=True)
 
 
@@ -201,7 +204,7 @@ def _write_tables(rows: Iterable[dict], out: Path) -> None:
 
 def _write_report(engine: Engine, root: Path, request: Request, rows: Sequence[dict], out: Path) -> None:
     pictures = {
-        row["image"]: (f"{_THUMBS}/{row['image']}.jpg", f"{_MASKS}/{row['image']}.png")
+        row["image"]: (_picture(_THUMBS, row["image"]), _picture(_MASKS, row["image"]))
         for row in rows
         if _has_pictures(row)
     }
@@ -227,8 +230,8 @@ def _has_pictures(row: dict) -> bool:
 def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
     if not _has_pictures(row):
         return True
-    paths = [out / folder / f"{row['image']}.png" for folder in ((_MASKS, _OVERLAYS) if overlays else (_MASKS,))]
-    return all(path.is_file() for path in (*paths, out / _THUMBS / f"{row['image']}.jpg"))
+    folders = [folder for folder in _SUFFIXES if overlays or folder != _OVERLAYS]
+    return all((out / _picture(folder, row["image"])).is_file() for folder in folders)
 
 
 def _settings(engine: Engine, request: Request, overlays: bool) -> str:

@@ -15,7 +15,7 @@ from agvas_core.engines.pointing import Finding, groups, meant, numbers_in, part
 from agvas_core.engines.ruler import NO_SCALE, Ruler, against_limit, asks_limit, the
 from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import format_percent
-from agvas_core.wording import a, at, join, number
+from agvas_core.wording import a, at, capital, join, number, smaller_ones
 
 NO_DEPTH = "I cannot say how deep anything is: a photo shows no depth."
 MOST_LISTED = 6
@@ -90,7 +90,7 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
     named = meant(wanted, findings)
     asked_about = findings if named is None else [f for f in findings if f.numbers & named]
     if ruler and asks_limit(text):
-        return against_limit(text, asked_about, ruler) if asked_about else f"{_capital(_nothing(wanted))}."
+        return against_limit(text, asked_about, ruler) if asked_about else f"{capital(_nothing(wanted))}."
     if asked_about and _EDGE.search(text) and (said := _from_edge(asked_about, ruler)):
         return said
     if asked_about and ruler and _ROUND.search(text):
@@ -107,17 +107,16 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
         return None  # "is more than 5 % damaged?"
     if named is None:
         return None
-    there = asked_about
-    if _APART.search(text) and len(there) == 2:
-        return _apart(there[0], there[1], ruler)
+    if _APART.search(text) and len(asked_about) == 2:
+        return _apart(asked_about[0], asked_about[1], ruler)
     if HOW_MANY.search(text) and not _SIZE.search(text):
-        return _count(wanted, there)
+        return _count(wanted, asked_about)
     if HOW_MANY.search(text):  # "how many are there, and how big is the largest?"
         return _count_and_sizes(text, findings, ruler)
     if _SIZE.search(text) or _BOX.search(text) or _LISTS.search(text):
-        return _sizes(wanted, there, text, ruler)
+        return _sizes(wanted, asked_about, text, ruler)
     if _ASKS.match(text) and singles_by(wanted, "number", "side", "size"):
-        return _what(wanted, there)
+        return _what(wanted, asked_about)
     return None
 
 
@@ -130,18 +129,17 @@ def _only_one(findings: Sequence[Finding]) -> str:
 
 def _from_edge(there: Sequence[Finding], ruler: Ruler | None) -> str | None:
     """Return how far findings are from the image's nearest edge, None where that was not measured."""
-    if ruler is None or any(f.box_xyxy is None for f in there):
-        return None
-    height, width = ruler.prediction.size_hw
     told = []
     for f in there[:MOST_LISTED]:
-        left, top, right, bottom = f.box_xyxy or (0, 0, 0, 0)
+        if ruler is None or f.box_xyxy is None:
+            return None
+        (left, top, right, bottom), (height, width) = f.box_xyxy, ruler.prediction.size_hw
         gaps = {"left": left, "top": top, "right": width - right, "bottom": height - bottom}
         side = min(gaps, key=gaps.__getitem__)
         mm = f" ({ruler.scale.length(gaps[side])})" if ruler.scale else ""
         far = f"is {gaps[side]:,} px{mm} from" if gaps[side] else "touches"
         told.append(f"{the(f)} {far} the {side} edge of the image")
-    return f"{_capital(join(told))}."
+    return f"{capital(join(told))}."
 
 
 def _how_round(there: Sequence[Finding], ruler: Ruler) -> str:
@@ -150,7 +148,7 @@ def _how_round(there: Sequence[Finding], ruler: Ruler) -> str:
     for f in there[:MOST_LISTED]:
         length, width = ruler.reach(f)
         told.append(f"{the(f)} is {length / max(width, 1.0):.1f} times as long as it is wide")
-    return f"{_capital(join(told))}."
+    return f"{capital(join(told))}."
 
 
 def _compared(text: str, findings: Sequence[Finding]) -> str | None:
@@ -158,7 +156,7 @@ def _compared(text: str, findings: Sequence[Finding]) -> str | None:
     sides = [side for side in groups(text, findings) if side]
     if len(sides) == 1 and len(sides[0]) == 2 and _WHICH.search(text):
         large, small = sorted(sides[0], key=lambda f: -f.percent)
-        return f"{_capital(the(large))} is larger: {_share(large)}, {the(small)} {_share(small)}."
+        return f"{capital(the(large))} is larger: {_share(large)}, {the(small)} {_share(small)}."
     if len(sides) != 2 or sides[0] == sides[1]:
         return None
     first, second = (max(side, key=lambda f: f.percent) for side in sides)
@@ -222,7 +220,7 @@ def _sizes(wanted: str, there: Sequence[Finding], text: str, ruler: Ruler | None
     unknown = f" {NO_SCALE}" if _UNITS.search(text) and scale is None else ""
     measures = ruler if scale or _LENGTH.search(text) else None
     if not there:
-        return f"{_capital(_nothing(wanted))}."
+        return f"{capital(_nothing(wanted))}."
     if _TABLE.search(text):
         return _table(there, ruler if scale else None)
     if together:
@@ -231,9 +229,7 @@ def _sizes(wanted: str, there: Sequence[Finding], text: str, ruler: Ruler | None
             f"Together they cover about {format_percent(sum(f.percent for f in there))} % of the image{area}.{unknown}"
         )
     told = [f"{the(f)} covers about {_share(f)} of the image{_px(f, measures, box=box)}" for f in there[:MOST_LISTED]]
-    rest = len(there) - len(told)
-    listed = join([*told, *([f"{number(rest)} smaller {'one' if rest == 1 else 'ones'}"] if rest else [])])
-    return f"{_capital(listed)}.{unknown}"
+    return f"{capital(join([*told, *smaller_ones(len(there) - MOST_LISTED)]))}.{unknown}"
 
 
 def _table(there: Sequence[Finding], ruler: Ruler | None) -> str:
@@ -248,14 +244,14 @@ def _table(there: Sequence[Finding], ruler: Ruler | None) -> str:
 
 def _what(wanted: str, there: Sequence[Finding]) -> str:
     if not there:
-        return f"{_capital(_nothing(wanted))}."
+        return f"{capital(_nothing(wanted))}."
     if numbers := numbers_in(wanted):
         told = [
             f"region {n} is {_whole_or_part(f)} {at(f.place)}, {_share(f)} of the image"
             for f in there
             for n in sorted(f.numbers & numbers) or [min(f.numbers)]
         ]
-        return f"{_capital(join(told[:MOST_LISTED]))}."
+        return f"{capital(join(told[:MOST_LISTED]))}."
     told = [f"{a(f.noun)} {at(f.place)} ({_share(f)} of the image)" for f in there[:MOST_LISTED]]
     that = "That is" if len(told) == 1 else "Those are"
     return f"{that if singles_by(wanted, 'size') else 'I see'} {join(told)}."
@@ -297,7 +293,3 @@ def _px(finding: Finding, ruler: Ruler | None, *, box: bool) -> str:
     if ruler is not None:
         return f" ({ruler.told(finding)}{f', {corners}' if box else ''})"
     return f" ({finding.area_px:,} px, {corners if box else f'in {right - left} x {bottom - top} px'})"
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]

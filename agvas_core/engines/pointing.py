@@ -277,9 +277,7 @@ def _at(text: str, findings: list[Finding]) -> list[Finding]:
         return [f for f in findings if all(sign * (f.centre[axis] - 0.5) < 0 for _, axis, sign, _ in sides)]
     there = [f for f in findings if all(side in f.sides for _, _, _, side in sides)]
     exact = [f for f in there if len(f.sides) == len(sides)]
-    if (
-        exact and len(there) > 1 and re.search(r"\bone\b", text)
-    ):  # beside one in the upper right, "the one on the right"
+    if exact and re.search(r"\bone\b", text):  # beside one in the upper right, "the one on the right"
         there = exact
     if not there and findings and _ONE_OF_THEM.search(text):  # "the left one" of two in the middle
         there = [min(findings, key=lambda f: sum(sign * f.centre[axis] for _, axis, sign, _ in sides))]

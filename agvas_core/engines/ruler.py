@@ -15,7 +15,7 @@ from agvas_core.engines.pointing import Finding
 from agvas_core.regions import region_labels
 from agvas_core.scale import UNITS, Scale, unit_mm
 from agvas_core.structures import InspectionImage, Prediction
-from agvas_core.wording import at, join, number
+from agvas_core.wording import at, capital, join, number, smaller_ones
 
 NO_SCALE = (
     "I cannot say it in millimeters: a picture has no scale. Tell me one, such as "
@@ -61,9 +61,7 @@ class Ruler:
     def told_all(self, findings: Sequence[Finding]) -> str:
         """Return the largest findings' sizes as a sentence."""
         told = [f"{the(f)} is {self.told(f)}" for f in findings[:MOST_TOLD]]
-        rest = len(findings) - len(told)
-        said = "; ".join([*told, *([f"{number(rest)} smaller {'one' if rest == 1 else 'ones'}"] if rest else [])])
-        return f"{said[:1].upper()}{said[1:]}."
+        return f"{capital('; '.join([*told, *smaller_ones(len(findings) - MOST_TOLD)]))}."
 
 
 def with_lengths(findings: Sequence[Finding], prediction: Prediction) -> list[Finding]:
