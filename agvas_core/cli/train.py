@@ -73,7 +73,7 @@ def train(
     crowded: Annotated[bool, typer.Option(help="One to five defects an image alike often, not mostly one.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights and images.")] = 0,
     threads: Annotated[int, typer.Option(help="CPU threads of the training itself.")] = 2,
-    precision: Annotated[str, typer.Option(help="bf16 or no.")] = "bf16",
+    precision: Annotated[str, typer.Option(help="bf16, no, or auto: bf16 where the processor has it.")] = "auto",
     eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
     eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 192,
     freeze_pixel: Annotated[

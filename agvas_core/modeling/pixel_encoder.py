@@ -20,6 +20,11 @@ from agvas_core.modeling.pixel_pretrained import KINDS, build_pretrained
 SWITCH = "AGVAS_CPU_BF16"  # "0" in the environment: fp32 on every processor
 
 
+def cpu_has_bf16() -> bool:
+    """Whether this processor has products in bfloat16; elsewhere they are emulated, which takes ten times as long."""
+    return torch.cpu._is_avx512_bf16_supported()
+
+
 class GroupNorm(nn.GroupNorm):
     """torch's, but safe: its CPU backward crashes the process on channels-last input that needs no gradient."""
 
@@ -126,7 +131,7 @@ class ConvPixelEncoder(nn.Module):
         Training ends it, and so does loading weights.
         """
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if not self._half and torch.cpu._is_avx512_bf16_supported() and os.environ.get(SWITCH) != "0":
+        if not self._half and cpu_has_bf16() and os.environ.get(SWITCH) != "0":
             self._half = [copy.deepcopy(self).to(torch.bfloat16)]
 
     @property

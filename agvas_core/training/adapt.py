@@ -218,7 +218,7 @@ def adapt_model(options: AdaptOptions) -> tuple[AGVAS, PreTrainedTokenizerBase, 
     config = adapt_config(options)
     torch.manual_seed(options.seed)
     on_gpu = torch.cuda.is_available()
-    half = torch.bfloat16 if options.train.mixed_precision == "bf16" and on_gpu else torch.float32
+    half = torch.bfloat16 if options.train.half and on_gpu else torch.float32
     quantised = {"quantization": options.quantization, "device": "cuda"} if options.quantization else {}
     model, tokenizer = load_base_of(config, dtype=half, **quantised)
     add_adapter(model, options.lora, dtype=torch.float32)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset
 from tqdm import tqdm
 
+from agvas_core.modeling.pixel_encoder import cpu_has_bf16
 from agvas_core.training.losses import check_finite
 
 STATE_FILE, LOG_FILE = "state.pt", "log.jsonl"
@@ -43,7 +44,7 @@ class TrainOptions:
             time; 0 for none. The rate then falls by time, the steps are only a bound, and a resumed run is not exactly
             the unbroken one: how many steps fit into a minute differs.
         accumulate: batches of a step on each process; their gradients are averaged.
-        mixed_precision: "bf16" or "no".
+        mixed_precision: "bf16", "no", or "auto": bf16 on a GPU and on a processor that has its products.
         workers: processes that make images beside the training.
     """
 
@@ -59,8 +60,19 @@ class TrainOptions:
     minutes: float = 0.0
     total_minutes: float = 0.0
     accumulate: int = 1
-    mixed_precision: str = "bf16"
+    mixed_precision: str = "auto"
     workers: int = 1
+
+    def __post_init__(self) -> None:
+        if self.mixed_precision not in ("auto", "bf16", "no"):
+            raise ValueError(f"--precision is auto, bf16 or no; got {self.mixed_precision!r}.")
+
+    @property
+    def half(self) -> bool:
+        """Whether products are taken in bf16 here."""
+        if self.mixed_precision == "auto":
+            return torch.cuda.is_available() or cpu_has_bf16()
+        return self.mixed_precision == "bf16"
 
 
 class Task(Protocol):
@@ -103,7 +115,7 @@ def make_accelerator(options: TrainOptions, *, zero_3: bool) -> Accelerator:
     deepspeed = os.environ.get("ACCELERATE_USE_DEEPSPEED") == "true"  # it finds its device by itself
     os.environ["ACCELERATE_GRADIENT_ACCUMULATION_STEPS"] = str(options.accumulate)  # else the launcher's value wins
     accelerator = Accelerator(
-        mixed_precision=options.mixed_precision,
+        mixed_precision="bf16" if options.half else "no",
         cpu=not torch.cuda.is_available() and not deepspeed,
         gradient_accumulation_steps=options.accumulate,
         # a batch without defects leaves parts without a gradient

@@ -279,3 +279,17 @@ def test_what_is_frozen_does_not_move(make_model, tokenizer, tmp_path):
 
 def test_batches_come_in_order_from_a_step_on():
     assert list(StepStream(lambda step: step, 3, 7)) == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(("gpu", "products"), [(False, False), (False, True), (True, False)])
+def test_bf16_is_taken_where_the_machine_has_it(monkeypatch, gpu, products):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: products)
+    assert TrainOptions(steps=1).half == (gpu or products)
+    assert TrainOptions(steps=1, mixed_precision="bf16").half
+    assert not TrainOptions(steps=1, mixed_precision="no").half
+
+
+def test_an_unknown_precision_is_an_error_that_names_it():
+    with pytest.raises(ValueError, match="--precision is auto, bf16 or no; got 'fp8'"):
+        TrainOptions(steps=1, mixed_precision="fp8")
