@@ -14,7 +14,7 @@ LEAST_MM, MOST_MM = 1e-7, 1e5  # of a pixel: a tenth of a nanometer, a hundred m
 # how people write the units
 UNITS = (
     r"(?:nm|nanomet(?:er|re)s?|[uμµ]m|microns?|micromet(?:er|re)s?|mm|millimet(?:er|re)s?|cm|centimet(?:er|re)s?"
-    r"|met(?:er|re)s?|inch(?:es)?)(?![a-z])"
+    r"|met(?:er|re)s?|m|inch(?:es)?)(?![a-z])"
 )
 
 _MM = {"nm": 1e-6, "um": 1e-3, "mm": 1.0, "cm": 10.0, "meter": 1000.0, "inch": 25.4}
@@ -24,7 +24,7 @@ _WRITTEN = (
     (r"\b(?:micromet(?:er|re)s?|microns?|[μµ]m)\b|(?<=\d)[μµ]m\b|微米", "um"),
     (r"\bmillimet(?:er|re)s?\b|毫米", "mm"),
     (r"\bcentimet(?:er|re)s?\b|厘米", "cm"),
-    (r"\bmet(?:er|re)s?\b", "meter"),
+    (r"\b(?:met(?:er|re)s?|m)\b|(?<=\d)m\b", "meter"),
     (r"\binch(?:es)?\b|英寸", "inch"),
     (r"\b(?:pix|pixels?)\b|像素", "px"),
     (r"(?<=\d),(?=\d)", "."),
@@ -39,7 +39,7 @@ _WRITTEN = (
 _N, _U = r"(\d+(?:\.\d+)?(?:e-?\d+)?)", r"(nm|um|mm|cm|meter|inch)\b"
 _FEATURE = r"(?: (?:size|pitch|spacing|width|edge|resolution|大小|尺寸))?"
 _PICTURE = r"(?:image|picture|photo|photograph|field of view|fov|frame|view|scene|图像|图片|照片|视场)"
-_NAMES_UNIT = re.compile(r"[nuμmc]m|met|inch|micron|[dp]pi|米|英寸")  # no scale is said without one of them
+_NAMES_UNIT = re.compile(r"[nuμmc]m|\d ?m\b|met|inch|micron|[dp]pi|米|英寸")  # no scale is said without one of them
 # how a pixel's size is said, and the millimeters that it means
 _OF_PIXEL: tuple[tuple[re.Pattern[str], Callable[[re.Match[str]], float]], ...] = (
     (re.compile(rf"{_N} {_U} / (?:1 )?px\b"), lambda m: float(m[1]) * _MM[m[2]]),

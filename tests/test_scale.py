@@ -18,7 +18,8 @@ HW = (480, 640)
         ("10 pixels are 1 mm", 0.1), ("scale: 1 px = 50 nm", 5e-5), ("600 dpi", 25.4 / 600),
         ("The image is 40 mm wide", 40 / 640), ("image width: 4 cm", 40 / 640), ("the picture is 30 mm tall", 30 / 480),
         ("the field of view is 40 x 30 mm", 40 / 640), ("fov 30 mm × 40 mm", 40 / 640),
-        ("the photo is 64 mm long", 0.1), ("the width of this image is 64 mm", 0.1),
+        ("the photo is 64 mm long", 0.1),
+        ("the image is 64 m wide", 100.0), ("the image is 32m wide", 50.0), ("the width of this image is 64 mm", 0.1),
         ("1像素=0.05毫米", 0.05), ("每像素0.05毫米", 0.05), ("图像宽50毫米", 50 / 640),
     ],
 )  # fmt: skip

@@ -29,6 +29,8 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"除了", ", except "), (r"[以之]外", ", "),
     (r"左上[角方侧]?", " in the upper left "), (r"右上[角方侧]?", " in the upper right "),
     (r"左下[角方侧]?", " in the lower left "), (r"右下[角方侧]?", " in the lower right "),
+    (r"左半[边侧]?(?:部分)?", " in the left half "), (r"右半[边侧]?(?:部分)?", " in the right half "),
+    (r"上半(?:部分?)?", " in the upper half "), (r"下半(?:部分?)?", " in the lower half "),
     (r"左[侧边面]", " on the left "), (r"右[侧边面]", " on the right "), (r"上[方边面]", " at the top "),
     (r"下[方边面]", " at the bottom "), (r"中[间央心]", " in the center "),
     (r"(?:靠近)?边[缘沿](?:附近)?", " near the edge "), (r"灰尘", " dust "), (r"纤维|毛发", " fibers "),

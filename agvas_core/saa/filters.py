@@ -11,6 +11,7 @@ from agvas_core.calipers import calipers
 from agvas_core.kinds import ENGLISH, asked_pattern
 from agvas_core.regions import place_of
 from agvas_core.saa.candidates import Candidate, ObjectRegion
+from agvas_core.saa.places import lies_at
 from agvas_core.saa.prompts import AreaOf, LanguagePrompts, PropertyPrompts, Reach
 
 RIM_SHARE = 0.06  # of the side of a square as large as the object: so far the rim reaches
@@ -79,7 +80,7 @@ def is_left_out(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts)
         share = candidate.area / _whole(obj, rule.area_of)
         named = not rule.words or any(_answers_to(candidate, word) for word in rule.words)
         sized = share > rule.larger_than and (rule.smaller_than is None or share < rule.smaller_than)
-        placed = not rule.places or place_in_image(candidate) in rule.places
+        placed = not rule.places or lies_at(*_middle(candidate), rule.places)
         if (
             named
             and sized
@@ -132,18 +133,24 @@ def off_object(candidate: Candidate, obj: ObjectRegion, rules: PropertyPrompts) 
 
 def wrong_place(candidate: Candidate, rules: PropertyPrompts) -> str:
     """Keep what has its centre in one of the places asked for."""
-    if not rules.places:
+    if not rules.places or lies_at(*_middle(candidate), rules.places):
         return ""
-    place = place_in_image(candidate)
-    return "" if place in rules.places else f"it lies at the {place}"
+    return f"it lies at the {place_in_image(candidate)}"
 
 
 def place_in_image(candidate: Candidate) -> str:
-    """Return where a candidate's centre lies, in words of regions.PLACES; of its box when it has no mask."""
+    """Return where a candidate's centre lies, in words of regions.PLACES."""
+    y, x = _middle(candidate)
+    return place_of(y, x, 1, 1)
+
+
+def _middle(candidate: Candidate) -> tuple[float, float]:
+    """Return the y and x of a candidate's centre as shares of the image, of its box when it has no mask."""
     if candidate.mask is not None and candidate.mask.any():
-        return place_of(*ndimage.center_of_mass(candidate.mask), *candidate.mask.shape)
+        (y, x), (height, width) = ndimage.center_of_mass(candidate.mask), candidate.mask.shape
+        return float(y) / height, float(x) / width
     x0, y0, x1, y1 = candidate.box
-    return place_of((y0 + y1) / 2 * 1000, (x0 + x1) / 2 * 1000, 1000, 1000)
+    return (y0 + y1) / 2, (x0 + x1) / 2
 
 
 def _percent(share: float) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from agvas_core.counting import COUNT_WORDS
 from agvas_core.kinds import ENGLISH, kinds_in
-from agvas_core.saa.places import PLACE_WORD, SIDE_WORD
+from agvas_core.saa.places import PLACE_WORD, SIDE_WORD, without_rim
 from agvas_core.saa.sizes import IMAGE, without_sizes
 
 COUNTABLE = r"(?:part|object|piece|item|sample|specimen|component|product|unit)"
@@ -36,7 +36,7 @@ _ON = re.compile(
     r"(?=(?P<what>[a-z][a-z-]*(?: [a-z][a-z-]*){0,2}))"  # looked ahead to, for one may hold the next: "rim of the nut"
 )
 _NOT_OBJECT = re.compile(
-    rf"\b(?:{IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re)|middle|side|half|surface"
+    rf"\b(?:{IMAGE}s?|left|right|top|bottom|upper|lower|cent(?:er|re|ral)|middle|side|hal(?:f|ves)|quarter|third|surface"
     rf"|(?:corner|edge|rim|border|margin|outline)s?|background|{COUNTABLE}s?|whole|entire|area|size|number|design|it)\b"
 )
 _TAIL = re.compile(
@@ -46,16 +46,20 @@ _ARTICLE = re.compile(
     r"^(?:(?:the|a|an|any|all|every|some|only|just|possible|few|small|visible|also|either|other|and|or|kinds? of"
     rf"|\d{{1,2}}|{'|'.join(COUNT_WORDS)})\s+)+"
 )
-_PLACED = re.compile(rf"^(?:{PLACE_WORD}[ -])+")
-_PLACED_ONE = re.compile(rf"^(?:{PLACE_WORD}[ -]?)+(?: ?(?:{SIDE_WORD}|one|defect|flaw))?$")
-_END = re.compile(r"(?: (?:out|too|also|again|either|only|any ?more|as well))+$")
+_PLACED = re.compile(rf"^(?:{PLACE_WORD}(?:-hand)?[ -])+")
+_PLACED_ONE = re.compile(
+    rf"^(?:(?:{PLACE_WORD}(?:[ -]hand)?[ -]?)+(?: ?(?:{SIDE_WORD}|one|defect|flaw))?|(?:outer )?corners?)$"
+)
+_END = re.compile(r"(?: (?:out|too|also|again|either|only|any ?more|as well|ones?))+$")
+_WISH = re.compile(r"^(?:i|we)(?:'d| would)? (?:only |just )?(?:want|need|like)(?: only| just)?(?: to see)? ")
 _NO_FLAW = re.compile(  # which one the largest is, no name tells; and what belongs to the reply is not in the photo
     r"\b(?:largest|biggest|smallest|tiniest|darkest|brightest|thresholds?|masks?|overlays?|heat ?maps?|expla\w+"
-    r"|descri\w+)\b|^(?:size|number|limit)s?\b"
+    r"|descri\w+)\b|^(?:size|number|limit)s?\b|(?<![\w.-])\d|%"
 )
 _KIND = re.compile(
     rf"^(?!(?:is|are|was|were|see|no|not)\b)(?:[a-z-]+ )?(?:{'|'.join(ENGLISH.values())})$"
 )  # "deep crack"
+_SAYS = re.compile(r"(?<!\bwhat)\s+(?:is|are|was|were)\b.*")  # "any crack is a defect"
 _NO_LIST = re.compile(r"(?:where|what|how|why|if|whether|me)\b")
 _JOINED = re.compile(r",|/|&|\b(?:and|or|including)\b")
 _ALL = re.compile(r"\b(?:all|anything|everything|nothing|anywhere|everywhere)(?:,? please)?$")
@@ -83,7 +87,11 @@ def asked_names(wanted: Sequence[str]) -> list[str]:
     named: list[str] = []
     for text in map(without_sizes, wanted):
         look = None if _NO_NAMES.match(text) else _LOOK.search(text)
-        named += _listed(look["what"]) if look else filter(_KIND.match, _listed(text))
+        named += (
+            _listed(_SAYS.sub("", without_rim(look["what"])))
+            if look
+            else filter(_KIND.match, _listed(without_rim(text)))
+        )
     return named
 
 
@@ -124,7 +132,7 @@ def _listed(text: str) -> list[str]:
 
 def _named(item: str) -> str:
     """Return "the stain too" as stain."""
-    return _ARTICLE.sub("", f"{_END.sub('', item.strip(_AROUND))} ").strip()
+    return _ARTICLE.sub("", f"{_END.sub('', _WISH.sub('', item.strip(_AROUND)))} ").strip()
 
 
 def _singular(phrase: str) -> str:

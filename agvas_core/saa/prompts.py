@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from agvas_core.regions import PLACES
 from agvas_core.saa.expert_words import default_words
+from agvas_core.saa.places import ALL_PLACES, told
 
 Variant = Literal["paper", "code"]
 VARIANTS: tuple[Variant, ...] = ("paper", "code")
@@ -62,6 +62,11 @@ class Reach:
     wide: bool = False
 
     @property
+    def is_range(self) -> bool:
+        """Whether both bounds are the ends of one range: "from 2 to 5 mm", not "below 2 or above 5"."""
+        return self.below is not None and 0 < self.above < self.below
+
+    @property
     def in_words(self) -> str:
         """As a rule is told: "longer than 40 px"."""
         more, less = ("wider", "narrower") if self.wide else ("longer", "shorter")
@@ -80,7 +85,7 @@ class Exclusion:
 
     Attributes:
         words: names of flaws; () for any.
-        places: names of regions.PLACES; () for anywhere.
+        places: of places.ALL_PLACES; () for anywhere.
         larger_than: share of area_of, 0 to 1.
         smaller_than: share of area_of, None for any size.
         area_of: what the two are shares of.
@@ -103,7 +108,7 @@ class Exclusion:
         sizes += [f"smaller than {100 * self.smaller_than:.3g} %"] if self.smaller_than is not None else []
         parts = [" or ".join(self.words) or "anything"]
         parts += [f"{' and '.join(sizes)} of the {self.area_of}"] if sizes else []
-        parts += [f"at {' or '.join(self.places)}"] if self.places else []
+        parts += [told(self.places)] if self.places else []
         parts += ["at the rim"] if self.at_rim else []
         parts += [self.reach.in_words] if self.reach else []
         return " ".join(parts)
@@ -121,7 +126,7 @@ class PropertyPrompts:
         min_iou: theta_IoU; the candidate's IoU with the object must lie above it. 0 asks that they touch, None for
             nothing (the public code has no such filter). Paper leaves open: its value.
         min_inside: share of the candidate that lies on the object. Not in the paper, but what people mean by "on".
-        places: names of regions.PLACES that the centre must be in; () for anywhere. Not in the paper.
+        places: of places.ALL_PLACES, one of which the centre must be in; () for anywhere. Not in the paper.
         rim: what lies at the object's rim, or at the border of an image without one: "only" it, or "not". Not in the
             paper.
         reach: how long or wide a candidate must be, None for any.
@@ -146,9 +151,9 @@ class PropertyPrompts:
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
                 raise ValueError(f"{name} must lie between 0 and 1; got {value}.")
-        unknown = [place for place in self.places if place not in PLACES]
+        unknown = [place for place in self.places if place not in ALL_PLACES]
         if unknown:
-            raise ValueError(f"places must be among {', '.join(PLACES)}; got {', '.join(unknown)}.")
+            raise ValueError(f"places must be among {', '.join(ALL_PLACES)}; got {', '.join(unknown)}.")
 
 
 @dataclass(frozen=True)

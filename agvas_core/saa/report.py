@@ -9,7 +9,7 @@ from agvas_core.prompts import format_percent
 from agvas_core.saa.candidates import Judgement, ObjectRegion
 from agvas_core.saa.filters import place_in_image
 from agvas_core.saa.pipeline import TOP_K
-from agvas_core.saa.places import others
+from agvas_core.saa.places import others, told
 from agvas_core.saa.prompts import HybridPrompts, PropertyPrompts, prompts_for
 from agvas_core.structures import JudgedCandidate
 from agvas_core.wording import join
@@ -80,8 +80,8 @@ def _property_parts(rules: PropertyPrompts, name: str) -> list[str]:
         parts.append("only at the rim" if rules.rim == "only" else "not at the rim")
     if rules.places:
         gone = others(rules.places)
-        few = len(rules.places) <= len(gone)
-        parts.append("at " + " or ".join(rules.places) if few else "not at " + " or ".join(gone))
+        few = not gone or len(rules.places) <= len(gone)
+        parts.append(told(rules.places) if few else f"not {told(gone)}")
     return parts
 
 
@@ -156,9 +156,9 @@ def table(judgements: Sequence[Judgement], regions: Sequence[str], below: Sequen
         score = f"{j.score:.2f}" if j.saliency is None else f"{c.score:.2f} x {j.score / max(c.score, 1e-9):.2f}"
         if j.saliency is not None:
             score += f" = {j.score:.2f}"
-        told = fate(j) + ("; below the threshold" if below[i] else "")
+        became = fate(j) + ("; below the threshold" if below[i] else "")
         share = f"{format_percent(100 * c.area)} %"
-        cells = (letter, region or "-", c.phrase or "-", told, place_in_image(c), share, score)
+        cells = (letter, region or "-", c.phrase or "-", became, place_in_image(c), share, score)
         lines.append("| " + " | ".join(cells) + " |")
     more = len(judgements) - MOST_ROWS
     return "\n".join(lines) + (f"\n\nand {more} more" if more > 0 else "")

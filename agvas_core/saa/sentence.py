@@ -11,7 +11,7 @@ from agvas_core.prompts import sanitize
 from agvas_core.regions import PLACES
 from agvas_core.saa.chinese import in_english
 from agvas_core.saa.clauses import clauses, states
-from agvas_core.saa.counts import by_size_in, most_in, objects_in, without_by_size, without_most
+from agvas_core.saa.counts import most_in, objects_in, ranked_in, without_most, without_ranked
 from agvas_core.saa.expert_words import default_words, words_key
 from agvas_core.saa.named_words import (
     COUNTABLE,
@@ -22,7 +22,15 @@ from agvas_core.saa.named_words import (
     says_more,
     speaks_of_all,
 )
-from agvas_core.saa.places import PLACE_WORD, names_rim, others, places_in, without_rim
+from agvas_core.saa.places import (
+    PLACE_WORD,
+    names_rim,
+    others,
+    places_in,
+    together,
+    with_halves,
+    without_rim,
+)
 from agvas_core.saa.prompts import (
     CLASS_AGNOSTIC,
     Exclusion,
@@ -32,11 +40,22 @@ from agvas_core.saa.prompts import (
     Reach,
     prompts_for,
 )
-from agvas_core.saa.sizes import AREA, IMAGE, LENGTH, Sizes, in_percents, reach_in, sizes_in, with_bounds, without_sizes
+from agvas_core.saa.sizes import (
+    IMAGE,
+    PER_CENT,
+    Sizes,
+    in_percents,
+    reach_in,
+    size_left,
+    sizes_in,
+    with_bounds,
+    without_sizes,
+)
 
 _ANYWHERE = re.compile(r"\b(?:anywhere|everywhere)\b")
 _ON_OBJECT = re.compile(rf"\b(?:inside|within|only on) the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
 _OFF_OBJECT = re.compile(rf"\boutside(?: of)? the (?!{IMAGE}|{PLACE_WORD})[a-z]+")
+_SHARE = re.compile(rf"\d\s*{PER_CENT}")
 _ONLY = re.compile(r"\b(?:only|just)\b")
 _FRESH = re.compile(r"\b(?:start over|reset|forget (?:that|it|the rules|all rules)|no rules|default rules)\b")
 
@@ -54,8 +73,7 @@ def _only_asks(sentence: str) -> bool:
 
 def has_length(text: str, size_hw: tuple[int, int] | None = None, mm_per_px: float | None = None) -> bool:
     """Return whether a text that is no question names a length or an area that sets no rule: "2 mm" without a scale."""
-    said = without_sizes(_plain(without_questions(text), size_hw, mm_per_px))
-    return bool(LENGTH.search(said) or AREA.search(said))
+    return size_left(_plain(without_questions(text), size_hw, mm_per_px))
 
 
 def wants_nothing_known(text: str) -> bool:
@@ -84,13 +102,13 @@ def read_sentence(
     words = _plain(text, size_hw, mm_per_px)
     if _FRESH.search(words):
         prompts = prompts_for()
-    said = [c for c in clauses(without_most(words)) if c.says == "want" or not LENGTH.search(c.text)]
+    said = [c for c in clauses(without_most(words)) if c.says == "want" or not _only_of_a_size(c.text)]
     wanted = [clause.text for clause in said if clause.says == "want"]
     wanted = [with_bounds(text) if _ONLY.search(text) else text for text in wanted]
-    kept = most_in(words) or by_size_in(" ; ".join(wanted))
+    kept = most_in(words) or ranked_in(" ; ".join(wanted))
     prompts = prompts if kept is None else replace(prompts, confidence=kept)
     prompts = _read_objects(without_most(without_sizes(words)), prompts)
-    wanted = [text for clause in wanted for text in without_by_size(clause).split(";")]
+    wanted = [text for clause in wanted for text in without_ranked(clause).split(";")]
     prompts = _read_wanted_regions(" ; ".join(text for text in wanted if not states(text)), prompts)
     added = [name for text in wanted if says_more(text) for name in names_in(text)]  # "the stain too"
     prompts = _no_longer_ignored([*asked_names(wanted), *added], prompts)
@@ -103,10 +121,15 @@ def read_sentence(
     return replace(prompts, language=_read_language(wanted, prompts.language))
 
 
+def _only_of_a_size(text: str) -> bool:
+    """Whether a clause names a size that is no bound; without it, it would speak of all sizes."""
+    return size_left(text) or bool(_SHARE.search(without_sizes(text)))
+
+
 def _plain(text: str, size_hw: tuple[int, int] | None = None, mm_per_px: float | None = None) -> str:
     words = sanitize(text).lower().replace("\N{RIGHT SINGLE QUOTATION MARK}", "'")
     words = re.sub(r"\bas well as\b", "and", in_english(words))
-    return in_percents(re.sub(r"\s+", " ", words).strip(), size_hw, mm_per_px)
+    return in_percents(with_halves(re.sub(r"\s+", " ", words).strip()), size_hw, mm_per_px)
 
 
 def _read_objects(words: str, prompts: HybridPrompts) -> HybridPrompts:
@@ -155,8 +178,10 @@ def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
     if _OFF_OBJECT.search(text):
         return replace(prompts, property=replace(rules, min_inside=0.5))
     reach = reach_in(text)
+    left = others(gone, rules.places if {*rules.places} - {*gone} else PLACES)
     said = [bool(part) for part in (gone, at_rim, sizes, reach)]
-    if sum(said) > 1 or sizes.is_range or (names and (sizes or reach)) or (any(said) and any(map(kinds_in, names))):
+    of_some = (names and (sizes or reach)) or (any(said) and any(map(kinds_in, names)))
+    if of_some or sum(said) > 1 or sizes.is_range or (reach and reach.is_range) or (gone and not left):
         new = _exclusions(tuple(names), gone, sizes, at_rim, reach)
         return replace(prompts, property=replace(rules, exclusions=tuple(dict.fromkeys((*rules.exclusions, *new)))))
     if sizes:
@@ -168,7 +193,6 @@ def _leave_out(text: str, prompts: HybridPrompts) -> HybridPrompts:
     if at_rim:
         return replace(prompts, property=replace(rules, rim="not"))
     if gone:
-        left = others(gone, rules.places or PLACES) or others(gone)
         prompts = replace(prompts, property=replace(rules, places=left))
     excluded = tuple(dict.fromkeys((*prompts.language.excluded, *names)))
     return replace(prompts, language=replace(prompts.language, excluded=excluded))
@@ -183,8 +207,10 @@ def _take_back(text: str, prompts: HybridPrompts) -> HybridPrompts:
     if reach_in(text):
         rules = replace(rules, reach=None)
     if back and rules.places:
-        rules = replace(rules, places=tuple(place for place in PLACES if place in {*rules.places, *back}))
-        rules = replace(rules, places=()) if len(rules.places) == len(PLACES) else rules
+        rules = replace(rules, places=together(rules.places, back))
+    if back:
+        stay = tuple(rule for rule in rules.exclusions if rule.words or not rule.places or {*rule.places} - {*back})
+        rules = replace(rules, exclusions=stay)
     if sizes.below is not None:
         rules = replace(rules, min_area=PropertyPrompts().min_area)
     if sizes.above is not None:
@@ -223,8 +249,10 @@ def _bounded(rules: PropertyPrompts, sizes: Sizes) -> PropertyPrompts:
 def _exclusions(
     names: tuple[str, ...], places: tuple[str, ...], sizes: Sizes, at_rim: bool, reach: Reach | None
 ) -> list[Exclusion]:
-    """Return one exclusion, or two for what is too small or too large."""
+    """Return one exclusion, or two for what is too small or too large, too short or too long."""
     whole = Exclusion(names, places, sizes.above or 0.0, sizes.below, sizes.area_of or "object", at_rim, reach)
+    if reach and reach.above and reach.below is not None and not reach.is_range:
+        return [replace(whole, reach=replace(reach, below=None)), replace(whole, reach=replace(reach, above=0.0))]
     if sizes.is_range or sizes.above is None or sizes.below is None:
         return [whole]
     return [replace(whole, smaller_than=None), replace(whole, larger_than=0.0)]

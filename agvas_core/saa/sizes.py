@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 from agvas_core.counting import COUNT_WORDS
 from agvas_core.kinds import kinds_in
-from agvas_core.saa.counts import LENGTH_UNIT
 from agvas_core.saa.prompts import AreaOf, Reach
 from agvas_core.scale import UNITS, unit_mm
 from agvas_core.wording import MEDIUM_BELOW, SMALL_BELOW
@@ -20,42 +19,59 @@ _OF = r"(?:\s+of\s+(?:the\s+)?(?P<of>(?:whole |entire )?[a-z]+(?: [a-z]+)?))?"
 _THAN = r"(?: than)?(?: about)?\s+"
 _NO = r"(?:not|no|nothing|none)"
 _NOT_NO = r"\b(?<!no )(?<!not )(?<!nothing )(?<!none )"
-_LESS, _MORE = "smaller|less|below|under", "larger|bigger|more|above|over"
-_BELOW = rf"{_NOT_NO}(?:{_LESS}|{_NO} (?:{_MORE})|at most|up to)" + _THAN
-_ABOVE = rf"{_NOT_NO}(?:{_MORE}|{_NO} (?:{_LESS})|at least)" + _THAN
+_LESS, _MORE = "smaller|tinier|less|lower|below|under", "larger|greater|bigger|more|above|over|exceed(?:s|ing)?"
+_OF_SIZE = r"(?: (?:size|area|length|width))?(?: of| is|:)?"
+_MOST, _LEAST = rf"at most|up to|max(?:imum|\.)?{_OF_SIZE}", rf"at least|min(?:imum|\.)?{_OF_SIZE}"
+_BELOW = rf"{_NOT_NO}(?:{_LESS}|{_NO} (?:{_MORE})|{_MOST})" + _THAN
+_ABOVE = rf"{_NOT_NO}(?:{_MORE}|{_NO} (?:{_LESS})|{_LEAST})" + _THAN
 _MAX, _MIN = re.compile(_BELOW + _PERCENT + _OF), re.compile(_ABOVE + _PERCENT + _OF)
 _RANGE = " yet "  # joins the two bounds of one range
 _N = r"(\d+(?:[.,]\d+)?)"
 _BETWEEN = re.compile(
-    rf"\bbetween\s+{_N}\s*{PER_CENT}?\s+and\s+(?=\d)"
+    rf"\bbetween\s+{_N}\s*{PER_CENT}?(?: of the image)?\s+and\s+(?=\d)"
     rf"|(?:\bfrom\s+)?(?<![\d.,]){_N}\s*{PER_CENT}?\s*(?:-|\N{{EN DASH}}|\bto\b)\s*(?={_N}\s*{PER_CENT})"
 )
 _SHARES = {
     "half": 50, "third": 33.3, "quarter": 25, "fifth": 20, "tenth": 10, "twentieth": 5, "hundredth": 1,
 }  # fmt: skip
-_NUMBER_WORD = re.compile(rf"\b({'|'.join(COUNT_WORDS)})(?=\s+{PER_CENT})")
+_UNIT = rf"(?:{PER_CENT}|{UNITS}|(?:px|pixels?)\b)"
+_NUMBER_WORD = re.compile(rf"\b(?:({'|'.join(COUNT_WORDS)})|half an?|(?<=than )an?)(?=\s+(?:square )?{_UNIT})")
+# "2 mm or longer" is at least 2 mm long
+_AND_UP = re.compile(
+    rf"(?<![\d.,])(?P<size>\d+(?:[.,]\d+)?\s*{_UNIT}²?)\s+(?:or|and) (?:(?P<more>{_MORE}|up|upwards|longer|wider)"
+    rf"|{_LESS}|shorter|narrower)\b(?! than)"
+)
 _SIGNS = (
     (re.compile(r"(?:[<\N{LESS-THAN OR EQUAL TO}]=?)\s*(?=\d)"), " smaller than "),
     (re.compile(r"(?:[>\N{GREATER-THAN OR EQUAL TO}]=?)\s*(?=\d)"), " larger than "),
 )
 _LONG = r"(?:wide|long|high|tall|deep|thick|across|in (?:length|width|height|diameter))"
 _SIDES = rf"(?P<r>\d+\.\d+) sides of (?P<side>\d+)\b(?:\s+{_LONG})?"
+_SIDES_LEFT = re.compile(r"\d sides of \d")
 _THIN, _THICK = rf"{_LESS}|shorter|narrower|thinner", rf"{_MORE}|longer|wider|broader|thicker"
-_SHORTER = re.compile(rf"{_NOT_NO}(?:{_THIN}|{_NO} (?:{_THICK})|at most|up to){_THAN}{_SIDES}")
-_LONGER = re.compile(rf"{_NOT_NO}(?:{_THICK}|{_NO} (?:{_THIN})|at least){_THAN}{_SIDES}")
+_SHORTER = re.compile(rf"{_NOT_NO}(?:{_THIN}|{_NO} (?:{_THICK})|{_MOST}){_THAN}{_SIDES}")
+_LONGER = re.compile(rf"{_NOT_NO}(?:{_THICK}|{_NO} (?:{_THIN})|{_LEAST}){_THAN}{_SIDES}")
 _WIDE = re.compile(r"narrow|thin|wide|broad|thick|across|diameter")
-LENGTH = re.compile(rf"\d\s*(?:{LENGTH_UNIT}|(?:px|pixels?)\s+{_LONG}\b)")
-AREA = re.compile(
+_LENGTH = re.compile(rf"\d\s*(?:{UNITS}|(?:px|pixels?)\s+{_LONG}\b)")
+_AREA = re.compile(
     rf"(?<![\d.,])(?P<value>\d+(?:[.,]\d+)?)\s*(?:(?:square|sq\.?)\s+(?P<u1>{UNITS})|(?P<u2>{UNITS})(?:²|\^?2\b))"
 )
 _MILLIMETERS = re.compile(rf"(?<![\d.,]){_N}\s*({UNITS})(?!²|\^?2\b)")
 _PX = r"\s*(?:px|pixels?)\b"
+_TO = r"\s*(?:-|\N{EN DASH}|\bto\b|\band\b)\s*"
+# the first number of "2 to 5 mm" or "20-50 px long", which has the unit of the second
+_MM_RANGE = re.compile(rf"(?<![\d.,]){_N}(?={_TO}\d+(?:[.,]\d+)?\s*((?:(?:square|sq\.?)\s+)?{UNITS}(?:²|\^?2\b)?))")
+_PIXELS_LONG_RANGE = re.compile(rf"(?<![\d.,]){_N}(?:{_PX})?(?={_TO}\d+(?:[.,]\d+)?{_PX}\s+{_LONG})")
+_PIXEL_RANGE = re.compile(rf"(?<![\d.,])(\d+)(?={_TO}\d+{_PX}(?!\s+{_LONG}))")
+_REACHES = re.compile(
+    rf"(?:\b(?P<between>between)\s+|\bfrom\s+)?(?P<r>\d+\.\d+ sides of \d+)\s*(?:{_LONG}\b)?"
+    rf"(?:(?P<and>\s*\band\b\s*)|{_TO})(?=\d+\.\d+ sides)"
+)
 _AFTER_LONGER = (
     f"(?:{'|'.join(f'(?<={word} than )' for word in 'longer shorter wider narrower thinner thicker'.split())})"
 )
 _PIXELS_LONG = re.compile(rf"(?<![\d.,]){_N}{_PX}(?=\s+{_LONG}\b)|{_AFTER_LONGER}{_N}{_PX}")
 _PIXELS = re.compile(rf"(?<![\d.,])(\d+){_PX}(?!\s+{_LONG})")
-_PIXEL_RANGE = re.compile(rf"(?<![\d.,])(\d+)(?=\s*(?:-|\N{{EN DASH}}|\bto\b|\band\b)\s*\d+{_PX}(?!\s+{_LONG}))")
 _ADJECTIVE = re.compile(
     r"\b(?:(?P<small>small|tiny|little|minor)|large|big|huge|major)(?= (?P<what>[a-z]+(?: [a-z]+)?))"
 )
@@ -97,22 +113,36 @@ def in_percents(words: str, size_hw: tuple[int, int] | None = None, mm_per_px: f
         mm_per_px: by which those in mm², mm and the like do, too; None leaves them.
     """
     words = _CERTAINTY.sub(" ", words)
+    words = _NUMBER_WORD.sub(lambda m: str(COUNT_WORDS.get(m[0], 0.5 if m[0].startswith("half") else 1)), words)
     words = _SHARE_WORD.sub(lambda m: f"than {_SHARES[m[1]]} %", words)
-    words = _NUMBER_WORD.sub(lambda m: str(COUNT_WORDS[m[1]]), words)
+    words = _AND_UP.sub(_bound_first, words)
     if size_hw is not None and mm_per_px is not None:
         image_mm2, side_mm = math.prod(size_hw) * mm_per_px**2, max(size_hw) * mm_per_px
-        words = AREA.sub(lambda m: f"{100 * _mm2(m) / image_mm2:.8f} % of the image", words)
+        words = _MM_RANGE.sub(r"\1 \2", words)
+        words = _AREA.sub(lambda m: f"{100 * _mm2(m) / image_mm2:.8f} % of the image", words)
         words = _MILLIMETERS.sub(
             lambda m: f"{_value(m[1]) * unit_mm(m[2]) / side_mm:.8f} sides of {max(size_hw)} ", words
         )
     if size_hw is not None:
         image_px, side_px = math.prod(size_hw), max(size_hw)
+        words = _PIXELS_LONG_RANGE.sub(r"\1 px long", words)
         words = _PIXELS_LONG.sub(lambda m: f"{_value(m[1] or m[2]) / side_px:.8f} sides of {side_px} ", words)
         words = _PIXEL_RANGE.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} %", words)
         words = _PIXELS.sub(lambda m: f"{100 * int(m[1]) / image_px:.8f} % of the image", words)
+    words = _REACHES.sub(
+        lambda m: f"longer than {m['r']}{_RANGE}shorter than " if m["between"] or not m["and"] else m[0], words
+    )
     for sign, meant in _SIGNS:
         words = sign.sub(meant, words)
     return _BETWEEN.sub(lambda m: f"larger than {m[1] or m[2]} %{_RANGE}smaller than ", words)
+
+
+def _bound_first(said: re.Match[str]) -> str:
+    """Return "2 mm or wider" as "at least 2 mm wide"."""
+    wide = (
+        " wide" if re.search(r"wider|narrower", said[0]) else " long" if re.search(r"longer|shorter", said[0]) else ""
+    )
+    return f"at {'least' if said['more'] else 'most'} {said['size']}{wide}"
 
 
 def _value(written: str) -> float:
@@ -148,6 +178,12 @@ def without_sizes(words: str) -> str:
     for bound in (_MAX, _MIN, _SHORTER, _LONGER):
         words = bound.sub(" ; ", words)
     return words
+
+
+def size_left(words: str) -> bool:
+    """Return whether words name a length or an area that is no bound: "2 mm" without a scale, "3 mm deep"."""
+    left = without_sizes(words)
+    return any(size.search(left) for size in (_LENGTH, _AREA, _SIDES_LEFT))
 
 
 def reach_in(words: str) -> Reach | None:

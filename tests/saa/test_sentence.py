@@ -12,13 +12,15 @@ from agvas_core.saa.candidates import Candidate, ObjectRegion, box_mask, mask_bo
 from agvas_core.saa.clauses import Clause, clauses
 from agvas_core.saa.filters import is_left_out
 from agvas_core.saa.pipeline import judge_masks, rank
-from agvas_core.saa.places import others
+from agvas_core.saa.places import ALL_PLACES, lies_at, others
 from agvas_core.saa.prompts import ConfidencePrompt, Exclusion, HybridPrompts, PropertyPrompts, Reach, prompts_for
 from agvas_core.saa.report import limits, way_back
-from agvas_core.saa.sentence import read_sentence
+from agvas_core.saa.sentence import has_length, read_sentence
 
 LEFT, RIGHT = ("upper left", "left", "lower left"), ("upper right", "right", "lower right")
 TOP, BOTTOM = ("upper left", "top", "upper right"), ("lower left", "bottom", "lower right")
+SIDES = ("upper left", "upper right", "left", "right", "lower left", "lower right")
+CORNERS = ("upper left", "upper right", "lower left", "lower right")
 
 DEFAULT_K = ConfidencePrompt().top_k
 
@@ -138,6 +140,66 @@ def test_places_are_taken_away_from_those_in_force_and_told():
     assert said("ignore the left side", "look everywhere").property.places == ()
     assert said("only on the left", "not on the left").property.places == others(LEFT)
     assert others(PLACES) == ()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "places"),
+    [
+        ("only look at the left half", ("left half",)),
+        ("look for scratches in the lower half of the image", ("lower half",)),
+        ("the upper half only", ("upper half",)),
+        ("check the right half", ("right half",)),
+        ("search the bottom half for rust", ("lower half",)),
+        ("left half is fine, check right half", ("right half",)),
+        ("ignore the right half", ("left half",)),
+        ("everything but the bottom half", ("upper half",)),
+        ("skip everything outside the left half", ("left half",)),
+        ("ignore everything below the middle", ("upper half",)),
+        ("only the top half and the left third", (*LEFT, "upper half")),
+        ("mark holes in the left or right half", ("left half", "right half")),
+        ("the upper left quarter only", ("upper left quarter",)),
+        ("只看左半部分", ("left half",)),
+        ("look for scratches in the left third", LEFT),
+        ("left side only", LEFT),
+        ("look at the central area", ("center",)),
+        ("only in the corners", CORNERS),
+        ("ignore the corners", others(CORNERS)),
+        ("do not look at the top third", others(TOP)),
+    ],
+)
+def test_a_half_is_a_half_and_no_third(sentence, places):
+    """It was the outer third; and "below the middle" was the middle itself."""
+    prompts = said(sentence)
+    assert prompts.property.places == tuple(place for place in ALL_PLACES if place in places)
+    assert not prompts.property.exclusions and prompts.language.excluded == ()
+    assert said("ignore the left half", "do not ignore the left half").property.places == ()
+
+
+@pytest.mark.parametrize(
+    ("sentence", "gone", "places"),
+    [
+        ("skip the top left quarter", ("upper left quarter",), ()),
+        ("ignore the lower right corner and the left half", ("lower right", "left half"), ()),
+        ("only the left half, but nothing at the top", TOP, ("left half",)),
+        ("find cracks in the right half, but not in the lower right corner", ("lower right",), ("right half",)),
+    ],
+)
+def test_what_no_place_is_left_for_is_left_out_by_itself(sentence, gone, places):
+    rules = said(sentence).property
+    assert rules.places == places and rules.exclusions == (Exclusion((), tuple(sorted(gone, key=ALL_PLACES.index))),)
+    back = said(sentence, f"do not ignore anything in the {' or in the '.join(gone)}").property
+    assert back.exclusions == ()
+
+
+def test_halves_and_quarters_are_told_and_measured():
+    assert "in the left half" in limits(said("ignore the right half"))
+    assert "ignoring anything in the upper left quarter" in limits(said("skip the top left quarter"))
+    assert lies_at(0.9, 0.4, ("left half",)) and not lies_at(0.9, 0.6, ("left half",))  # 0.4 is of the middle third
+    assert lies_at(0.2, 0.6, ("upper right quarter",)) and lies_at(0.9, 0.9, ("left half", "lower right"))
+    for x, dropped in ((0.4, []), (0.55, ["it lies at the center"])):
+        mask = box_mask((x - 0.05, 0.5, x + 0.05, 0.6), (100, 100))
+        found = Candidate(mask_box(mask), float(mask.mean()), 0.9, "any flaw", "scratch", mask)
+        assert [j.why for j in judge_masks([found], ObjectRegion(), said("the left half only"))[1]] == dropped
 
 
 def test_outside_the_part_is_no_place_of_the_image():
@@ -575,7 +637,13 @@ def test_candidates_are_as_long_as_calipers_say():
         ("only the rim", {"rim": "only"}),
         ("ignore scratches near the edge", {"exclusions": (Exclusion(("scratch",), at_rim=True),)}),
         ("ignore dust at the rim on the left", {"exclusions": (Exclusion(("dust",), LEFT, at_rim=True),)}),
-        ("ignore the left edge", {"places": others(LEFT)}),
+        ("ignore the left edge", {"exclusions": (Exclusion((), LEFT, at_rim=True),)}),
+        ("exclude the left edge and the right edge", {"exclusions": (Exclusion((), SIDES, at_rim=True),)}),
+        ("only chips along the left edge", {"rim": "only", "places": LEFT}),
+        ("check the right edge for chips", {"rim": "only", "places": RIGHT}),
+        ("left and right edges only", {"rim": "only", "places": SIDES}),
+        ("the top edge is machined, ignore it", {"exclusions": (Exclusion((), TOP, at_rim=True),)}),
+        ("only show defects that touch the border", {"rim": "only"}),
         ("ignore chipped edges", {}),
     ],
 )
@@ -609,6 +677,64 @@ def test_the_rim_is_that_of_the_part_or_of_an_image_without_one(part, rim, left)
     assert [c.phrase for c in passed] == ["in"] and dropped[0].why == "out or in at the rim was to be ignored"
     told = {"": "rim", "not": "not at the rim", "only": "only at the rim"}[rim]
     assert (told in "; ".join(limits(rules))) == bool(rim)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "same"),
+    [
+        ("find cracks close to the rim", "look for cracks near the rim"),
+        ("ignore scratches unless they are longer than 5 mm", "ignore scratches shorter than 5 mm"),
+        ("ignore defects unless they are on the left", "ignore defects except on the left"),
+        ("cracks 2 mm or longer", "only cracks longer than 2 mm"),
+        ("defects of 1 % or more", "at least 1 %"),
+        ("maximum area: 3 % of the image", "smaller than 3 % of the image"),
+        ("minimum size 0.5 %", "larger than 0.5 %"),
+        ("defects exceeding 4 %", "larger than 4 %"),
+        ("greater than 2 mm²", "larger than 2 mm²"),
+        ("anything tinier than 50 px can be ignored", "larger than 50 px"),
+        ("ignore anything thinner than half a millimeter", "wider than 0.5 mm"),
+        ("scratches shorter than a millimeter are fine", "ignore scratches shorter than 1 mm"),
+        ("defects between 2 mm and 5 mm", "longer than 2 mm and shorter than 5 mm"),
+        ("cracks 1 to 3 mm long", "only cracks longer than 1 mm and shorter than 3 mm"),
+        ("between 20 and 50 px long", "longer than 20 px and shorter than 50 px"),
+        ("between 1 and 5 mm²", "larger than 1 mm² and smaller than 5 mm²"),
+        ("nothing over 0.01 m", "nothing over 1 cm"),
+        ("scratches under 2 % are tolerable", "ignore scratches smaller than 2 %"),
+        ("scratches don't matter, cracks do", "ignore scratches"),
+        ("pits are cosmetic only", "ignore pits"),
+        ("no stains, no dust", "ignore stains and dust"),
+        ("the shiny spots are reflections, ignore them", "ignore the shiny spots"),
+        ("there is dust on the part, ignore it", "ignore dust"),
+        ("I only need the three worst defects", "at most three"),
+        ("only the most obvious one", "at most one"),
+        ("no more than five stains, largest first", "only the 5 largest stains"),
+        ("only show the biggest crack", "only the biggest crack"),
+        ("I want the scratches, not the dust", "look for scratches, ignore dust"),
+        ("any crack is a defect, however small", "look for cracks"),
+        ("mark the left-hand third", ""),
+        ("exclude the outer 10 %", ""),
+        ("ignore holes with a diameter of 3 mm", ""),
+        ("find the defects that are not on the label", ""),
+    ],
+)
+def test_more_of_what_inspectors_say(sentence, same):
+    """Each was read as something else: a flaw of that name, no rule, or the opposite."""
+    left, right = (read_sentence(text, prompts_for(), (300, 400), 0.1) for text in (sentence, same))
+    assert left == right
+
+
+def test_a_range_of_lengths_is_left_out_whole():
+    """No rule was set by "between 2 and 5 mm", and by "shorter than 2 or longer than 5 mm" one for nothing."""
+    rules = read_sentence("ignore anything between 2 and 5 mm", prompts_for(), (100, 100), 0.1).property
+    assert rules.exclusions == (Exclusion((), reach=Reach(100, 0.2, 0.5)),)
+    both = "ignore scratches shorter than 2 mm or longer than 5 mm"
+    rules = read_sentence(both, prompts_for(), (100, 100), 0.1).property
+    assert {rule.reach for rule in rules.exclusions} == {Reach(100, 0.5), Reach(100, below=0.2)}
+
+
+def test_a_depth_is_no_bound_and_that_is_told():
+    assert has_length("only dents deeper than 1 mm", (300, 400), 0.1)
+    assert not has_length("only dents wider than 1 mm", (300, 400), 0.1)
 
 
 @pytest.mark.parametrize(
