@@ -30,7 +30,7 @@ from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.regions import make_prediction, without_weak_parts
 from agvas_core.structures import InspectionImage, Prediction
 from agvas_core.tokenizer import encode_chat, end_of_turn_id
-from agvas_core.views import View, blend, joined, parts_along, raise_contrast, smaller_canvases, tiles, turned_views
+from agvas_core.views import View, blend, joined_by_size, parts_along, raise_contrast, tiles, whole_views
 
 IMAGES_KEPT = 6
 BYTES_KEPT = 400_000_000  # of encoded images, and of glances: a long image, or the maps of a large one, takes 100 MB
@@ -133,11 +133,9 @@ class AnomalyPredictor:
         config = self.model.config
         if config.pixel.kind != "conv" or not config.serving_also:
             return ()
-        first, *mirrored = turned_views(image.size_hw)
-        out = [self._glimpse(image, view, config.serving_px) for view in mirrored]
-        for canvas in smaller_canvases(limit_canvas(image.size_hw, config.serving_px), config.serving_also):
-            out += [self._glimpse(image, view, canvas) for view in (first, *mirrored)]
-        return tuple(out)
+        first = limit_canvas(image.size_hw, config.serving_px)
+        _, *again = whole_views(image.size_hw, first, config.serving_also)
+        return tuple(self._glimpse(image, view, canvas) for view, canvas in again)
 
     def _look_along(self, image: InspectionImage) -> tuple[Glimpse, ...]:
         """Return looks at the parts of a long image; none at others, and by other pixel encoders."""
@@ -291,7 +289,8 @@ class AnomalyPredictor:
         size_hw = encoded.letterbox.size_hw
         first = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (2, H, W)
         # Paper differs: it looks once; here the maps of several looks are joined, and those of tiles
-        maps = joined(chain([first], (self._maps_of(states, glimpse) for glimpse in encoded.again)))
+        again = ((glimpse.letterbox.canvas, self._maps_of(states, glimpse)) for glimpse in encoded.again)
+        maps = joined_by_size(chain([(encoded.letterbox.canvas, first)], again))
         if encoded.tiles:
             parts = ((glimpse.view, self._maps_of(states, glimpse)) for glimpse in encoded.tiles)
             left, _, right, _ = encoded.tiles[0].view.box_xyxy

@@ -1,10 +1,11 @@
 """Views of one image: what is looked at beside the whole of it, and how the views' maps become one.
 
 A small model that sees a large photograph only once, shrunk to its canvas, loses what is tiny; looking again at
-overlapping tiles finds it. A view from the other side (mirrored) costs as much as the first, and steadies the map;
-half of those have their contrast raised where a photograph is flat, for what is faint there is missed as it is.
-Looks at smaller sizes see what is large. Of the looks' maps the root mean square is taken: what one size sees clearly
-is not lost because another cannot see it, and what only one look suspects does not decide alone.
+overlapping tiles finds it. A view from the other side (mirrored) steadies the map; half of those have their contrast
+raised where a photograph is flat, for what is faint there is missed as it is. Looks at smaller sizes see what is large.
+Of each size's maps the root mean square is taken, and of the sizes': what one size sees clearly is not lost because
+another cannot see it, and what only one look suspects does not decide alone. As sizes count alike, the larger ones
+need fewer looks: two, and the smallest, which costs least, four.
 """
 
 # H x W the image's own size, px
@@ -14,6 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import cycle, groupby
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,12 +75,28 @@ def smaller_canvases(first: int, shares: Iterable[float], multiple: int = 32) ->
     return [canvas for canvas in dict.fromkeys(canvases) if canvas < first]
 
 
-def joined(looks: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the root mean square of the looks' maps (..., H, W), in the memory of the first; one alone stays as it is.
+def whole_views(size_hw: tuple[int, int], first: int, shares: Iterable[float]) -> list[tuple[View, int]]:
+    """Return (view, canvas px) of the looks at all of an image, size by size, the first as it is on the first canvas.
 
-    They are summed as they come: twelve looks at 40 MP would be 6 GB.
+    shares: see smaller_canvases. The smallest size has all four turned views, each larger one two of them in turn.
     """
-    coming = iter(looks)
+    *larger, smallest = [first, *smaller_canvases(first, shares)]
+    four = turned_views(size_hw)
+    pairs = cycle((four[:2], four[2:]))
+    return [(view, canvas) for canvas in larger for view in next(pairs)] + [(view, smallest) for view in four]
+
+
+def joined_by_size(seen: Iterable[tuple[int, NDArray[np.float32]]]) -> NDArray[np.float32]:
+    """Return the looks' maps (..., H, W) as one, in which sizes count alike; seen: (canvas px, maps), size by size."""
+    return joined(joined(maps for _, maps in same) for _, same in groupby(seen, key=itemgetter(0)))
+
+
+def joined(several: Iterable[NDArray[np.float32]]) -> NDArray[np.float32]:
+    """Return the root mean square of maps (..., H, W), in the memory of the first; one alone stays as it is.
+
+    They are summed as they come: eight looks at 40 MP would be 4 GB.
+    """
+    coming = iter(several)
     maps, count = next(coming), 1
     for look in coming:
         if count == 1:

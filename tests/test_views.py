@@ -16,6 +16,7 @@ from agvas_core.views import (
     smaller_canvases,
     tiles,
     turned_views,
+    whole_views,
 )
 
 
@@ -113,3 +114,12 @@ def test_contrast_is_raised_only_where_it_is_flat() -> None:
 
 def test_two_of_the_four_looks_are_contrasted() -> None:
     assert [view.contrasted for view in turned_views((60, 60))] == [False, True, True, False]
+
+
+def test_the_smallest_size_is_seen_in_all_four_ways_and_larger_ones_in_two() -> None:
+    seen = whole_views((400, 300), 384, (0.6, 0.4))
+    turns = [(view.mirrored, view.upside_down, canvas) for view, canvas in seen]
+    assert turns[:2] == [(False, False, 384), (True, False, 384)]
+    assert turns[2:4] == [(False, True, 224), (True, True, 224)]
+    assert turns[4:] == [(False, False, 160), (True, False, 160), (False, True, 160), (True, True, 160)]
+    assert [canvas for _, canvas in whole_views((32, 32), 32, (0.6,))] == [32] * 4

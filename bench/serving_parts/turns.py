@@ -27,7 +27,7 @@ from agvas_core.prompts import ChatTurn
 from agvas_core.regions import group_labels, make_prediction, speck_px, without_weak_parts
 from agvas_core.structures import InspectionImage, Prediction, Request
 from agvas_core.tokenizer import encode_chat
-from agvas_core.views import joined
+from agvas_core.views import joined_by_size
 from demo.render import SHOWN_KINDS, write_reply_files
 
 
@@ -168,8 +168,9 @@ class Bench:
         with self.clock.stage("restore"):
             states = gather_anchor_states(hidden, anchors[-1:])
             maps = restore(torch.cat(model.decode_masks(states, seen).probabilities()), letterbox)  # (3, H, W)
-            looks = [maps[[0, 2]], *(self.predictor._maps_of(states, glimpse) for glimpse in again)]
-            p_seg, p_ano = without_weak_parts(joined(looks).clip(0, 1), model.config.serving_peak)
+            looks = [(letterbox.canvas, maps[[0, 2]])]
+            looks += [(glimpse.letterbox.canvas, self.predictor._maps_of(states, glimpse)) for glimpse in again]
+            p_seg, p_ano = without_weak_parts(joined_by_size(looks).clip(0, 1), model.config.serving_peak)
             prediction = make_prediction(
                 image_id=image.image_id,
                 p_seg=p_seg,
