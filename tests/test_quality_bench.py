@@ -95,8 +95,9 @@ def test_failures_fit_into_their_file(common, tmp_path):
     assert (shown == BLUE).all(axis=2).any()  # a rare colour is kept
 
 
-def test_losses(common, tokenizer, tmp_path, capsys):
-    import losses
+@pytest.fixture
+def learning(common, tokenizer, tmp_path):
+    """The options to learn on from a small model."""
     from safetensors.torch import save_file
 
     from agvas_core.checkpoint import save_checkpoint, token_ids_of
@@ -108,14 +109,35 @@ def test_losses(common, tokenizer, tmp_path, capsys):
     start = tmp_path / "start"
     save_checkpoint(model, tokenizer, start, card="", training={})
     save_file(AnchorBank(model.config.decoder.width).state_dict(), start / BANK_FILE)
-    row = "LISA: BCE 2, Dice 0.5"
-    small = [*"--preset tiny-test --steps 1 --batch 1 --sizes 64 --precision no --only".split(), row]
+    small = "--preset tiny-test --steps 1 --batch 1 --sizes 64 --precision no".split()
     out = ["--start-from", str(start), "--run-dir", str(tmp_path / "runs"), "--json", str(tmp_path / "out.json")]
-    values = losses.main([*common, *small, *out])
+    return [*common, *small, *out]
+
+
+def test_losses(learning, tmp_path, capsys):
+    import losses
+
+    row = "LISA: BCE 2, Dice 0.5"
+    values = losses.main([*learning, "--only", row])
     assert set(values["held-out synthesis"]) == {"before", row}
     assert (tmp_path / "runs" / "LISA__BCE_2__Dice_0.5" / "dense" / "state.pt").is_file()
     assert f"| {row} |" in capsys.readouterr().out
     assert losses.LOSSES["paper: BCE 0.5, Dice 2"] == losses.SegLossWeights(0.5, 2.0, hard_bce=0.0)
+
+
+def test_mixtures(learning, tmp_path, capsys):
+    import mixtures
+
+    with pytest.raises(SystemExit, match="give both folders"):
+        mixtures.main([*learning, "--textures", str(tmp_path)])
+    textures, real = tmp_path / "textures", tmp_path / "real"
+    textures.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (300, 300, 3), dtype=np.uint8)).save(textures / "a.png")
+    write_data(real)
+    values = mixtures.main([*learning, "--textures", str(textures), "--real", str(real)])
+    assert set(values["held-out synthesis"]) == {"before", *mixtures.WITHOUT}
+    assert len(list((tmp_path / "runs").glob("*/dense/state.pt"))) == 4
+    assert "| no labelled defects |" in capsys.readouterr().out
 
 
 def test_scale(tmp_path, capsys):

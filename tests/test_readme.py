@@ -1,4 +1,4 @@
-"""The README: its sections about the large models are run at a tiny size; what it and the measurements name is there."""
+"""The README: what it says of the large models is run at a tiny size; what it and the measurements name is there."""
 
 import importlib.util
 import re
