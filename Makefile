@@ -1,6 +1,7 @@
 # make demo        open the chat page              make test      all tests (Chromium too, where there is one)
 # make check       ruff and mypy                   make eval-dev  numbers on the development images (DATA=...)
 # make train-nano  train one like the bundled one  make bench     speed and quality (bench-cpu: ratios that must hold)
+# make pictures    the README's pictures of the page, taken anew (needs a Chromium)
 # make space       a Hugging Face Space's folder (KIND=cpu, gpu or zerogpu; OUT=build/space; ARGS="--model onevision-7b")
 # Each of them makes .venv by itself the first time; afterwards .venv/bin/agvas is the command line.
 
@@ -19,10 +20,10 @@ KIND   ?= cpu
 OUT    ?= build/space
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check eval-dev train-nano bench bench-cpu space clean help
+.PHONY: demo test check eval-dev train-nano bench bench-cpu pictures space clean help
 
 help:
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 
 demo: $(STAMP)
 	$(BIN)/agvas demo $(ARGS)
@@ -52,6 +53,9 @@ bench-cpu: $(STAMP)
 MEASURES := attention synthesis startup latency serving replicas false_alarms ablations agreement close_look failures
 bench: $(STAMP)
 	@for name in $(MEASURES); do echo "== bench/$$name.py"; $(BIN)/python bench/$$name.py || exit 1; done
+
+pictures: $(DEV)
+	$(BIN)/python -m tests.browser.pictures $(ARGS)
 
 space: $(STAMP)
 	$(BIN)/agvas space --kind $(KIND) --out $(OUT) $(ARGS)
