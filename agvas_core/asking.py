@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 
 from agvas_core.counting import COUNT_WORDS, NTH, NUMBERED
 from agvas_core.kinds import ENGLISH, asked_pattern
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, sanitize
+from agvas_core.spelling import respelled
 from agvas_core.structures import Mode
 
 _MODE_HINTS: dict[Mode, str] = {
@@ -22,7 +22,8 @@ _ASKS = re.compile(
 )
 _SEGMENT = re.compile(
     r"\b(?:re)?segment|\b(?:outline|highlight|delineate|locali[sz]e|circle|annotate|encircle|pinpoint|contour)\b"
-    r"|\bmark\b(?! (?:on|in|at)\b)|\bdetect\b|\bfind (?:me )?(?:the|all|any|every\w*|only|just|what\w*|out where)\b"
+    r"|\bmark\b(?! (?:on|in|at)\b)|\bmask (?:only|just|the|all|every\w*|region)\b|\bdetect\b"
+    r"|\bfind (?:me )?(?:the|all|any|every\w*|only|just|what\w*|out where|suspicious|abnormal)\b"
     r"|\b(?:show|give|draw|create|make|produce|generate|return|want|need)\b.*\b(?:masks?|segmentation|outlines?|contours?|regions?)\b"
     r"|\b(?:only|just) show\b|\bshow (?:me )?(?:only|just|all|where|the|every\w*|any)\b|\bpoint (?:to|out|at)\b"
     r"|分割|标出|标记|圈出|勾出|掩码|定位|检测出|找出|高亮"
@@ -33,12 +34,13 @@ _EXPLAIN = re.compile(
 _DESCRIBE = re.compile(r"\bdescri(?:be|ption)|\bin words\b|描述|形容")
 _INSPECT = re.compile(
     r"^(?:please |can you |could you |just )*"
-    r"(?:inspect|check|analy[sz]e|examine|look (?:at|for)|search|watch for|scan)\b|检查|检测(?!报告)|分析"
+    r"(?:inspect|check|analy[sz]e|examine|look (?:at|for|again|closer)|search|watch for|scan)\b|检查|检测(?!报告)|分析"
 )
 _DEFECT = re.compile(
     r"\b(?:anomal|defect|flaw|fault|(?:un)?damage|abnormal|problem|issues?\b|unusual|wrong|broken"
     r"|scratch|crack|(?:pin|blow)? ?holes?\b|pits?\b|pitt|dents?\b|dented|bump|stain|discolo|contaminat|fib(?:er|re)"
-    r"|missing|chip|deform|misprint|corros|rust|burn|blur|foreign)|异常|缺陷|瑕疵|问题"
+    r"|missing|chip|deform|misprint|corros|rust|burn|blur|foreign"
+    r"|lesions?\b|polyps?\b|nodul|tumou?r|ulcer|suspicious)|异常|缺陷|瑕疵|问题"
 )
 _THAT = re.compile(r"\b(?:it|them)\b")
 _REFER = re.compile(
@@ -72,10 +74,16 @@ _SIDE_OF_THING = re.compile(  # the side of a part is no side of the picture
     r"|screen|door|bolt|screw|nut|gear|wheel|pipe|tube|shaft|bearing|film|foil|coating|deck|frame|bar|rod|arm|button|key"
     r"|pin|connector)s?\b"
 )
-_POINTS_ALONE = re.compile(r"^(?:please |now |and |then )*(?:only|just) (?:the|that|what)\b|^只")
+_BARE_NUMBER = re.compile(  # "mask only 1 and 2", "everything except 3"; not "is there only 1?", "only 2 images"
+    r"(?<!there )(?<!is )(?<!it )\b(?:only|just|mark|mask|segment|outline|highlight|show|keep|hide|remove|exclude"
+    r"|ignore|except|without|but not|compare|between)\s+"
+    r"(?=\d{1,2}(?:\s*(?:,|&|-|and|or|to)\s*\d{1,2})*(?: please| now)?\s*(?:[.!?;](?!\d)|$))"
+)
+_POINTS_ALONE = re.compile(r"^(?:please |now |and |then )*(?:only|just|keep) (?:(?:the|that|what|regions?)\b|#?\d)|^只")
 _NOUNS_ALONE = re.compile(  # "the largest hole please", "both holes"; no sentence
     r"(?:now |and |then )*(?:the|both|all|regions?|largest|biggest|smallest|not)\b"
-    r"(?!.*\b(?:is|are|was|were|am|looks?|has|have|had|seems?|can|could|should|would|did|does|do|may|might|comes?)\b)"
+    r"(?!.*\b(?:is|are|was|were|am|looks?|has|have|had|seems?|can|could|should|would|did|does|do|may|might|comes?"
+    r"|how|why|what|where)\b)"
     r"[^?!]*"
 )
 _LEAVES_OUT = re.compile(
@@ -107,12 +115,25 @@ _PLEASANTRY = re.compile(
 )
 _IDEAL = re.compile(r"\bshould\b.*\blook\b|\b(?:good|normal) (?:one|part|piece|surface) looks? like\b|应该是什么样")
 _SURE = re.compile(
-    r"\b(?:how|so|quite|really|you|most) (?:sure|certain|confident)\b|\bfalse (?:alarm|positive)\b|\breally a defect\b"
-    r"|\bconfidence\b|\bprobability\b|\bhow likely\b"
-    r"|\b(?:what is the|whats the|the anomaly) score\b|多大把握|确定吗|置信度"
+    r"\b(?:how|so|quite|really|you|u|most) (?:sure|certain|confident)\b|\bfalse (?:alarm|positive)\b"
+    r"|\breally a defect\b|\bconfidence\b|\bprobability\b|\bhow likely\b"
+    r"|\b(?:what is the|whats the|the anomaly) score\b|^(?:what is |whats |and |the )*threshold\W*$"
+    r"|多大把握|确定吗|置信度"
 )
 _ADVICE = re.compile(
     r"\b(?:should|do about|do with|fix\w*|repair\w*|avoid\w*|prevent\w*|recommend\w*|next|cost\w*|safe|why|how)\b"
+)
+_DIAGNOSIS = re.compile(  # what only a physician can say
+    r"\b(?:malign\w+|benign|cancer\w*|carcinoma|melanoma|tumou?rs?|biops\w+|the patient|patients)\b"
+    r"|恶性|良性|肿瘤|癌|患者|病人"
+)
+_WHOLE = r"(?:all(?: of (?:it|them))?|everything|(?:it|them)(?: all)?|the (?:rest|others|(?:full|whole) mask))"
+_TO_WHOLE = r"(?:show|mark|segment|display|give|get|bring|put|restore|reset|go back to)(?: me)?"
+_WHOLE_AGAIN = re.compile(  # "show all again", "put it back", "mark everything"
+    rf"(?:(?:please|now|ok|okay|and|then|can you|could you) )*"
+    rf"(?:(?:{_TO_WHOLE} )?{_WHOLE} (?:again|back)|{_TO_WHOLE} (?!it|them|the rest|the others){_WHOLE}|restore|reset)"
+    r"(?: please| now)*\W*"
+    r"|请?(?:重新|再)?(?:显示|标出|恢复)(?:全部|所有)(?:缺陷|区域)?\W*|(?:全部|所有)(?:缺陷|区域)?都?(?:显示|标出)(?:出来)?\W*"
 )
 _LEARNED = (
     (
@@ -120,11 +141,20 @@ _LEARNED = (
             r"\b(?:cosmetic|functional)\b|\b(?:get|become) (?:worse|bigger|larger)\b"
             r"|\b(?:will|could|can|might) (?:it|this)"
             r" (?:grow|spread|worsen)\b|\b(?:meets?|within|out of) (?:the |our |my )?(?:spec\w*|tolerances?)\b"
-            r"|\b(?:a |any )?(?:risk|hazard)\b|\bneed to worry\b|\bdoes it matter\b"
+            r"|\b(?:a |any )?(?:risk|hazard)\b|\bneed to worry\b|\bdoes it matter\b|\bon a scale\b|\bseverity\b"
         ),
         "Is it serious?",
     ),
-    (re.compile(r"\bhow (?:do|does) (?:this|it|you|the (?:tool|page|app|model)) work\b"), "What can you do?"),
+    (
+        re.compile(
+            r"\bhow (?:do|does) (?:this|it|you|the (?:tool|page|app|model)) work\b"
+            r"|\bwho (?:made|built|trained|are) (?:you|this|it)\b"
+        ),
+        "What can you do?",
+    ),
+    (re.compile(r"^\W*(?:thx|ty|cheers|(?:good)?bye|see you)\b\W*$"), "Thank you."),
+    (re.compile(r"\blooks? (?:fine|good|ok|okay|normal|clean) to me\b"), "Is it good?"),
+    (_DIAGNOSIS, "What do you see?"),
     (
         re.compile(r"\bin (?:one|a single) sentence\b|\b(?:short|brief|quick) (?:summary|overview)\b"),
         "What do you see?",
@@ -135,10 +165,6 @@ _OF_OTHERS = re.compile(
     r"\b(?:only|just|others?|else|all|any|also|too|more|worse|worst|than|compar\w+|same|besides)\b|只|其他|别的"
 )
 _FOLLOW_UP = re.compile(r"\bwhy\b|\bexplain(?: (?:it|this|that|them|please))*\W*$|为什么|为何")
-_KEYWORDS = (
-    "segment", "segmentation", "highlight", "outline", "localize", "localise", "circle", "detect", "describe",
-    "description", "explain", "inspect", "examine", "analyze", "analyse", "everything", "please",
-)  # fmt: skip
 _CLAUSES = re.compile(r"[.?!,;:\n。？！，；、]+|\b(?:and|then)\b")
 
 
@@ -152,7 +178,8 @@ def pointing_words(instruction: str) -> str:
     sentences = [s for s in _SENTENCES.split(text) if s.strip()]
     asking = [s for s in sentences if _POINTS.search(s)]
     told = all(_PRONOUN.search(s) and not _DEFECT.search(s) for s in asking)  # elsewhere, or nothing asks
-    return _SIDE_OF_THING.sub(" ", _ASIDE.sub(" ", ". ".join(sentences if told else asking)))
+    text = _SIDE_OF_THING.sub(" ", _ASIDE.sub(" ", ". ".join(sentences if told else asking)))
+    return _BARE_NUMBER.sub(r"\g<0>region ", text)
 
 
 def singles_out(instruction: str) -> bool:
@@ -185,6 +212,16 @@ def as_learned(instruction: str) -> str:
     return next((learned for asked, learned in _LEARNED if asked.search(text)), instruction)
 
 
+def asks_diagnosis(instruction: str) -> bool:
+    """Return whether a question is one for a physician: "is it malignant?"."""
+    return bool(_DIAGNOSIS.search(_folded(instruction)))
+
+
+def wants_whole_again(instruction: str) -> bool:
+    """Return whether words take back what narrowed a mask, and say nothing else: "show all again", "put it back"."""
+    return bool(_WHOLE_AGAIN.fullmatch(_folded(instruction)))
+
+
 def follows_up(instruction: str) -> bool:
     """Return whether a question is about the mask before it: "why is that not normal?"."""
     return bool(_FOLLOW_UP.search(_folded(instruction)))
@@ -213,7 +250,7 @@ def _folded(instruction: str) -> str:
 
 def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = False) -> Mode:
     """Return how to answer in "auto": by the words, in English or Chinese; never returns "auto" itself."""
-    text = re.sub(r"[a-z]{6,}", lambda word: _spelled(word[0]), _folded(instruction))
+    text = respelled(_folded(instruction))
     if not has_image:
         return "chat"
     if not text:
@@ -238,13 +275,6 @@ def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = Fal
     if any(_INSPECT.search(c) for c in orders):
         return "explain"
     return "chat"
-
-
-def _spelled(word: str) -> str:
-    """Return the keyword that a mistyped word was meant to be, or the word."""
-    if word.startswith(_KEYWORDS):
-        return word
-    return next(iter(difflib.get_close_matches(word, _KEYWORDS, n=1, cutoff=0.85)), word)
 
 
 def build_instruction(mode: Mode, instruction: str, normal_description: str = "") -> str:

@@ -64,6 +64,15 @@ def counted(kinds: Sequence[str]) -> str:
     return join(parts + more(len(kinds)))
 
 
+def placed(spots: Sequence[tuple[str, str]]) -> list[str]:
+    """Return ["two cracks in the center", "a hole at the top"] of findings' kinds and places; "" is a defect."""
+    parts = []
+    for (kind, place), count in Counter(spots).items():
+        words = kind_words(kind or "defect")
+        parts.append(f"{a(words.one) if count == 1 else f'{number(count)} {words.many}'} {at(place)}")
+    return parts
+
+
 def more(count: int) -> list[str]:
     """Return ["three more"] for the findings that the measured line counts but does not list, [] without any."""
     unlisted = count - MAX_MEASURED_REGIONS

@@ -5,11 +5,14 @@ import pytest
 from agvas_core.asking import (
     as_learned,
     asks_about_defects,
+    asks_diagnosis,
     asks_how_sure,
     build_instruction,
     choose_mode,
     in_other_language,
+    pointing_words,
     singles_out,
+    wants_whole_again,
 )
 
 
@@ -36,6 +39,10 @@ from agvas_core.asking import (
         ("focus on the upper half", "explain"),
         ("show me the largest one", "explain"),
         ("only show defects you are more than 90% sure about", "explain"),
+        ("mask only 1 and 2", "explain"),
+        ("look again please", "explain"),
+        ("find suspicious areas in this scan", "direct"),
+        ("segment the abnormal tissue", "direct"),
         ("Please describe the anomaly.", "describe"),
         ("mark the flaws and describe them", "describe"),
         ("describe the surface", "chat"),
@@ -67,6 +74,46 @@ def test_a_mask_already_shown_makes_why_a_question_about_it():
         assert choose_mode(words, True, has_previous_mask=True) == "explain"
     for words in ("the hole is deep", "the hole?", "all clear", "the part comes from the left line"):
         assert choose_mode(words, True, has_previous_mask=True) == "chat"
+
+
+def test_a_question_that_begins_with_what_it_is_about_is_no_request_for_a_part():
+    """The second one, how big? was answered with a mask of it, and with no size."""
+    assert choose_mode("the second one, how big", True, has_previous_mask=True) == "chat"
+    assert choose_mode("the second one", True, has_previous_mask=True) == "explain"
+
+
+@pytest.mark.parametrize(
+    ("words", "pointing"),
+    [
+        ("only 1 and 3", "only region 1 and 3"), ("hide 2 please", "hide region 2 please"),
+        ("difference between 1 and 2?", "difference between region 1 and 2"), ("only 2 images", "only 2 images"),
+        ("mark 3 scratches", "mark 3 scratches"), ("show 3 mm", "show 3 mm"), ("is there only 1?", "is there only 1"),
+        ("keep 1.5", "keep 1.5"), ("mark 3 largest", "mark 3 largest"),
+    ],
+)  # fmt: skip
+def test_a_bare_number_is_a_regions_where_the_words_point_at_nothing_else(words, pointing):
+    assert pointing_words(words) == pointing
+
+
+def test_words_take_back_what_narrowed_a_mask():
+    whole = (
+        "show all again", "Show everything again!", "put it back", "all again please", "mark everything", "reset",
+        "give me everything back", "now show me all", "everything again", "show the whole mask", "restore",
+        "show all of them again", "重新显示全部", "全部标出",
+    )  # fmt: skip
+    other = (
+        "show everything but the stain", "mark all scratches", "look at it again", "mark the rest", "show it",
+        "all", "is everything ok?", "hide it", "show all again without the stain", "",
+    )  # fmt: skip
+    assert [words for words in whole if not wants_whole_again(words)] == []
+    assert [words for words in other if wants_whole_again(words)] == []
+
+
+def test_what_only_a_physician_can_say_is_known():
+    assert asks_diagnosis("Is it malignant?") and asks_diagnosis("is there a tumour in it") and asks_diagnosis("良性吗")
+    assert not asks_diagnosis("is there a lesion on the left?") and not asks_diagnosis("be patient and look again")
+    assert asks_about_defects("is there a polyp") and asks_about_defects("any suspicious tissue?")
+    assert as_learned("is it benign?") == "What do you see?"
 
 
 def test_a_picked_mode_is_asked_for_in_words():

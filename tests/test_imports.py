@@ -23,7 +23,8 @@ ARROWS: dict[str, set[str]] = {
     "regions": _VALUES,
     "wording": {"kinds", "prompts"},
     "counting": set(),
-    "asking": _LANGUAGE | {"counting"},
+    "spelling": {"wording"},
+    "asking": _LANGUAGE | {"counting", "spelling"},
     "claims": {"kinds", "regions", "counting"},
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used
@@ -52,7 +53,7 @@ ARROWS: dict[str, set[str]] = {
     "saa": _PICTURES | {"predictor", "findings", "counting", "calipers", "scale"},
     "engines": _MODEL
     | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"}
-    | {"asking", "counting", "calipers", "scale"},
+    | {"asking", "counting", "calipers", "scale", "spelling"},
     "replicas": {"structures", "processing", "engines", "wire"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"predictor", "synthesis", "data", "evaluation", "backbones", "memory", "adapter"},

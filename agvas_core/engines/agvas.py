@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from agvas_core.asking import as_learned, in_other_language
+from agvas_core.asking import as_learned, asks_diagnosis, in_other_language, wants_whole_again
 from agvas_core.checkpoint import card_text, checkpoint_hash
-from agvas_core.engines.dialogue import measured_by, mode_of, spelled_out
-from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_IMAGE, UNTRAINED
+from agvas_core.engines.dialogue import measured_by, mode_of, read_well, spelled_out
+from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.reply import Clock, QuestionTooLongError, Reply
 from agvas_core.engines.shared_weights import shared_checkpoint
 from agvas_core.memory import peak_memory_mb
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.predictor import AnomalyPredictor
+from agvas_core.prompts import DEFAULT_INSTRUCTIONS
 from agvas_core.structures import (
     MODES,
     Conversation,
@@ -126,8 +128,11 @@ class AGVASEngine:
         """Yield the events of one reply; see engines.base."""
         stop = stop or threading.Event()
         clock = Clock()
+        conversation, request, read_as = read_well(conversation, request)
         image = conversation.images.get(request.image_id or "")
         request, scale, said = measured_by(conversation, request)
+        if wants_whole_again(request.instruction):
+            request = replace(request, instruction=DEFAULT_INSTRUCTIONS["direct"])
         asked = request.instruction
         request = spelled_out(conversation, request)
         mode = mode_of(conversation, request)
@@ -138,8 +143,9 @@ class AGVASEngine:
             yield Notice(NO_IMAGE)
             yield Done(mode, clock.seconds)
             return
-        if said:
-            yield Notice(said)
+        no_diagnosis = NO_DIAGNOSIS if asks_diagnosis(request.instruction) else None
+        for sentence in filter(None, (read_as, said, no_diagnosis)):
+            yield Notice(sentence)
         if self.predictor.model.config.decoder.measured_kinds and in_other_language(request.instruction):
             yield Notice(ENGLISH_ONLY)
         yield Stage("looking at the image in tiles" if request.close else "encoding the image", 0.1)

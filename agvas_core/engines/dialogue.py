@@ -10,9 +10,17 @@ from agvas_core.engines import pronouns
 from agvas_core.engines.ruler import noted
 from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, sanitize
 from agvas_core.scale import Scale, read_scale, scale_of
+from agvas_core.spelling import respelled, told
 from agvas_core.structures import Conversation, Mode, Prediction, Request, Turn
 
 LIST_SIZES = "List all findings with their sizes."
+
+
+def read_well(conversation: Conversation, request: Request) -> tuple[Conversation, Request, str | None]:
+    """Return both with the user's mistyped words as they were meant, and a sentence where the newest name a kind."""
+    turns = tuple(replace(t, text=respelled(t.text)) if t.role == "user" else t for t in conversation.turns)
+    words = request.instruction
+    return replace(conversation, turns=turns), replace(request, instruction=respelled(words)), told(words)
 
 
 def mode_of(conversation: Conversation, request: Request) -> Mode:

@@ -28,7 +28,7 @@ from agvas_core.engines.pointing import Finding
 from agvas_core.engines.subject import CANNOT_NAME, asks_name, of_a_surface
 from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import MAX_MEASURED_REGIONS, format_percent
-from agvas_core.wording import a, at, counted, join, more, number, size_word
+from agvas_core.wording import a, at, counted, join, more, number, placed, size_word
 
 _END = re.compile(r"[.!?]+(?:\s+|$)")
 _LABEL = re.compile(r"(?:Expectation|Observation|Diagnosis|Summary|Explanation): ")
@@ -200,6 +200,9 @@ def _numbers_agree(sentence: str, spoken: Sequence[Mention], findings: Sequence[
     total = said_count(sentence)
     if total is not None and total != len(findings):
         return False
+    unplaced = [m.kind for m in spoken if m.place is None and m.number]
+    if len(set(unplaced)) < len(unplaced):  # "two pits and a pit"
+        return False
     said = Counter[tuple[str, str | None]]()
     for mention in spoken:
         said[mention.kind, mention.place] += mention.number or 0
@@ -253,9 +256,9 @@ def answer(question: str, findings: Sequence[Finding]) -> str:
         verb, noun = ("is", "defect") if len(findings) == 1 else ("are", "defects")
         return f"There {verb} {number(len(findings))} {noun}: {_counted(findings)}."
     if kinds:
-        there = [f"{a(f.noun)} {at(f.place)}" for f in findings if f.kind in kinds]
-        if there:
-            return f"There is {join(there)}."
+        spots = [(f.kind, f.place) for f in findings if f.kind in kinds]
+        if spots:
+            return f"There {'are' if spots.count(spots[0]) > 1 else 'is'} {join(placed(spots))}."
         none = " or ".join(kind_words(kind).one for kind in sorted(kinds))
         return f"I see no {none}, but there is {_listed(findings[:1])}."
     if _HOW_LARGE.search(asked):
@@ -278,7 +281,7 @@ def _field(label: str, findings: Sequence[Finding]) -> str:
 
 def _listed(findings: Sequence[Finding]) -> str:
     """Return "a small scratch at the top and a hole in the center", of many those that were read."""
-    parts = [f"{a(f.noun)} {at(f.place)}" for f in findings[:MAX_MEASURED_REGIONS]]
+    parts = placed([(f.kind, f.place) for f in findings[:MAX_MEASURED_REGIONS]])
     return join([*parts, *more(len(findings))])
 
 

@@ -15,7 +15,7 @@ from agvas_core.engines.pointing import Finding, groups, meant, numbers_in, part
 from agvas_core.engines.ruler import NO_SCALE, Ruler, against_limit, asks_limit, the
 from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import format_percent
-from agvas_core.wording import a, at, capital, join, number, smaller_ones
+from agvas_core.wording import a, at, capital, join, number, placed, smaller_ones
 
 NO_DEPTH = "I cannot say how deep anything is: a photo shows no depth."
 MOST_LISTED = 6
@@ -31,7 +31,7 @@ _ALL_OF_IT = re.compile(
     r"\b(?:damaged|defective|marked|covered|affected|bad)\b|\btotal (?:area|size)\b"
 )
 _LISTS = re.compile(
-    r"\b(?:list|tabulate|enumerate|table of)\b"
+    r"^(?:please |can you |now |and )*(?:list|enumerate|tabulate)\b|\b(?:list|tabulate|enumerate|table of)\b"
     r".*\b(?:defects?|findings?|regions?|anomal\w+|them|everything|all|sizes?)\b"
     r"|\b(?:what|which) are (?:the|their) sizes\b|\bsizes of (?:all|the|each)\b"
 )
@@ -40,7 +40,8 @@ _ONLY_ONE = re.compile(r"^(?:and |so |but )*(?:is|are) .*\bthe only\b")
 _EDGE = re.compile(r"\b(?:how (?:far|close|near)|distance)\b.*\b(?:edge|border|rim)\b")
 _ROUND = re.compile(r"^(?:and |so |but )*(?:is|are|how) .*\b(?:round|circular|elongated|oblong|square|thin)\b")
 _COMPARE = re.compile(
-    r"^(?:please |can you |now )*compare (?:the |both|all|them|these|those)\b(?!.*\b(?:image|photo|picture)s?\b)"
+    r"^(?:please |can you |now )*compare (?:the |both|all|them|these|those|regions?)\b"
+    r"(?!.*\b(?:image|photo|picture)s?\b)|\bdifference between (?!.*\b(?:image|photo|picture)s?\b)"
 )
 _DEPTH = re.compile(r"\bhow deep\b|\bdepth\b|\b(?:is|are|looks?) .*\bdeep\b|\b(?:all the way|right) through\b")
 _APART = re.compile(r"\bhow (?:far apart|close together)\b|\bdistance between\b")
@@ -52,6 +53,7 @@ _ITS_SIZE = re.compile(
 )
 _TABLE = re.compile(r"\btable\b|\btabulate\b")
 _UNITS = re.compile(r"\b(?:mm|millimet\w+|cm|centimet\w+|inch\w*|µm|microns?|micromet\w+)\b")
+_IN_UNITS = re.compile(rf"(?:and |please |now |ok )*in {_UNITS.pattern}")
 _LARGER = re.compile(r"\b(?:bigger|larger|smaller)\b")
 _ASKS_WHICH = re.compile(r"^(?:and |so |but |ok )*(?:is|are|does|do|which|what)\b")
 _TOGETHER = re.compile(r"\b(?:together|altogether|in (?:all|total))\b")
@@ -78,8 +80,10 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
     text = question.strip().casefold().replace("’", "'")
     if findings and _DEPTH.search(text):
         return NO_DEPTH
-    if not findings or _BEYOND.search(text) or (kinds_in(text) and not all(f.kind for f in findings)):
+    if _BEYOND.search(text) or (kinds_in(text) and not all(f.kind for f in findings)):
         return None
+    if not findings:
+        return _of_nothing(question, text)
     if _LARGER.search(text) and _ASKS_WHICH.match(text) and (said := _compared(text, findings)):
         return said
     if _ONLY_ONE.search(text):
@@ -118,6 +122,18 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
     if _ASKS.match(text) and singles_by(wanted, "number", "side", "size"):
         return _what(wanted, asked_about)
     return None
+
+
+def _of_nothing(question: str, text: str) -> str | None:
+    """Return that there is nothing where a question looks for something; None where it names neither place nor number.
+
+    The bundled model told of a shadow, or declined.
+    """
+    wanted, _ = parts(question)
+    looks = _ASKS.match(text) or _ASKS_WHICH.match(text) or _SIZE.search(text) or _BOX.search(text)
+    if not looks or not singles_by(wanted, "number", "side") or kinds_in(text):
+        return None
+    return f"{capital(_nothing(wanted))}{': nothing is marked' if numbers_in(wanted) else ''}."
 
 
 def _only_one(findings: Sequence[Finding]) -> str:
@@ -168,8 +184,8 @@ def _compared(text: str, findings: Sequence[Finding]) -> str | None:
 
 
 def _asks_in_units(text: str) -> bool:
-    """Whether a question asks for sizes in mm."""
-    return bool(_UNITS.search(text) and _SIZE.search(text))
+    """Whether a question asks for sizes in mm, be it "in mm please" alone."""
+    return bool(_UNITS.search(text) and (_SIZE.search(text) or _IN_UNITS.match(text)))
 
 
 def _apart(one: Finding, other: Finding, ruler: Ruler | None) -> str | None:
@@ -192,8 +208,8 @@ def _count(wanted: str, there: Sequence[Finding]) -> str:
         return f"I count {number(len(there))} {noun}: see the list beside the mask."
     if words:
         lie = "It lies" if len(there) == 1 else "They lie"
-        return f"I count {number(len(there))} {noun}. {lie} {join([at(f.place) for f in there])}."
-    return f"I count {number(len(there))} {noun}: {join([f'{a(f.noun)} {at(f.place)}' for f in there])}."
+        return f"I count {number(len(there))} {noun}. {lie} {join(list(dict.fromkeys(at(f.place) for f in there)))}."
+    return f"I count {number(len(there))} {noun}: {join(placed([(f.kind, f.place) for f in there]))}."
 
 
 def _count_and_sizes(text: str, findings: Sequence[Finding], ruler: Ruler | None) -> str | None:
@@ -265,7 +281,8 @@ def _nothing(wanted: str) -> str:
         return f"there is no region {' or '.join(numbers)}"
     sides = sorted(sides_in(wanted), key=("upper", "lower", "left", "right").index)
     where = f" {at(_place(sides))}" if sides else ""
-    return f"I see no {kinds}{where or ' like that'}" if kinds else f"I see nothing unusual{where or ' like that'}"
+    like = " like that" if singles_by(wanted, "size") or not kinds else ""
+    return f"I see {f'no {kinds}' if kinds else 'nothing unusual'}{where or like}"
 
 
 def _place(sides: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ NO_DECODER = (
     "UNTRAINED: without an AG-VAS adapter the mask decoder of this engine is random, so no mask is shown. The words "
     "come from the base model alone, as its makers trained it."
 )
+NO_DIAGNOSIS = "I mark what looks unusual; what it means for a patient, only a physician can say."
 PLEASE_CHECK = "I learned from synthetic defects, so please check it."
 MOST_TOLD = 4  # regions whose score is told one by one
 NEARLY_SHARE = 0.6  # of the threshold: of defects that are missed half come so near, of normal images a fifth

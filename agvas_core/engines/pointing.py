@@ -147,7 +147,6 @@ def choose(instruction: str, findings: Sequence[Finding]) -> set[int]:
 def parts(instruction: str) -> tuple[str, str]:
     """Return the words that say what to mark, and those that say what to leave out."""
     pointing = _LANDMARK.sub(" ", pointing_words(instruction))
-    pointing = re.sub(r"\b(except|without|ignore|exclude|but not)\s+(?=\d)", r"\1 region ", pointing)
     words = re.sub(r"\bbut also\b", "and", re.sub(r"\bnot (?:only|just)\b", " ", pointing))
     wanted: list[str] = []
     unwanted: list[str] = []

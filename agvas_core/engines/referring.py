@@ -71,7 +71,7 @@ def singled_out(
     if own and chosen and chosen == _touched(prediction, seen):
         return prediction, None
     whole = seen if own else prediction
-    if len(chosen) == count and (means or count == 1):
+    if len(chosen) == count and (means or len(findings) == 1):
         return whole, None  # the words mean all of it
     if not chosen and leaves_out:
         return emptied(whole), ALL_LEFT_OUT.format(seen=_seen(whole))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from itertools import pairwise
 
+from agvas_core.asking import wants_whole_again
 from agvas_core.engines.base import Engine
-from agvas_core.engines.dialogue import mode_of
+from agvas_core.engines.dialogue import mode_of, read_well, shown_before
 from agvas_core.engines.names import RULES
 from agvas_core.engines.referring import ALL_SHOWN, NOTHING_LEFT_OUT
+from agvas_core.prompts import DEFAULT_INSTRUCTIONS
 from agvas_core.saa import report
 from agvas_core.saa.pipeline import SaliencyOf
 from agvas_core.saa.prompts import HybridPrompts, prompts_for
@@ -61,6 +64,9 @@ class RuledEngine:
 
         In auto mode a sentence that sets rules gets a mask, whatever its other words call for.
         """
+        conversation, request, read_as = read_well(conversation, request)
+        if read_as:
+            yield Notice(read_as)
         prompts = rules_of(conversation, request, request.instruction)
         image = conversation.images.get(request.image_id or "")
         mode = mode_of(conversation, request)
@@ -68,7 +74,9 @@ class RuledEngine:
             mode = "explain"
             request = replace(request, mode=mode)
         said, dropped, emptied = "", False, False
-        for event in self.inner.respond(conversation, request, stop=stop):
+        seen = shown_before(conversation.turns, request.image_id) if mode == "chat" else None
+        told = conversation if seen is None else _of_all(conversation)
+        for event in self.inner.respond(told, request, stop=stop):
             if isinstance(event, Notice) and event.text.startswith((ALL_SHOWN, NOTHING_LEFT_OUT)):
                 continue  # said of the mask before the rules; what they kept is told below
             if isinstance(event, MaskReady) and image is not None:
@@ -89,8 +97,22 @@ class RuledEngine:
                 if names_length(conversation, request):
                     yield Notice(report.NO_AREA)
             elif isinstance(event, Done) and report.way_back(prompts) and image is not None:  # words without a mask
-                yield Notice(f"{WORDS_BEFORE} In force: {'; '.join(report.limits(prompts))}. {report.WAY_BACK}")
+                before = f"{WORDS_BEFORE} " if seen is None or seen.verdict == "other" else ""
+                yield Notice(f"{before}In force: {'; '.join(report.limits(prompts))}. {report.WAY_BACK}")
             yield event
+
+
+def _of_all(conversation: Conversation) -> Conversation:
+    """Return a talk in which all that a mask shows was asked for.
+
+    What the rules left of it is all that there is, while they are in force; to the inner engine it is a part, and it
+    would answer "how many?" from the whole.
+    """
+    turns = list(conversation.turns)
+    for n, (question, shown) in enumerate(pairwise(conversation.turns)):
+        if question.role == "user" and shown.prediction is not None:
+            turns[n] = replace(question, text=DEFAULT_INSTRUCTIONS["direct"])
+    return replace(conversation, turns=tuple(turns))
 
 
 def rules_of(conversation: Conversation, request: Request, *newest: str) -> HybridPrompts:
@@ -98,6 +120,9 @@ def rules_of(conversation: Conversation, request: Request, *newest: str) -> Hybr
     prompts, sizes = prompts_for(), image_sizes(conversation, request)
     said = [turn.text for turn in conversation.turns if turn.role == "user" and turn.image_id == request.image_id]
     for sentence in (*said, *newest):
+        if wants_whole_again(sentence):
+            prompts = prompts_for()
+            continue
         prompts = read_sentence(without_questions(sentence), prompts, *sizes)
     return prompts
 

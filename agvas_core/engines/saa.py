@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from agvas_core.engines.dialogue import read_well
 from agvas_core.engines.own_words import NO_IMAGE
 from agvas_core.engines.ruled import image_sizes, names_length, regions_rules, rules_of
 from agvas_core.memory import peak_memory_mb
@@ -125,11 +126,14 @@ class SAAEngine:
         stop = stop or threading.Event()
         seconds: dict[str, float] = {}
         mode: Mode = "direct" if request.mode == "direct" else "explain"
+        conversation, request, read_as = read_well(conversation, request)
         image = conversation.images.get(request.image_id or "")
         if image is None:
             yield Notice(NO_IMAGE)
             yield Done(mode, seconds)
             return
+        if read_as:
+            yield Notice(read_as)
         prompts = self.prompts_of(conversation, request)
         stages = run(image, self.proposer, self.saliency_of, prompts, self.variant, stop.is_set)
         found = yield from _timed(stages, seconds)

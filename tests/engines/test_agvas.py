@@ -13,7 +13,7 @@ from agvas_core.engines import reply as making
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
-from agvas_core.engines.own_words import NO_ANCHORS, NO_IMAGE, UNTRAINED
+from agvas_core.engines.own_words import NO_ANCHORS, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import measure
 from agvas_core.memory import peak_memory_mb
@@ -165,6 +165,32 @@ def test_a_chat_speaks_of_the_whole_mask_that_was_shown(engine, picture, monkeyp
         )
         reply(engine, image, turns=turns, **asked)
     assert read[0].pred_mask.all() and not read[1].pred_mask.all()  # a part is not all that there is to tell
+
+
+def test_a_mistyped_word_is_read_as_it_was_meant_and_a_kind_is_told(engine, picture, monkeypatch):
+    """To "segment the crak" it marked everything without a word, and to "wher is it?" the words declined."""
+    read = spy_on_reading(engine, monkeypatch)
+    events = reply(engine, picture(), instruction="Describe the crak", mode="chat")
+    told = [e.text for e in events if isinstance(e, Notice)]
+    assert told == ['I read "crak" as crack.'] and "Describe the crack" in read[-1]
+    events = reply(engine, picture(), instruction="wher is it?", mode="chat")
+    assert not [e for e in events if isinstance(e, Notice)] and "where is it?" in read[-1]
+
+
+def test_showing_all_again_is_a_request_for_the_whole_mask(engine, picture, monkeypatch):
+    image, read = picture(1), spy_on_reading(engine, monkeypatch)
+    shown = mask_of(reply(engine, image, mode="direct"))
+    turns = [Turn("user", "only the left one", image.image_id)]
+    turns.append(Turn("assistant", "Done.", image.image_id, "explain", shown))
+    events = reply(engine, image, turns=turns, instruction="put it back", mode="auto")
+    assert events[-1].mode == "direct" and mask_of(events) is not None
+    assert "Please segment the anomalies in this image." in read[-1] and "put it back" not in read[-1]
+
+
+def test_a_diagnosis_is_left_to_a_physician(engine, picture, monkeypatch):
+    read = spy_on_reading(engine, monkeypatch)
+    events = reply(engine, picture(), instruction="is it malignant?", mode="chat")
+    assert NO_DIAGNOSIS in [e.text for e in events if isinstance(e, Notice)] and "What do you see?" in read[-1]
 
 
 def test_direct_shows_the_mask_and_a_short_sentence(engine, picture):

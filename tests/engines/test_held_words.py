@@ -187,3 +187,14 @@ def test_mentions_by_hand():
         Mention("chipped edge", "right", None, None)
     ]
     assert mentions("I see no scratch. It may come from material left from another process.") == []
+
+
+def test_a_kind_is_counted_once_in_a_list():
+    """Of three it was said: "two pits and a pit"."""
+    three = (PIT, PIT, PIT)
+    assert said("I count three defects: two pits and a pit.", three)[0] == "I count three defects: three pits."
+    assert said("I count three defects: three pits.", three) == ("I count three defects: three pits.", 0)
+    assert (
+        answer("what do you see?", (*three, CRACK)) == "I see three pits in the lower left and a crack in the center."
+    )
+    assert answer("any pits?", three) == "There are three pits in the lower left."

@@ -9,7 +9,7 @@ from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.ruler import NO_SCALE
 from agvas_core.regions import with_kinds
 from agvas_core.structures import Conversation, Done, Request, TextDelta, Turn
-from tests.engines.test_pointing import FIVE, STAIN
+from tests.engines.test_pointing import CRACK, FIVE, HOLE, STAIN
 from tests.engines.test_referring import spots
 
 
@@ -21,7 +21,7 @@ from tests.engines.test_referring import spots
          + NO_SCALE),
         ("How big is the second one?", "The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
         ("What size is region 2 in px?", "The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
-        ("How big is the dent?", "I see no dent like that."),
+        ("How big is the dent?", "I see no dent."),
         ("Is the center hole bigger than the stain?",
          "No: the hole in the center covers 0.1 % of the image, the stain in the lower left 2.4 %."),
         ("is the hole in the center smaller than region 1?",
@@ -34,7 +34,7 @@ from tests.engines.test_referring import spots
          "I count two findings: a hole in the upper right and a crack in the lower right."),
         ("How many holes are there, and how big is the largest?", "I count two holes. They lie in the upper right and "
          "in the center. The hole in the upper right covers about 1.0 % of the image (10,000 px)."),
-        ("how many dents are there?", "None: I see no dent like that."),
+        ("how many dents are there?", "None: I see no dent."),
         ("Are there any defects on the right?",
          "I see a hole in the upper right (1.0 % of the image) and a crack in the lower right (0.3 % of the image)."),
         ("what is number 3?", "Region 3 is a crack in the lower right, 0.3 % of the image."),
@@ -46,6 +46,8 @@ from tests.engines.test_referring import spots
         ("Where is region 3?", "Region 3 is a crack in the lower right, 0.3 % of the image."),
         ("What is region 6?", "Region 6 is part of a hole in the center, 0.1 % of the image."),
         ("what is region 9?", "There is no region 9."),
+        ("list the holes", "The hole in the upper right covers about 1.0 % of the image (10,000 px) and the hole in "
+         "the center covers about 0.1 % of the image (1,200 px)."),
         ("where is the largest defect?", "That is a stain in the lower left (2.4 % of the image)."),
         ("is there a scratch on the left?", "I see no scratch on the left."),
         ("list all defects with their sizes on the right",
@@ -78,9 +80,25 @@ def test_other_questions_are_left_to_the_words(question):
 
 def test_without_findings_or_with_kinds_that_were_not_read_the_words_answer():
     assert measured_answer("how big is the largest?", []) is None
+    assert measured_answer("is it good?", []) is None and measured_answer("any holes on the left?", []) is None
     unread = [replace(STAIN, kind="")]
     assert measured_answer("how many holes are there?", unread) is None
     assert measured_answer("how big is region 1?", unread).startswith("The defect in the lower left covers about 2.4 %")
+
+
+def test_where_nothing_is_marked_a_place_or_a_number_holds_nothing():
+    """To "what about the upper left?" the words told of a color cast, to "is region 1 a mole?" they declined."""
+    assert measured_answer("what about the upper left?", []) == "I see nothing unusual in the upper left."
+    assert measured_answer("is region 1 a mole?", []) == "There is no region 1: nothing is marked."
+    assert measured_answer("how big is region 2?", []) == "There is no region 2: nothing is marked."
+
+
+def test_what_is_alike_at_one_place_is_counted():
+    same = [CRACK, CRACK, HOLE]
+    assert measured_answer("how many are on the right?", same) == (
+        "I count three findings: two cracks in the lower right and a hole in the upper right."
+    )
+    assert measured_answer("how many cracks?", same) == "I count two cracks. They lie in the lower right."
 
 
 def test_the_engine_answers_so_about_the_mask_that_is_shown(checkpoint, picture, monkeypatch):

@@ -35,6 +35,13 @@ def shown(words, prediction=None):
     return sorted(region.box_xyxy[0] for region in found.regions), said
 
 
+def test_the_only_finding_is_all_that_words_can_ask_for():
+    """Of a broken crack's two regions "mark those only" was said to be a part that could not be singled out."""
+    broken = with_kinds(spots(5, 16), [("crack", 0.9)] * 2)
+    assert len({region.finding for region in broken.regions}) == 1
+    assert shown("mark those only", broken) == ([5, 16], None)
+
+
 @pytest.mark.parametrize(
     ("words", "columns"),
     [

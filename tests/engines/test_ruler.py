@@ -39,7 +39,7 @@ def two_marks():
          "and the scratch in the upper left is 4 mm long."),
         ("does the hole cover more than 2 mm²?", "No: the hole in the lower right covers 1 mm²."),
         ("does the hole cover more than 0.5 square mm?", "Yes: the hole in the lower right covers 1 mm²."),
-        ("is the dent longer than 2 mm?", "I see no dent like that."),
+        ("is the dent longer than 2 mm?", "I see no dent."),
         ("how big are the holes together?", "Together they cover about 1.0 % of the image (1 mm²)."),
         ("how far apart are region 1 and region 2?", "From the middle of the hole in the lower right to that of the "
          "scratch in the upper left it is about 95 px (9.5 mm)."),

@@ -17,6 +17,7 @@ from agvas_core.engines import registry, saa_loading
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
+from agvas_core.engines.dialogue import whole_before
 from agvas_core.engines.own_words import NO_IMAGE
 from agvas_core.engines.referring import ALL_SHOWN, NOTHING_LEFT_OUT
 from agvas_core.engines.ruled import WORDS_BEFORE, RuledEngine
@@ -489,6 +490,39 @@ def test_words_without_a_mask_are_said_to_be_of_the_mask_before_the_rules(spotte
         told.append([e.text for e in events if isinstance(e, Notice)])
     assert [len(notices) for notices in told] == [1, 0]
     assert told[0][0].startswith(WORDS_BEFORE) and "not at center" in told[0][0]
+
+
+def test_questions_after_a_ruled_mask_are_about_what_the_rules_left(spotted):
+    """The answer to "how many?" counted what the rules had dropped, too."""
+    engine = RuledEngine(FakeEngine(pause_s=0.0))
+    ruled = ask(engine, spotted, Request("only what is smaller than 5 % of the image")).prediction
+    said = Turn("user", "only what is smaller than 5 % of the image", spotted.image_id)
+    shown = Turn("assistant", "A hole.", spotted.image_id, "explain", ruled)
+    conversation = Conversation((said, shown)).with_image(spotted)
+    events = list(engine.respond(conversation, Request("how many are there?", spotted.image_id, mode="chat")))
+    read, _ = engine.inner.seen[-1]
+    assert whole_before(read.turns, spotted.image_id) is ruled and len(ruled.regions) == 1
+    (notice,) = [e.text for e in events if isinstance(e, Notice)]
+    assert WORDS_BEFORE not in notice and "smaller than 5 % of the image" in notice and WAY_BACK in notice
+
+
+def test_showing_all_again_drops_the_rules(spotted):
+    engine = RuledEngine(FakeEngine(pause_s=0.0))
+    said = Turn("user", "only what is smaller than 5 % of the image", spotted.image_id)
+    conversation = Conversation((said, Turn("assistant", "A hole.", spotted.image_id))).with_image(spotted)
+    masks = {}
+    for words in ("segment", "show everything again"):
+        events = engine.respond(conversation, Request(words, spotted.image_id, mode="direct"))
+        (masks[words],) = [e.prediction for e in events if isinstance(e, MaskReady)]
+    assert [len(mask.regions) for mask in masks.values()] == [1, 2]
+
+
+def test_a_mistyped_rule_is_read_and_told(engine, spotted, image):
+    for asked, photo in ((RuledEngine(FakeEngine(pause_s=0.0)), spotted), (engine, image)):
+        reply = ask(asked, photo, Request("ignore stians", mode="direct"))
+        assert reply.notices[0] == 'I read "stians" as stains.'
+        assert "stain" not in [region.kind for region in reply.prediction.regions]
+    assert [region.kind for region in reply.prediction.regions]
 
 
 def test_an_area_in_px_is_a_share_of_this_image(engine, image):
