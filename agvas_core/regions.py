@@ -134,7 +134,7 @@ def make_prediction(
         threshold=float(threshold),
         alpha=float(alpha),
         min_area_px=int(min_area_px),
-        roi_xyxy=None if roi_xyxy is None else _clip_roi(roi_xyxy, height, width),
+        roi_xyxy=None if roi_xyxy is None else clip_roi(roi_xyxy, height, width),
     )
 
 
@@ -386,7 +386,8 @@ def _check_area(min_area_px: int) -> None:
         raise ValueError(f"min_area_px must be 0 or more; got {min_area_px}.")
 
 
-def _clip_roi(roi_xyxy: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
+def clip_roi(roi_xyxy: tuple[int, int, int, int], height: int, width: int) -> tuple[int, int, int, int]:
+    """Return a region of interest (left, top, right, bottom in px) cut to an image; ValueError when nothing is left."""
     if len(roi_xyxy) != 4:
         raise ValueError(f"roi_xyxy must be left, top, right, bottom; got {roi_xyxy}.")
     x0, y0, x1, y1 = (int(round(v)) for v in roi_xyxy)

@@ -55,6 +55,18 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
+def make_room(path: Path) -> Path:
+    """Make the folder of a file that will be written, before the work that it is about.
+
+    Raises:
+        OSError: in a sentence, when there will be no such file: it is a folder, or nothing can be written there.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the name of a file.")
+    make_folder(path.parent)
+    return path
+
+
 def write_whole(path: Path, text: str) -> None:
     """Write a text file that nobody ever finds half written, also when the disk is full: the one before then stays."""
     part = path.with_name(f".{path.name}.{os.getpid()}")

@@ -57,8 +57,8 @@ def main() -> None:
 
 def _sentence(error: ValueError | OSError) -> str:
     """Return what went wrong; the system's own errors ("[Errno 28] ...") by their words and the file's name."""
-    if isinstance(error, OSError) and error.strerror and error.filename:
-        return f"{error.strerror}: {error.filename}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else f"{error.strerror}."
     return str(error)
 
 
@@ -132,16 +132,26 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON only.")] = False,
 ) -> None:
     """Ask about one image; print the words as they come, then the verdict and the regions."""
+    from agvas_core.cli.waiting import Waiting
     from agvas_core.engines.ask import ask
     from agvas_core.processing import open_image
+    from agvas_core.regions import clip_roi
     from agvas_core.writers import NO_PICTURES, make_folder, verdict_facts, write_reply
 
     photo = open_image(image)
     if out is not None:
         make_folder(out)
-    request = question.request(_parse_roi(roi))
+    box = _parse_roi(roi)
+    request = question.request(None if box is None else clip_roi(box, *photo.size_hw))
     answering = load(engine_name(question.who, anyres=anyres, revision=revision), explainer)
-    reply = ask(answering, photo, request, None if as_json else _print_words)
+    with Waiting() as waiting:
+
+        def show(event: Event) -> None:
+            waiting.see(event)
+            if not as_json:
+                _print_words(event)
+
+        reply = ask(answering, photo, request, show)
     facts: dict[str, Any] = verdict_facts(
         reply.prediction, answering.card, reply.done.mode, photo.name, reply.scale
     ) | {
@@ -176,16 +186,18 @@ def evaluate(
     """Measure one engine, or several ("a,b,c") side by side, on labelled images: AP, F1-max, IoU_ano and more."""
     from agvas_core.cli.compare import compare_engines, engine_names
     from agvas_core.data.mvtec_folder import find_samples
-    from agvas_core.writers import make_folder
+    from agvas_core.writers import make_folder, make_room, write_whole
 
     find_samples(data)  # a wrong folder is reported before an engine is loaded
-    for folder in (save_maps, json_path and json_path.parent):
-        if folder is not None:
-            make_folder(folder)
-    question.request()  # so is a wrong option
-    values = compare_engines(engine_names(question.who), question, data, save_maps, limit, saa_protocol)
+    names = engine_names(question.who)  # so is a wrong option
+    question.request()
+    if save_maps is not None:
+        make_folder(save_maps)
     if json_path is not None:
-        json_path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        make_room(json_path)
+    values = compare_engines(names, question, data, save_maps, limit, saa_protocol)
+    if json_path is not None:
+        write_whole(json_path, json.dumps(values, indent=1) + "\n")
 
 
 @app.command("evaluate-synthesis")
@@ -202,10 +214,10 @@ def evaluate_synthesis(
     from agvas_core.evaluation.held_out import evaluate_held_out
     from agvas_core.evaluation.protocol import CategoryResult
     from agvas_core.evaluation.report import markdown_table, to_json
-    from agvas_core.writers import make_folder
+    from agvas_core.writers import make_room, write_whole
 
     if json_path is not None:
-        make_folder(json_path.parent)
+        make_room(json_path)
     answering = load(engine)
     with tqdm(unit="image", total=images) as bar:
         result = evaluate_held_out(answering, images, words, lambda done: bar.update(done - bar.n), threshold)
@@ -218,7 +230,7 @@ def evaluate_synthesis(
     if json_path is not None:
         about = {"engine": answering.card.engine_id, "weights": answering.card.weights, "words": words}
         values = to_json(table, about) | {"words": rates, "asked": dict(result.words.asked), "agreement": agrees}
-        json_path.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+        write_whole(json_path, json.dumps(values, indent=1) + "\n")
 
 
 @app.command()
@@ -261,14 +273,16 @@ def inspect(
 
 @app.command()
 def synth(
-    sheet: Annotated[Path, typer.Option(help="Write a contact sheet of everything that is synthesised.")],
+    sheet: Annotated[Path, typer.Option(help="Write a contact sheet of everything that is synthesised: a PNG.")],
     seed: Annotated[int, typer.Option(help="Seed of the images.")] = 0,
 ) -> None:
     """Show what the training images are made of."""
     from agvas_core.synthesis.sheet import contact_sheet
-    from agvas_core.writers import make_folder
+    from agvas_core.writers import make_room
 
-    make_folder(sheet.parent)
+    if sheet.suffix.lower() != ".png":
+        raise ValueError(f"--sheet is the PNG to write, as sheet.png; got {str(sheet)!r}.")
+    make_room(sheet)
     typer.echo(f"Wrote {contact_sheet(sheet, seed=seed)}")
 
 

@@ -38,6 +38,8 @@ def inspect(
     """Print what a folder holds, or a preset's parts: parameters, tokens of an image, and the memory that they need."""
     if (folder is None) == (preset is None):
         raise typer.BadParameter("Give a folder, or a preset by --preset.")
+    if folder is not None and (pixel or anyres):
+        raise typer.BadParameter("--pixel and --anyres belong to --preset; a folder has its own.")
     if folder is not None:
         typer.echo(folder_report(folder))
     elif preset is not None:

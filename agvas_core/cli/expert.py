@@ -21,23 +21,25 @@ def train_expert(
         "runs/nano"
     ),
     steps: Annotated[int, typer.Option(help="Length in optimiser steps.", min=1)] = 4000,
-    batch: Annotated[int, typer.Option(help="Images of a step (at 256 px).")] = 16,
+    batch: Annotated[int, typer.Option(help="Images of a step (at 256 px).", min=1)] = 16,
     sizes: Annotated[str, typer.Option(help="Sizes of the training images in px, with commas.")] = "256",
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    lr: Annotated[float, typer.Option(help="Peak learning rate.", min=0)] = 1e-3,
     saliency: Annotated[float, typer.Option(help="Weight of the saliency's loss beside the score's.")] = 1.0,
     semantic_only: Annotated[bool, typer.Option("--semantic-only", help="Without the pixel eye's features.")] = False,
     without_look_back: Annotated[bool, typer.Option("--without-look-back", help="Ablation of the paper.")] = False,
     without_embeddings: Annotated[bool, typer.Option("--without-embeddings", help="Ablation of the paper.")] = False,
-    minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
+    minutes: Annotated[
+        float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.", min=0)
+    ] = 0.0,
     textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
     real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights and images.")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads of the training itself.")] = 2,
+    threads: Annotated[int, typer.Option(help="CPU threads of the training itself.", min=1)] = 2,
     precision: Annotated[str, typer.Option(help="bf16, no, or auto: bf16 where the processor has it.")] = "auto",
-    eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
-    eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 256,
+    eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.", min=0)] = 500,
+    eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.", min=0)] = 256,
     card: Annotated[Path | None, typer.Option(help="Model card to put beside the weights.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that make images.", min=0)] = 1,
 ) -> None:
     """Train the expert that scores images and shows where it looked; the model itself stays as it is."""
     import torch
@@ -46,7 +48,9 @@ def train_expert(
     from agvas_core.training.expert import train_expert as run
     from agvas_core.training.sources import SourceOptions
     from agvas_core.training.trainer import TrainOptions
+    from agvas_core.writers import make_folder
 
+    make_folder(run_dir)
     torch.set_num_threads(threads)
     options = ExpertRunOptions(
         model=model,

@@ -42,7 +42,9 @@ def train(
     sizes: Annotated[
         str | None, typer.Option(help="Sizes of the images in px, with commas (192,256,320; adapt: one, 512).")
     ] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate (6e-4; adapt: 3e-4, the paper's).")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate (6e-4; adapt: 3e-4, the paper's).", min=0)
+    ] = None,
     decay: Annotated[
         float | None,
         typer.Option(help="Share of the steps in which the rate falls to zero (0.25; adapt: 1).", min=0, max=1),
@@ -58,24 +60,30 @@ def train(
     side: Annotated[
         float | None, typer.Option(help="Dense: weight of the side heads, deep supervision (0.3; 0 for none).")
     ] = None,
-    minutes: Annotated[float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.")] = 0.0,
+    minutes: Annotated[
+        float, typer.Option(help="Stop, resumably, after so many minutes; 0 for no limit.", min=0)
+    ] = 0.0,
     total_minutes: Annotated[
         float,
-        typer.Option(help="Length of the stage in minutes of training, over all calls: the rate falls by these."),
+        typer.Option(
+            help="Length of the stage in minutes of training, over all calls: the rate falls by these.", min=0
+        ),
     ] = 0.0,
     textures: Annotated[Path | None, typer.Option(help="Folder of photographs of normal surfaces.")] = None,
     texture_share: Annotated[
         float, typer.Option(help="Share of the synthetic surfaces whose place a photograph takes.", min=0, max=1)
     ] = 0.4,
     real: Annotated[Path | None, typer.Option(help="Folder of labelled defects in MVTec layout.")] = None,
-    real_share: Annotated[float, typer.Option(help="Share of the batches that come from --real.")] = 0.12,
-    normal_share: Annotated[float, typer.Option(help="Share of the synthetic images without a defect.")] = 0.42,
+    real_share: Annotated[float, typer.Option(help="Share of the batches that come from --real.", min=0, max=1)] = 0.12,
+    normal_share: Annotated[
+        float, typer.Option(help="Share of the synthetic images without a defect.", min=0, max=1)
+    ] = 0.42,
     crowded: Annotated[bool, typer.Option(help="One to five defects an image alike often, not mostly one.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of weights and images.")] = 0,
-    threads: Annotated[int, typer.Option(help="CPU threads of the training itself.")] = 2,
+    threads: Annotated[int, typer.Option(help="CPU threads of the training itself.", min=1)] = 2,
     precision: Annotated[str, typer.Option(help="bf16, no, or auto: bf16 where the processor has it.")] = "auto",
-    eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.")] = 500,
-    eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.")] = 192,
+    eval_steps: Annotated[int, typer.Option(help="Steps between evaluations.", min=0)] = 500,
+    eval_images: Annotated[int, typer.Option(help="Held-out images of an evaluation.", min=0)] = 192,
     freeze_pixel: Annotated[
         bool, typer.Option(help="Joint stage: keep pixel encoder, decoder and region reader as they are.")
     ] = False,
@@ -91,7 +99,7 @@ def train(
         typer.Option(help="Joint, export: the mean of what was learned so far and of this checkpoint, where it began."),
     ] = None,
     card: Annotated[Path | None, typer.Option(help="Export: the model card to put beside the weights.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that make images.")] = 1,
+    workers: Annotated[int, typer.Option(help="Processes that make images.", min=0)] = 1,
     budget: Annotated[bool, typer.Option("--budget", help="Only print what a dense or joint stage costs.")] = False,
 ) -> None:
     """Train a stage of a preset."""
@@ -100,6 +108,7 @@ def train(
     from agvas_core.config import get_preset
     from agvas_core.training.losses import SegLossWeights
     from agvas_core.training.trainer import TrainOptions
+    from agvas_core.writers import make_folder
 
     on_base = bool(base or data) or (bool(preset) and bool(get_preset(preset).base))
     stage = stage or ("adapt" if on_base else "dense")
@@ -126,6 +135,8 @@ def train(
         eval_steps=eval_steps,
         workers=workers,
     )
+    if not budget:
+        make_folder(run_dir)
     hardest = hard_bce if hard_bce is not None else (0.0 if adapts else SegLossWeights.hard_bce)
     sides = side if side is not None else SegLossWeights.side
     losses = SegLossWeights(bce=bce, dice=dice, hard_bce=hardest, focal=focal, side=sides)

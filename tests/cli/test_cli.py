@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import json
 import os
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from typer.testing import CliRunner
 import agvas_core
 from agvas_core.cli.app import app, main
 from agvas_core.cli.question import Question
+from agvas_core.cli.waiting import Waiting
 from agvas_core.regions import keep_regions, make_prediction, with_kinds
 from agvas_core.structures import Done, EngineCard, MaskReady, Notice, Stage, TextDelta
 from agvas_core.writers import NO_PICTURES, UNTRAINED_VERDICT
@@ -109,6 +112,34 @@ def test_help_loads_nothing_that_takes_seconds():
         assert command in done.stdout
 
 
+class Terminal(io.StringIO):
+    """A standard error that people look at."""
+
+    def isatty(self):
+        """Yes."""
+        return True
+
+
+def test_a_reply_that_takes_long_says_what_it_does_until_the_words_come():
+    """A close look of a minute showed nothing."""
+    for stream, shown in ((Terminal(), True), (io.StringIO(), False)):
+        with Waiting(stream, patience_s=0.0, tick_s=0.001) as waiting:
+            waiting.see(Stage("looking at the image in tiles", 0.1))
+            deadline = monotonic() + 10
+            while shown and "\rlooking at the image in tiles ... 0 s" not in stream.getvalue():
+                assert monotonic() < deadline
+                sleep(0.001)
+            waiting.see(TextDelta("It is "))
+            written = stream.getvalue()
+            waiting.see(Stage("telling", 0.9))
+            sleep(0.02)
+        assert stream.getvalue() == written and bool(written) == shown
+        assert not shown or written.endswith("\r" + " " * len("looking at the image in tiles ... 0 s") + "\r")
+    with Waiting(quick := Terminal()) as waiting:
+        waiting.see(Stage("looking", 0.1))
+    assert quick.getvalue() == ""
+
+
 def test_version(run):
     assert run("--version").output.strip() == f"agvas {agvas_core.__version__}"
 
@@ -171,11 +202,21 @@ def test_predict_without_a_mask_says_so(run, photo, tmp_path):
         (["inspect", "FOLDER", "--out", "PHOTO"], "part.png is a file; results need a folder."),
         (["synth", "--sheet", "/proc/none/sheet.png"], "Nothing can be written into /proc/none: "),
         (["train", "--stage", "export", "--run-dir", "FOLDER"], "has no joint stage to export"),
+        (["train", "--run-dir", "PHOTO"], "part.png is a file; results need a folder."),
+        (["train-expert", "--run-dir", "PHOTO"], "part.png is a file; results need a folder."),
+        (["predict", "PHOTO", "--roi", "50,20,10,10"], "(50, 20, 10, 10) has no pixel inside the 60 x 40 image"),
+        (["evaluate-synthesis", "--json", "FOLDER"], " is a folder; give the name of a file."),
+        (["evaluate", "--data", "MVTEC", "--json", "FOLDER"], " is a folder; give the name of a file."),
+        (["evaluate", "--data", "MVTEC", "--engine", ","], "--engine needs a name"),
+        (["synth", "--sheet", "sheet.gif"], "--sheet is the PNG to write, as sheet.png; got 'sheet.gif'."),
     ],
 )
 def test_mistakes_end_in_one_sentence(run, photo, monkeypatch, capsys, words, sentence):
     """What could not be written into was told in numbers ("[Errno 17]"), and after the whole work."""
-    files = {"PHOTO": str(photo), "FOLDER": str(photo.parent)}
+    good = photo.parent / "set" / "test" / "good"
+    good.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(good / "0.png")
+    files = {"PHOTO": str(photo), "FOLDER": str(photo.parent), "MVTEC": str(good.parent.parent)}
     monkeypatch.setattr(sys, "argv", ["agvas", *(files.get(word, word) for word in words)])
     monkeypatch.delenv("AGVAS_DEBUG", raising=False)
     with pytest.raises(SystemExit) as stop:
@@ -194,6 +235,14 @@ def test_mistakes_end_in_one_sentence(run, photo, monkeypatch, capsys, words, se
         (["train", "--base", "agvas-nano", "--sizes", "0"], "--sizes is px with commas"),
         (["train-expert", "--sizes", "256,"], "--sizes is px with commas"),
         (["train", "--steps", "0"], "--steps"),
+        (["train", "--threads", "0"], "--threads"),
+        (["train", "--lr", "-1"], "--lr"),
+        (["train", "--workers", "-1"], "--workers"),
+        (["train", "--real-share", "3"], "--real-share"),
+        (["train", "--minutes", "-1"], "--minutes"),
+        (["train-expert", "--threads", "0"], "--threads"),
+        (["train-expert", "--batch", "0"], "--batch"),
+        (["checkpoint", "inspect", "folder", "--pixel", "sam-h"], "--pixel and --anyres belong to --preset"),
     ],
 )
 def test_a_wrong_option_is_named(run, words, sentence):
