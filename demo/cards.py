@@ -70,6 +70,15 @@ def examples(items: Sequence[tuple[str, str, str]], lang: str) -> str:
     return f'<section class="agv-examples" aria-label="{say("examples", lang)}">{cards}</section>'
 
 
+def next_questions(questions: Sequence[str], lang: str) -> str:
+    """Questions that a click asks; nothing without any."""
+    buttons = "".join(
+        f'<button type="button" class="agv-next" data-agv="ask" data-value="{escape(words)}">{escape(words)}</button>'
+        for words in questions
+    )
+    return f'<section class="agv-nexts" aria-label="{say("nexts", lang)}">{buttons}</section>' if buttons else ""
+
+
 def images(session: Session) -> str:
     """This conversation's images to go back to, and which are no longer there; not one that the chat itself shows."""
     lang = session.lang

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from demo import cards, compare, figure, panel, prose, verdict
+from demo.follow_ups import follow_ups
 from demo.i18n import say
 from demo.replies import Exchange, Reply, can_ask_other
 from demo.session import Session
@@ -91,6 +92,12 @@ def messages(session: Session, engine_ids: Sequence[str] = ()) -> list[dict[str,
         parts = exchange_parts(session, exchange, engine_ids)
         shown.append({"role": "assistant", "content": [_content(part) for part in parts]})
     return shown
+
+
+def above_box(session: Session) -> str:
+    """What stands above the message box: this conversation's images, and what could be asked next."""
+    offered = follow_ups(session, session.exchanges[-1]) if session.exchanges else []
+    return cards.images(session) + cards.next_questions(offered, session.lang)
 
 
 def _content(part: Part) -> Any:

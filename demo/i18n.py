@@ -195,6 +195,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "busy": ("A reply is still running; stop it first.", "回复仍在进行；请先停止。"),
     "about_image": ("About image {n}, {name}.", "关于图像 {n}：{name}。"),
     "asked_before": ("Asked as before: “{words}”", "沿用之前的问题：“{words}”"),
+    "nexts": ("Ask next", "继续提问"),
+    "next_where": ("Where exactly?", "缺陷在哪里？"),
+    "next_size": ("How big is it?", "有多大？"), "next_size_1": ("How big is region 1?", "区域 1 有多大？"),
+    "next_cause": ("What may have caused it?", "是什么造成的？"),
+    "next_largest": ("Only the largest", "只标出最大的"), "next_all": ("Show all again", "重新显示全部"),
+    "next_sure": ("How sure are you?", "有多大把握？"), "next_lower": ("Lower the threshold", "降低阈值"),
     "told_sliders": (
         "Move the sliders under “Selected reply” for that: its mask follows at once, without asking again.",
         "请移动“所选回复”下的滑块：掩码会立即随之改变，无需重新提问。",

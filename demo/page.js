@@ -199,6 +199,7 @@
     }
     if (action.dataset.agv === "card") openPanel(document.querySelector("[data-agv-panel=agv-card]"), true);
     if (action.dataset.agv === "other") action.closest("details").open = false;
+    if (action.dataset.agv === "ask" && document.querySelector("#agv-box .submit-button")) echo(action.dataset.value, []);
     if (action.dataset.agv === "example") {
       action.classList.add("agv-pressed");
       setTimeout(() => action.classList.remove("agv-pressed"), 600);

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,10 @@ from demo.shelf import Shelf
 EXAMPLES = Path(__file__).resolve().parent.parent / "assets" / "examples"
 AT_ONCE = 16  # replies that may stream or wait at the same time; the desk lets one run
 OVERTAKEN_S = 1.0  # a move that was on its way while the sliders were sent is no longer what the page shows
-# Browser events arrive here from page.js (examples, regions, images, other engines, cards, Esc, finished uploads).
+# Browser events arrive here from page.js (examples, next questions, regions, images, other engines, cards, Esc,
+# finished uploads).
 BRIDGE_JS = """
-const kinds = ['example', 'edit', 'image', 'region', 'reply', 'upload', 'halt', 'other', 'card'];
+const kinds = ['example', 'ask', 'edit', 'image', 'region', 'reply', 'upload', 'halt', 'other', 'card'];
 window.agvSend = (kind, data) => { if (kinds.includes(kind)) trigger(kind, data); };
 """
 PRIVATE: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -128,7 +129,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         def shown(current: Session, box_now: Any, *, sliders: bool) -> list[Any]:
             moved = draw.sliders(current) if sliders else (gr.skip(), gr.skip(), gr.skip())
             current.sliders_sent_at = time.monotonic() if sliders else current.sliders_sent_at
-            return [messages(current), box_now, cards.images(current), *draw.side(current), *moved]
+            return [messages(current), box_now, draw.above_box(current), *draw.side(current), *moved]
 
         def asked(current: Session, engine_id: str, mode: str, normal: str, close: bool) -> Settings:
             # not the sliders: they are the reply's
@@ -161,6 +162,10 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             replies = handlers.ask(current, desk, message.get("text") or "", paths, asked(current, *values))
             yield from stream(current, replies, clear=True)
 
+        def on_next(current: Session, event: gr.EventData, *values: Any) -> Iterator[list[Any]]:
+            chosen = replace(asked(current, *values), mode="auto")  # "how big is it?" is no mask, whatever was picked
+            yield from stream(current, handlers.ask(current, desk, str(event._data["value"]), [], chosen), clear=False)
+
         def on_retry(current: Session, *values: Any) -> Iterator[list[Any]]:
             index = len(current.exchanges) - 1  # gradio offers retry on the last reply only
             yield from stream(current, handlers.ask_again(current, desk, index, asked(current, *values)), clear=False)
@@ -190,6 +195,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         answering: dict[str, Any] = {**PRIVATE, "concurrency_limit": AT_ONCE, "concurrency_id": "answer"}
         box.submit(on_submit, [session, box, *settings], talk, **answering)
         chat.retry(on_retry, [session, *settings], talk, **answering)
+        bridge.ask(on_next, [session, *settings], talk, **answering)
         bridge.edit(on_edit, [session, *settings], talk, **answering)
         bridge.other(on_other, session, talk, **answering)
         bridge.example(on_example, [session, *settings], [*talk, normal], **answering)
@@ -204,7 +210,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
             files_now = [f if isinstance(f, str) else f["path"] for f in (message or {}).get("files") or []]
             if not current.busy.locked():
                 handlers.encode_ahead(current, desk, engine_id, files_now)
-            return cards.images(current)
+            return draw.above_box(current)
 
         bridge.upload(on_upload, [session, box, engine], shots, **PRIVATE, concurrency_limit=AT_ONCE)
 
@@ -263,7 +269,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
         def on_image(current: Session, event: gr.EventData) -> str:
             if event._data["value"] in current.images:
                 current.current_image_id = event._data["value"]
-            return cards.images(current)
+            return draw.above_box(current)
 
         bridge.image(on_image, session, shots, **NOW)
 
@@ -304,7 +310,7 @@ def build_page(desk: EngineDesk, examples_folder: Path | None = None) -> gr.Bloc
                 gr.update(value=say("language", lang)),
                 cards.banner(found.card if found else None, lang),
                 gr.update(value=messages(current), placeholder=cards.welcome(lang), label=say("chat", lang)),
-                cards.images(current),
+                draw.above_box(current),
                 gr.update(placeholder=say("ask", lang), label=say("message", lang)),
                 example_strip(lang),
                 gr.update(label=say("panel", lang)),
