@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -122,23 +123,15 @@ def test_segment_answers_with_the_engine_that_is_named(client, photo):
         client.predict(**asked, engine="nobody")
 
 
-def test_calls_leave_no_empty_folders_behind(client, photo):
+def test_calls_leave_no_empty_folders_behind(desk, photo, tmp_path):
     """Each call of the endpoint once left a folder that stayed when its file was deleted by age."""
-    from gradio.utils import get_upload_folder
-
-    root = Path(get_upload_folder())
-
-    def call() -> Path:
-        answer = client.predict(
-            image=gradio_client.handle_file(photo), instruction="segment", mode="direct", normal_description="",
-            threshold=0.5, alpha=0.5, api_name="/segment",
-        )  # fmt: skip
-        return Path(answer["mask"])
-
-    call()
-    before = {p for p in root.iterdir() if p.is_dir() and p.name.startswith("agvas-")}
-    assert call().read_bytes() == call().read_bytes()
-    assert {p for p in root.iterdir() if p.is_dir() and p.name.startswith("agvas-")} == before
+    uploads, answers = tmp_path / "uploads", tmp_path / "answers"
+    uploads.mkdir()
+    sent = shutil.copy(photo, uploads)
+    segment = build_segment(desk, FileStore(answers), lambda: uploads)
+    masks = [Path(segment({"path": str(sent)}, "segment", "direct", "")["mask"]["path"]) for _ in range(3)]
+    assert len({mask.read_bytes() for mask in masks}) == 1 and len(set(masks)) == 3
+    assert [folder for folder in answers.iterdir() if folder.is_dir()] == [masks[0].parent]
 
 
 def test_segment_reads_no_file_of_the_server(tmp_path):
