@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from agvas_core.asking import HOW_MANY
-from agvas_core.engines.pointing import Finding, groups, meant, numbers_in, parts, sides_in, singles_by
+from agvas_core.engines.pointing import Finding, groups, meant, numbers_in, parts, sides_in, singles_by, told_apart
 from agvas_core.engines.ruler import NO_SCALE, Ruler, against_limit, asks_limit, the
 from agvas_core.kinds import kind_words, kinds_in
 from agvas_core.prompts import format_percent
@@ -77,7 +77,7 @@ def measured_answer(question: str, findings: Sequence[Finding], ruler: Ruler | N
         findings: what the mask shows, largest first, with their regions' numbers.
         ruler: of that mask; without one, nothing is said of lengths.
     """
-    text = question.strip().casefold().replace("’", "'")
+    text, findings = question.strip().casefold().replace("’", "'"), told_apart(findings)
     if findings and _DEPTH.search(text):
         return NO_DEPTH
     if _BEYOND.search(text) or (kinds_in(text) and not all(f.kind for f in findings)):

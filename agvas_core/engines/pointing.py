@@ -7,8 +7,9 @@ A sentence is read as what is wanted and what is left out ("everything but the s
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from agvas_core.asking import pointing_words
@@ -52,7 +53,7 @@ _NTH_KIND = re.compile(rf"\b({'|'.join(ORDINALS)}) (?:{_ANY_KIND})")  # by size,
 _ANY = re.compile(r"\b(?:ones?|defects?|anomal\w+|flaws?|faults?|findings?|regions?)\b")
 # what only says where something is: "the hole next to the stain", "left of the crack"
 _LANDMARK = re.compile(
-    r"\b(?:next to|near(?:est)?(?: to)?|clos(?:e|er|est) to|beside|between|away from|far from)"
+    r"\b(?:next to|near(?:est)?(?: to)?|clos(?:e|er|est) to|beside|(?<!difference )between|away from|far from)"
     r"(?! (?:the |its )?(?:left|right|top|bottom|upper|lower|cent|middle|edge|corner)) (?:the |an? )?(?:\w+ )?\w+"
     rf"|\b(?:to the )?(?:left|right) of (?:the |an? )?(?:\w+ )?(?:{_ANY_KIND}|region\b)"
 )
@@ -88,6 +89,7 @@ class Finding:
         box_xyxy: left, top, right, bottom in px, right and bottom exclusive; None where it was not measured.
         length_px, width_px: see calipers; 0 where they were not measured.
         score: the highest of its regions, from 0 to 1.
+        alike: whether another one is of its kind at its place, so that only numbers tell them apart; see told_apart.
     """
 
     kind: str
@@ -100,6 +102,7 @@ class Finding:
     length_px: float = 0.0
     width_px: float = 0.0
     score: float = 0.0
+    alike: bool = False
 
     @property
     def noun(self) -> str:
@@ -118,6 +121,12 @@ def findings_of(prediction: Prediction) -> list[Finding]:
     for region in prediction.regions:
         parts.setdefault(region.finding, []).append(region)
     return [_finding(regions, prediction.size_hw) for _, regions in sorted(parts.items())]
+
+
+def told_apart(findings: Sequence[Finding]) -> list[Finding]:
+    """Return findings that know whether kind and place alone name them."""
+    named = Counter((f.kind, f.place) for f in findings)
+    return [replace(f, alike=named[f.kind, f.place] > 1 and bool(f.numbers)) for f in findings]
 
 
 def _finding(regions: list[Region], size_hw: tuple[int, int]) -> Finding:

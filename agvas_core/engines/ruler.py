@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from agvas_core.calipers import calipers
-from agvas_core.engines.pointing import Finding
+from agvas_core.engines.pointing import Finding, told_apart
 from agvas_core.regions import region_labels
 from agvas_core.scale import UNITS, Scale, unit_mm
 from agvas_core.structures import InspectionImage, Prediction
@@ -60,7 +60,7 @@ class Ruler:
 
     def told_all(self, findings: Sequence[Finding]) -> str:
         """Return the largest findings' sizes as a sentence."""
-        told = [f"{the(f)} is {self.told(f)}" for f in findings[:MOST_TOLD]]
+        told = [f"{the(f)} is {self.told(f)}" for f in told_apart(findings)[:MOST_TOLD]]
         return f"{capital('; '.join([*told, *smaller_ones(len(findings) - MOST_TOLD)]))}."
 
 
@@ -138,5 +138,7 @@ def _limit_px(limit: re.Match[str], scale: Scale) -> tuple[float, bool]:
 
 
 def the(finding: Finding) -> str:
-    """Return what a finding is called in a sentence: "the stain in the lower left"."""
-    return f"the {finding.noun} {at(finding.place)}"
+    """Return what a finding is called in a sentence: "the stain in the lower left", with its regions beside another."""
+    numbers = sorted(finding.numbers)
+    regions = f" (region{'s' if len(numbers) > 1 else ''} {join([str(n) for n in numbers])})" if finding.alike else ""
+    return f"the {finding.noun} {at(finding.place)}{regions}"

@@ -101,6 +101,20 @@ def test_what_is_alike_at_one_place_is_counted():
     assert measured_answer("how many cracks?", same) == "I count two cracks. They lie in the lower right."
 
 
+def test_findings_of_one_kind_at_one_place_are_told_apart_by_their_regions():
+    """Three were listed as "the contamination at the top" each; "between 1 and 2" only said where something lies."""
+    twins = [CRACK, replace(CRACK, numbers=frozenset({5, 6}), area_px=900, percent=0.09), HOLE]
+    told = measured_answer("list them", twins)
+    assert told.startswith(
+        "The crack in the lower right (region 3) covers about 0.3 % of the image (2,700 px), the crack"
+    )
+    assert "the crack in the lower right (regions 5 and 6) covers" in told and told.count("(region") == 2
+    assert measured_answer("what is the difference between 3 and 5?", twins) == (
+        "Region 3 is a crack in the lower right, 0.3 % of the image and region 5 is part of a crack in the lower right, "
+        "0.09 % of the image."
+    )
+
+
 def test_the_engine_answers_so_about_the_mask_that_is_shown(checkpoint, picture, monkeypatch):
     engine, image = AGVASEngine(checkpoint, engine_id="test", name="Test"), picture()
     shown = with_kinds(spots(5, image.size_hw[1] - 20, size_hw=image.size_hw), [("hole", 0.9), ("scratch", 0.9)])
