@@ -11,7 +11,7 @@ from agvas_core.calipers import calipers
 @pytest.mark.parametrize(
     ("rows", "cols", "length", "width"),
     [(slice(3, 4), slice(5, 6), math.sqrt(2), 1), (slice(10, 20), slice(5, 45), math.hypot(40, 10), 10),
-     (slice(0, 60), slice(0, 1), math.hypot(60, 1), 1)],
+     (slice(0, 60), slice(0, 1), math.hypot(60, 1), 1), (slice(0, 60), slice(0, 80), 100, 60)],
 )  # fmt: skip
 def test_upright_boxes_of_pixels(rows, cols, length, width):
     mask = np.zeros((60, 80), dtype=bool)

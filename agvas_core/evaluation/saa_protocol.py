@@ -46,9 +46,17 @@ class SAAMeter:
     _truths: list[NDArray[np.bool_]] = field(default_factory=list)
 
     def update(self, anomaly_map: ArrayLike, gt_mask: ArrayLike) -> None:
-        """Add one image: its map in [0, 1] and its bool mask, both (H, W)."""
-        scores = to_side(np.asarray(anomaly_map, dtype=np.float32))
-        truth = truth_to_side(np.asarray(gt_mask, dtype=bool))
+        """Add one image: its map in [0, 1] and its bool mask, both (H, W).
+
+        Raises:
+            ValueError: when the shapes differ, there is no pixel, or a value is not in [0, 1].
+        """
+        scores, truth = np.asarray(anomaly_map, dtype=np.float32), np.asarray(gt_mask, dtype=bool)
+        if scores.shape != truth.shape or scores.ndim != 2 or not scores.size:
+            raise ValueError(f"anomaly_map and gt_mask must be of one (H, W); got {scores.shape} and {truth.shape}.")
+        if not (scores.min() >= 0.0 and scores.max() <= 1.0):  # also refuses NaN
+            raise ValueError(f"anomaly_map must lie in [0, 1]; got {scores.min():g} to {scores.max():g}.")
+        scores, truth = to_side(scores), truth_to_side(truth)
         self._curve.update(scores, truth)
         self._maps.append(scores)
         self._truths.append(truth)

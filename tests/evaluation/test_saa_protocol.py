@@ -82,6 +82,24 @@ def test_maps_of_one_value_and_sets_without_an_anomaly():
     assert math.isnan(normal.f1_pixel) and math.isnan(normal.f1_region) and normal.images == 1
 
 
+@pytest.mark.parametrize(
+    ("scores", "truth"),
+    [
+        (np.zeros((3, 3)), np.zeros((3, 4))),
+        (np.zeros((0, 3)), np.zeros((0, 3))),
+        (np.full((3, 3), -0.1), np.ones((3, 3))),
+        (np.full((3, 3), 2.0), np.ones((3, 3))),
+        (np.full((3, 3), np.nan), np.ones((3, 3))),
+    ],
+)
+def test_what_is_no_pair_of_map_and_mask_is_refused_and_counts_nothing(scores, truth):
+    """Maps were stretched onto masks of another shape, and brought into [0, 1], without a word."""
+    meter = SAAMeter()
+    with pytest.raises(ValueError, match="anomaly_map"):
+        meter.update(scores, truth)
+    assert meter.compute().images == 0
+
+
 def test_maps_are_bicubic_and_masks_nearest():
     step = np.zeros((100, 100), np.float32)
     step[:, 50:] = 1
