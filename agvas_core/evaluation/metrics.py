@@ -107,6 +107,8 @@ def iou(pred_mask: ArrayLike, gt_mask: ArrayLike) -> float:
 
 def image_auroc(scores: Sequence[float], labels: Sequence[bool]) -> float:
     """Return the chance that an anomalous image scores higher than a normal one, ties half; NaN without both kinds."""
+    if len(scores) != len(labels):
+        raise ValueError(f"Each image has one score and one label; got {len(scores)} and {len(labels)}.")
     truth = np.asarray(labels, dtype=bool)
     positives, negatives = int(truth.sum()), int((~truth).sum())
     if positives == 0 or negatives == 0:

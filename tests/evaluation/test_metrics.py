@@ -52,6 +52,11 @@ def test_curve_agrees_with_scikit_learn(crowd):
     assert curve.f1 == pytest.approx(sk.f1_score(truth.ravel(), scores.ravel() > 0.5), abs=1e-9)
 
 
+def test_image_auroc_wants_a_label_for_each_score():
+    with pytest.raises(ValueError, match="got 3 and 2"):
+        image_auroc([0.1, 0.2, 0.3], [True, False])
+
+
 def test_image_auroc_agrees_with_scikit_learn_and_counts_ties_half():
     assert image_auroc([0.1, 0.4, 0.35, 0.8], [False, False, True, True]) == pytest.approx(0.75)
     assert image_auroc([0.5, 0.5], [False, True]) == 0.5
