@@ -110,8 +110,8 @@ def test_findings_of_one_kind_at_one_place_are_told_apart_by_their_regions():
     )
     assert "the crack in the lower right (regions 5 and 6) covers" in told and told.count("(region") == 2
     assert measured_answer("what is the difference between 3 and 5?", twins) == (
-        "Region 3 is a crack in the lower right, 0.3 % of the image and region 5 is part of a crack in the lower right, "
-        "0.09 % of the image."
+        "Region 3 is a crack in the lower right, 0.3 % of the image and region 5 is part of a crack in the lower "
+        "right, 0.09 % of the image."
     )
 
 
