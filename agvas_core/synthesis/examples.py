@@ -25,7 +25,7 @@ PICKED: tuple[tuple[int, int, str, str, str, str, str, str], ...] = (
      "Brushed metal", "拉丝金属"),
     (7003, 1, "leather", "explain", "Please segment the anomalies in this image and explain.", "",
      "Leather, normal", "皮革（正常）"),
-    (7002, 4, "painted-metal", "explain", "Segment only the fiber.", "", "Painted metal", "喷漆金属"),
+    (7002, 4, "painted-metal", "explain", "Segment only the largest.", "", "Painted metal", "喷漆金属"),
     (7005, 1, "plaster", "direct", "Please segment the anomalies in this image.", "", "Plaster", "灰泥"),
     (7001, 5, "dot-plate", "direct", "Please segment the anomalies in this image.", "",
      "Dot plate, normal", "圆点板（正常）"),

@@ -34,6 +34,18 @@ def test_first_visit_says_what_it_is_and_one_click_on_an_example_gives_a_full_an
     assert page.get_attribute("#agv-chat .agv-verdict", "data-verdict") == "anomaly"
 
 
+def test_a_click_asks_what_is_offered_next_and_it_is_not_offered_again(url, open_page, photo):
+    page = open_page(url)
+    assert page.locator(".agv-next").count() == 0
+    ask(page, "Please segment the anomalies", photo)
+    words = page.inner_text(".agv-next >> nth=0")
+    page.click(".agv-next >> nth=0")
+    page.wait_for_function("document.querySelectorAll('#agv-chat .bot-row').length === 2", timeout=REPLY_MS)
+    done(page)
+    assert words in page.locator("#agv-chat .user-row").last.inner_text()
+    assert words not in page.locator(".agv-next").all_inner_texts()
+
+
 @pytest.mark.parametrize("mode", ["auto", "direct", "describe", "describe_plus", "explain", "chat"])
 def test_every_mode_answers_an_uploaded_photo(url, open_page, photo, mode):
     page = open_page(url)
