@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-            desk = {"viewport": {"width": 1320, "height": 1060}, "color_scheme": "light"}
+            desk = {"viewport": {"width": 1320, "height": 1000}, "color_scheme": "light"}
             page = opened(browser, url, desk)
             frames = [(shot(page), FIRST_MS)]
             for words, photo, shown_ms in TALK:
