@@ -1,13 +1,14 @@
-"""Scale: how many millimeters a pixel is, as a user says it ("1 px is 0.05 mm", "the image is 40 mm wide")."""
+"""Scale: millimeters a pixel, as a user says them ("1 px is 0.05 mm", "the image is 40 mm wide", "the nut 19 mm")."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from agvas_core.structures import Conversation, Request
+from agvas_core.foreground import object_hw
+from agvas_core.structures import Conversation, InspectionImage, Request
 
 LEAST_MM, MOST_MM = 1e-7, 1e5  # of a pixel: a tenth of a nanometer, a hundred meters; beyond them it is a slip
 
@@ -56,6 +57,25 @@ _ACROSS = re.compile(
     rf"(?:{_N} (?:{_U} )?x )?{_N} {_U}(?: (?:in )?(?P<after>wide|across|broad|high|tall|long|width|height))?"
     r"(?= ?(?:$|[^\w\s²]|(?:and|so|but|then|in|how|what|which|where|is|are|mark|segment|find|show|please)\b))"
 )
+_THING = (  # what a photo may show as its one object
+    r"(?:part|object|piece|component|workpiece|item|product|sample|specimen|nut|bolt|screw|washer|gear|coin|plate|dis[ck]"
+    r"|ring|bottle|cap|lid|connector|board|pcb|wafer|cookie|biscuit|pill|tablet|capsule|tile|housing|bearing|shaft|rod|pipe"
+    r"|tube|wheel|flange|gasket|seal|lens|panel|leaf|零件|工件|产品)"
+)
+_NO_ADJECTIVE = r"(?!(?:missing|broken|damaged|foreign|other|next|second|first|last|left|right|upper|lower|in|on|of)\b)"
+_OF_OBJECT = re.compile(
+    r"(?:(?:and|so|but|ok|okay|note|note that|here|fyi|now|if)[, ]+)*"
+    r"(?:(?P<before>width|height|length|diameter) of )?(?:(?:/|this|my|our|your|whole) )*"
+    rf"(?:{_NO_ADJECTIVE}[a-z-]+ )?{_THING}(?:'?s?)? ?(?P<side>width|height|length|diameter|宽|高|长|直径)?度? ?(?:= )?"
+    rf"{_N} {_U}(?: (?:in )?(?P<after>wide|across|broad|high|tall|long|width|height|length|diameter))?"
+    r"(?= ?(?:$|[^\w\s²]))"
+)
+_SIDES: dict[str, tuple[str, Callable[[float, float], float]]] = {  # how a side is said: its name, its px of both
+    **dict.fromkeys(("wide", "across", "broad", "width", "宽"), ("wide", lambda h, w: w)),
+    **dict.fromkeys(("high", "tall", "height", "高"), ("high", lambda h, w: h)),
+    **dict.fromkeys(("long", "length", "长"), ("long", max)),
+    **dict.fromkeys(("diameter", "直径"), ("across", lambda h, w: (h + w) / 2)),
+}
 _INSIDE = re.compile(r"\b(?:in|on|of|from|at|across) (?:/ |this |that |my |our |your )?$")  # "the crack in this image"
 # what may be said beside a scale without asking for anything
 _ASIDE = re.compile(
@@ -66,9 +86,10 @@ _ASIDE = re.compile(
 
 @dataclass(frozen=True)
 class Scale:
-    """Millimeters a pixel."""
+    """Millimeters a pixel; measured: what of the image they were taken from ("the nut is 262 px wide"), or ""."""
 
     mm_per_px: float
+    measured: str = field(default="", compare=False)
 
     def length(self, px: float) -> str:
         """Return a length in px as "3.2 mm", "12 µm" or "1.4 m"."""
@@ -86,21 +107,21 @@ class Scale:
         return f"{_digits(mm2)} mm²" if mm2 >= 0.01 else f"{_digits(mm2 / 1e-6)} µm²"
 
 
-def read_scale(text: str, size_hw: tuple[int, int]) -> tuple[Scale | None, str]:
-    """Return the scale that a user's words give an image of a size, px, or None; and what else they say.
+def read_scale(text: str, image: InspectionImage) -> tuple[Scale | None, str]:
+    """Return the scale that a user's words give an image, or None; and what else they say.
 
-    Of several the last counts. What else they say is "" when it asks for nothing.
+    Of several the last counts. An object's size ("the nut is 19 mm wide") holds where one stands out. What else they
+    say is "" when it asks for nothing.
     """
     if not _NAMES_UNIT.search(_folded(text)):  # as most words do not: a page reads all of a talk for each mask
         return None, text.strip()
     scale, rest = None, []
-    for sentence in re.split(r"(?<=[!?;。；！？\n])|(?<=\.)(?=\s)|(?<=[,，])(?=\s)", text):
-        found = _read(_canonical(sentence), size_hw)
-        if found is None or not LEAST_MM <= found[0] <= MOST_MM:
+    for sentence in _sentences(text):
+        found = _read(_canonical(sentence), image)
+        if found is None or not LEAST_MM <= found[0].mm_per_px <= MOST_MM:
             rest.append(sentence)
             continue
-        mm_per_px, left = found
-        scale = Scale(mm_per_px)
+        scale, left = found
         if _ASIDE.sub("", left):  # it asks something, too: "how long is it if 1 px is 0.05 mm?"
             rest.append(sentence)
     said = "".join(rest).strip()
@@ -118,8 +139,8 @@ def scale_of(conversation: Conversation, request: Request) -> Scale | None:
     asked = [(turn.text, turn.image_id) for turn in reversed(conversation.turns) if turn.role == "user"]
     for text, about in ((request.instruction, image.image_id), *asked):
         then = conversation.images.get(about or "", image)
-        scale, _ = read_scale(text, then.size_hw)
-        if scale is not None and (then.size_hw == image.size_hw or read_scale(text, image.size_hw)[0] == scale):
+        scale, _ = read_scale(text, then)
+        if scale is not None and (then.size_hw == image.size_hw or read_scale(text, image)[0] == scale):
             return scale
     return None if request.mm_per_px is None else Scale(request.mm_per_px)
 
@@ -129,11 +150,36 @@ def unit_mm(written: str) -> float:
     return _MM[_canonical(written)]
 
 
-def _read(said: str, size_hw: tuple[int, int]) -> tuple[float, str] | None:
-    """Return the millimeters a pixel of canonical words, and these without what says so."""
+def without_object_size(text: str) -> str | None:
+    """Return words without what says how large the object is, be there one or not; None where nothing says it."""
+    sentences = _sentences(text)
+    rest = [sentence for sentence in sentences if not _object_size(_canonical(sentence))]
+    return None if len(rest) == len(sentences) else "".join(rest).strip()
+
+
+def _object_size(said: str) -> re.Match[str] | None:
+    found = _OF_OBJECT.match(said)
+    return found if found and any(found[group] for group in ("before", "side", "after")) else None
+
+
+def _sentences(text: str) -> list[str]:
+    return re.split(r"(?<=[!?;。；！？\n])|(?<=\.)(?=\s)|(?<=[,，])(?=\s)", text)
+
+
+def _read(said: str, image: InspectionImage) -> tuple[Scale, str] | None:
+    """Return the scale of canonical words, and these without what says so."""
     for pattern, mm_of in _OF_PIXEL:
         if found := pattern.search(said):
-            return mm_of(found), said.replace(found[0], " ")
+            return Scale(mm_of(found)), said.replace(found[0], " ")
+    if found := _object_size(said):
+        shown = object_hw(image.rgb)
+        if shown is None:
+            return None
+        side, px_of = _SIDES[next(found[group] for group in ("before", "side", "after") if found[group])]
+        px = px_of(*shown)
+        number, unit = found.groups()[-3:-1]
+        return Scale(float(number) * _MM[unit] / px, f"the object is {px:,.0f} px {side}"), said.replace(found[0], " ")
+    size_hw = image.size_hw
     found = _ACROSS.search(said)
     if found is None or said.startswith("=") or _INSIDE.search(said[: found.start()]):  # "is the image 40 mm wide?"
         return None
@@ -145,7 +191,7 @@ def _read(said: str, size_hw: tuple[int, int]) -> tuple[float, str] | None:
         px = max(size_hw)
     elif any(found[group] in ("height", "high", "tall", "高") for group in ("before", "side", "after")):
         px = size_hw[0]
-    return mm / px, said.replace(found[0], " ")
+    return Scale(mm / px), said.replace(found[0], " ")
 
 
 def _folded(text: str) -> str:

@@ -33,7 +33,8 @@ ARROWS: dict[str, set[str]] = {
     "pixel_values": {"picture_files"},
     "processing": _LANGUAGE | {"picture_files", "pixel_values"},
     "calipers": {"regions"},
-    "scale": {"structures"},
+    "foreground": set(),
+    "scale": {"structures", "foreground"},
     "views": set(),
     "drawing": _VALUES | {"regions"},
     "writers": _VALUES | {"drawing", "regions", "calipers", "scale"},
@@ -50,7 +51,7 @@ ARROWS: dict[str, set[str]] = {
     "encoded": {"modeling", "processing", "structures", "views"},
     "predictor": _MODEL | {"views", "encoded", "findings"},
     # rules and candidates; the bundled model is one proposer
-    "saa": _PICTURES | {"predictor", "findings", "counting", "calipers", "scale"},
+    "saa": _PICTURES | {"predictor", "findings", "counting", "calipers", "scale", "foreground"},
     "engines": _MODEL
     | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"}
     | {"asking", "counting", "calipers", "scale", "spelling"},

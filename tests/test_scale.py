@@ -3,10 +3,19 @@
 import numpy as np
 import pytest
 
-from agvas_core.scale import Scale, read_scale, scale_of
+from agvas_core.scale import Scale, read_scale, scale_of, without_object_size
 from agvas_core.structures import Conversation, InspectionImage, Request, Turn
 
 HW = (480, 640)
+PLAIN = InspectionImage("plain", np.zeros((*HW, 3), dtype=np.uint8))
+
+
+def with_part(size_hw, box):
+    """A bright part, rows and columns of box, before a dark background."""
+    rgb = np.full((*size_hw, 3), 40, dtype=np.uint8)
+    top, left, bottom, right = box
+    rgb[top:bottom, left:right] = 180
+    return InspectionImage("part", rgb)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +33,7 @@ HW = (480, 640)
     ],
 )  # fmt: skip
 def test_a_scale_alone_is_read_and_asks_for_nothing(said, mm):
-    scale, rest = read_scale(said, HW)
+    scale, rest = read_scale(said, PLAIN)
     assert scale is not None and scale.mm_per_px == pytest.approx(mm) and rest == ""
 
 
@@ -36,13 +45,13 @@ def test_a_scale_alone_is_read_and_asks_for_nothing(said, mm):
      "the image shows 3 mm wide scratches", "the picture is 2 mm² too small"],
 )  # fmt: skip
 def test_other_words_say_no_scale_and_are_left_whole(said):
-    assert read_scale(said, HW) == (None, said)
+    assert read_scale(said, PLAIN) == (None, said)
 
 
 def test_a_question_beside_a_scale_is_kept():
-    scale, rest = read_scale("The image is 40 mm wide. How long is the scratch?", HW)
+    scale, rest = read_scale("The image is 40 mm wide. How long is the scratch?", PLAIN)
     assert scale == Scale(0.0625) and rest == "How long is the scratch?"
-    assert read_scale("how long is it if 1 px is 0.05 mm?", HW)[1] == "how long is it if 1 px is 0.05 mm?"
+    assert read_scale("how long is it if 1 px is 0.05 mm?", PLAIN)[1] == "how long is it if 1 px is 0.05 mm?"
 
 
 def test_the_newest_scale_counts_a_width_only_for_images_of_that_size():
@@ -69,3 +78,48 @@ def test_lengths_and_areas_come_in_units_that_are_read_easily():
     assert [scale.length(px) for px in (1, 3, 64, 200, 30_000)] == ["50 µm", "0.15 mm", "3.2 mm", "10 mm", "1.5 m"]
     assert [scale.area(px) for px in (1, 10, 520, 1e6)] == ["2,500 µm²", "0.025 mm²", "1.3 mm²", "2,500 mm²"]
     assert Scale(5e-5).length(1) == "50 nm"
+
+
+PART = with_part((480, 640), (140, 200, 340, 500))  # 200 px high, 300 px wide
+
+
+@pytest.mark.parametrize(
+    ("said", "px", "side"),
+    [
+        ("The nut is 30 mm wide.", 300, "wide"), ("this hex nut is about 30 mm across", 300, "wide"),
+        ("the part is 30 mm high", 200, "high"), ("The plate measures 30 mm in length", 300, "long"),
+        ("the width of the washer is 30 mm", 300, "wide"), ("the washer's diameter is 3 cm", 250, "across"),
+        ("零件宽30毫米", 300, "wide"),
+    ],
+)  # fmt: skip
+def test_the_size_of_the_object_sets_the_scale(said, px, side):
+    scale, rest = read_scale(said, PART)
+    assert scale is not None and rest == ""
+    assert scale.mm_per_px == pytest.approx(30 / px, rel=0.02)
+    assert scale.measured.endswith(f"px {side}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["is the nut 30 mm wide?", "the nut is 30 mm", "the hole in the nut is 3 mm wide", "the missing part is 3 mm wide",
+     "the scratch on the plate is 3 mm long", "ignore what is 2 mm wide", "the chip is 3 mm wide",
+     "the crack near the cap is 3 mm long", "only marks on the plate larger than 2 mm"],
+)  # fmt: skip
+def test_the_size_of_something_else_sets_none(said):
+    assert read_scale(said, PART) == (None, said) and without_object_size(said) is None
+
+
+def test_what_is_asked_beside_the_objects_size_is_kept():
+    said = "Is it good? The nut is 30 mm wide, how long is the chip?"
+    scale, rest = read_scale(said, PART)
+    assert scale is not None and rest == "Is it good? how long is the chip?" == without_object_size(said)
+
+
+def test_without_one_object_before_an_even_background_its_size_sets_none():
+    said = "The nut is 30 mm wide."
+    busy = InspectionImage("busy", np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8))
+    two = with_part((480, 640), (100, 50, 380, 250))
+    two.rgb.flags.writeable = True
+    two.rgb[100:380, 400:600] = 180
+    for image in (PLAIN, busy, two):
+        assert read_scale(said, image) == (None, said) and without_object_size(said) == ""

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from agvas_core.asking import choose_mode, singles_out
 from agvas_core.engines import pronouns
-from agvas_core.engines.ruler import noted
+from agvas_core.engines.ruler import NO_OBJECT, noted
 from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, sanitize
-from agvas_core.scale import Scale, read_scale, scale_of
+from agvas_core.scale import Scale, read_scale, scale_of, without_object_size
 from agvas_core.spelling import respelled, told
 from agvas_core.structures import Conversation, Mode, Prediction, Request, Turn
 
@@ -65,12 +65,16 @@ def measured_by(conversation: Conversation, request: Request) -> tuple[Request, 
     image = conversation.images.get(request.image_id or "")
     if image is None:
         return request, None, None
-    scale, rest = read_scale(request.instruction, image.size_hw)
+    scale, rest = read_scale(request.instruction, image)
+    said = None if scale is None else noted(scale, image)
     if scale is None:
-        return request, scale_of(conversation, request), None
+        scale, left = scale_of(conversation, request), without_object_size(request.instruction)
+        if left is None:
+            return request, scale, None
+        rest, said = left, NO_OBJECT
     if not rest and shown_before(conversation.turns, image.image_id) is not None and request.mode in ("auto", "chat"):
         rest = LIST_SIZES
-    return replace(request, instruction=rest), scale, noted(scale, image)
+    return replace(request, instruction=rest), scale, said
 
 
 def recent_exchanges(turns: Sequence[Turn], image_id: str, count: int) -> list[ChatTurn]:

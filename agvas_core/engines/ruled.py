@@ -136,7 +136,7 @@ def image_sizes(conversation: Conversation, request: Request) -> tuple[tuple[int
 def names_length(conversation: Conversation, request: Request) -> bool:
     """Return whether the newest sentence names a size that sets no rule, beside the scale that it may say."""
     image = conversation.images.get(request.image_id or "")
-    said = request.instruction if image is None else read_scale(request.instruction, image.size_hw)[1]
+    said = request.instruction if image is None else read_scale(request.instruction, image)[1]
     return has_length(said, *image_sizes(conversation, request))
 
 

@@ -21,6 +21,10 @@ NO_SCALE = (
     "I cannot say it in millimeters: a picture has no scale. Tell me one, such as "
     '"1 px is 0.05 mm" or "the image is 40 mm wide".'
 )
+NO_OBJECT = (
+    "I see no single object before an even background, so its size sets no scale. Say how wide the image is instead, "
+    'such as "the image is 40 mm wide".'
+)
 MOST_TOLD = 3
 
 _LIMIT = re.compile(
@@ -93,6 +97,8 @@ def noted(scale: Scale, image: InspectionImage) -> str:
     """Return that a scale was understood, and what it makes of the image, so that a slip is seen."""
     height, width = image.size_hw
     size = f"{scale.length(width)} wide and {scale.length(height)} high"
+    if scale.measured:
+        return f"Noted: {scale.measured}. So 1 px is {scale.length(1)}, and this image is {size}."
     return f"Noted: 1 px is {scale.length(1)}, so this image is {size}."
 
 

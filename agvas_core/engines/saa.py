@@ -103,7 +103,7 @@ class SAAEngine:
             return report.NO_RULES
         if names_length(conversation, request):
             return report.NO_AREA
-        _, said = read_scale(request.instruction, conversation.images[request.image_id or ""].size_hw)
+        _, said = read_scale(request.instruction, conversation.images[request.image_id or ""])
         return report.NOTHING_READ if prompts == before and wants_nothing_known(said) else ""
 
     def saliency_of(self, image: InspectionImage, neighbours: int) -> NDArray[np.float32]:

@@ -7,7 +7,8 @@ from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.measured_answers import measured_answer
 from agvas_core.engines.pointing import choose, findings_of
 from agvas_core.engines.referring import singled_out
-from agvas_core.engines.ruler import NO_SCALE, Ruler, in_px, noted, with_lengths
+from agvas_core.engines.ruler import NO_OBJECT, NO_SCALE, Ruler, in_px, noted, with_lengths
+from agvas_core.processing import open_image
 from agvas_core.regions import make_prediction, with_kinds
 from agvas_core.scale import Scale
 from agvas_core.structures import Conversation, MaskReady, Notice, Request, TextDelta, Turn
@@ -70,6 +71,18 @@ def test_a_scale_said_in_the_chat_is_noted_and_measures_what_was_shown(checkpoin
     notices = [e.text for e in events if isinstance(e, Notice)]
     assert notices[0] == noted(SCALE, image) and "mm long" in notices[1]
     assert [e for e in events if isinstance(e, TextDelta)]
+
+
+def test_the_objects_size_is_noted_with_what_was_measured_or_a_scale_is_asked_for(checkpoint):
+    engine = AGVASEngine(checkpoint, engine_id="test", name="Test")
+    rgb = np.full((100, 120, 3), 30, dtype=np.uint8)
+    for fill, said in ((200, "Noted: the object is 60 px wide. So 1 px is "), (30, NO_OBJECT)):
+        rgb[20:80, 30:90] = fill
+        image = open_image(rgb.copy())
+        asked = Request("The nut is 6 mm wide. Segment the defects.", image.image_id, mode="direct", threshold=0.0)
+        events = list(engine.respond(Conversation().with_image(image), asked))
+        notices = [e.text for e in events if isinstance(e, Notice)]
+        assert notices[0].startswith(said) and [e for e in events if isinstance(e, MaskReady)]
 
 
 @pytest.mark.parametrize(
