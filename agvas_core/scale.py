@@ -131,7 +131,8 @@ def read_scale(text: str, image: InspectionImage) -> tuple[Scale | None, str]:
 def scale_of(conversation: Conversation, request: Request) -> Scale | None:
     """Return the scale of a request's image as the newest of a user's words say it, or its mm_per_px, or None.
 
-    What is said of a pixel holds for every image; what is said of an image's width, for images of that size.
+    What is said of a pixel holds for every image; what is said of an image's width, for images of that size; what is
+    said of an object, for its own image: the next may show another one.
     """
     image = conversation.images.get(request.image_id or "")
     if image is None:
@@ -140,7 +141,9 @@ def scale_of(conversation: Conversation, request: Request) -> Scale | None:
     for text, about in ((request.instruction, image.image_id), *asked):
         then = conversation.images.get(about or "", image)
         scale, _ = read_scale(text, then)
-        if scale is not None and (then.size_hw == image.size_hw or read_scale(text, image)[0] == scale):
+        if scale is None or (scale.measured and then is not image):
+            continue
+        if then.size_hw == image.size_hw or read_scale(text, image)[0] == scale:
             return scale
     return None if request.mm_per_px is None else Scale(request.mm_per_px)
 

@@ -109,6 +109,13 @@ def test_the_size_of_something_else_sets_none(said):
     assert read_scale(said, PART) == (None, said) and without_object_size(said) is None
 
 
+def test_the_objects_size_holds_for_its_own_image():
+    said = Turn("user", "The nut is 30 mm wide.", PART.image_id)
+    talk = Conversation().with_image(PART).with_image(PLAIN).with_turn(said)
+    assert scale_of(talk, Request("how long is it?", PART.image_id)) == read_scale(said.text, PART)[0]
+    assert scale_of(talk, Request("how long is it?", PLAIN.image_id)) is None
+
+
 def test_what_is_asked_beside_the_objects_size_is_kept():
     said = "Is it good? The nut is 30 mm wide, how long is the chip?"
     scale, rest = read_scale(said, PART)
