@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from weakref import WeakKeyDictionary
 
 from agvas_core.foreground import object_hw
 from agvas_core.structures import Conversation, InspectionImage, Request
@@ -82,6 +83,7 @@ _ASIDE = re.compile(
     r"\b(?:scale|resolution|calibration|magnification|note|that|here|please|ok|okay|so|and|then|now|for|this|my|image"
     r"|camera|photo|use|set|assume|with|to|at|of|in|know|you|should|fyi|by|way|info)\b|[^\w]+"
 )
+_SHOWN_HW: WeakKeyDictionary[InspectionImage, tuple[float, float] | None] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -165,6 +167,13 @@ def _object_size(said: str) -> re.Match[str] | None:
     return found if found and any(found[group] for group in ("before", "side", "after")) else None
 
 
+def _shown_hw(image: InspectionImage) -> tuple[float, float] | None:
+    """Return object_hw of an image, which is kept: each mask and question of a talk reads all of the talk."""
+    if image not in _SHOWN_HW:
+        _SHOWN_HW[image] = object_hw(image.rgb)
+    return _SHOWN_HW[image]
+
+
 def _sentences(text: str) -> list[str]:
     return re.split(r"(?<=[!?;。；！？\n])|(?<=\.)(?=\s)|(?<=[,，])(?=\s)", text)
 
@@ -175,13 +184,14 @@ def _read(said: str, image: InspectionImage) -> tuple[Scale, str] | None:
         if found := pattern.search(said):
             return Scale(mm_of(found)), said.replace(found[0], " ")
     if found := _object_size(said):
-        shown = object_hw(image.rgb)
+        shown = _shown_hw(image)
         if shown is None:
             return None
         side, px_of = _SIDES[next(found[group] for group in ("before", "side", "after") if found[group])]
         px = px_of(*shown)
-        number, unit = found.groups()[-3:-1]
-        return Scale(float(number) * _MM[unit] / px, f"the object is {px:,.0f} px {side}"), said.replace(found[0], " ")
+        return Scale(float(found[3]) * _MM[found[4]] / px, f"the object is {px:,.0f} px {side}"), said.replace(
+            found[0], " "
+        )
     size_hw = image.size_hw
     found = _ACROSS.search(said)
     if found is None or said.startswith("=") or _INSIDE.search(said[: found.start()]):  # "is the image 40 mm wide?"

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from agvas_core import scale as scale_module
 from agvas_core.scale import Scale, read_scale, scale_of, without_object_size
 from agvas_core.structures import Conversation, InspectionImage, Request, Turn
 
@@ -114,6 +115,14 @@ def test_the_objects_size_holds_for_its_own_image():
     talk = Conversation().with_image(PART).with_image(PLAIN).with_turn(said)
     assert scale_of(talk, Request("how long is it?", PART.image_id)) == read_scale(said.text, PART)[0]
     assert scale_of(talk, Request("how long is it?", PLAIN.image_id)) is None
+
+
+def test_an_image_is_searched_for_its_object_once(monkeypatch):
+    searched = []
+    monkeypatch.setattr(scale_module, "object_hw", lambda rgb: searched.append(rgb) or (100.0, 300.0))
+    part = with_part((480, 640), (140, 200, 340, 500))
+    assert {read_scale("The nut is 30 mm wide.", part)[0] for _ in range(3)} == {Scale(0.1)}
+    assert len(searched) == 1
 
 
 def test_what_is_asked_beside_the_objects_size_is_kept():

@@ -168,13 +168,18 @@ def _mask_columns(details: dict[str, Any]) -> dict[str, Any]:
 
 
 def _write_pictures(prediction: Prediction, rgb: NDArray[np.uint8], name: str, out: Path, overlays: bool) -> None:
-    paths = {folder: out / _picture(folder, name) for folder in _SUFFIXES if overlays or folder != _OVERLAYS}
+    paths = _pictures(name, out, overlays)
     for path in paths.values():
         path.parent.mkdir(parents=True, exist_ok=True)
     mask_png(prediction, paths[_MASKS])
     thumb_jpg(rgb, prediction, paths[_THUMBS])
     if overlays:
         overlay_png(rgb, prediction, paths[_OVERLAYS])
+
+
+def _pictures(name: str, out: Path, overlays: bool) -> dict[str, Path]:
+    """Return the paths of an image's pictures by their folders."""
+    return {folder: out / _picture(folder, name) for folder in _SUFFIXES if overlays or folder != _OVERLAYS}
 
 
 def _picture(folder: str, name: str) -> str:
@@ -230,8 +235,7 @@ def _has_pictures(row: dict) -> bool:
 def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
     if not _has_pictures(row):
         return True
-    folders = [folder for folder in _SUFFIXES if overlays or folder != _OVERLAYS]
-    return all((out / _picture(folder, row["image"])).is_file() for folder in folders)
+    return all(path.is_file() for path in _pictures(row["image"], out, overlays).values())
 
 
 def _settings(engine: Engine, request: Request, overlays: bool) -> str:

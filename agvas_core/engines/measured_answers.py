@@ -40,8 +40,8 @@ _ONLY_ONE = re.compile(r"^(?:and |so |but )*(?:is|are) .*\bthe only\b")
 _EDGE = re.compile(r"\b(?:how (?:far|close|near)|distance)\b.*\b(?:edge|border|rim)\b")
 _ROUND = re.compile(r"^(?:and |so |but )*(?:is|are|how) .*\b(?:round|circular|elongated|oblong|square|thin)\b")
 _COMPARE = re.compile(
-    r"^(?:please |can you |now )*compare (?:the |both|all|them|these|those|regions?)\b"
-    r"(?!.*\b(?:image|photo|picture)s?\b)|\bdifference between (?!.*\b(?:image|photo|picture)s?\b)"
+    r"(?:^(?:please |can you |now )*compare (?:the |both|all|them|these|those|regions?)\b|\bdifference between )"
+    r"(?!.*\b(?:image|photo|picture)s?\b)"
 )
 _DEPTH = re.compile(r"\bhow deep\b|\bdepth\b|\b(?:is|are|looks?) .*\bdeep\b|\b(?:all the way|right) through\b")
 _APART = re.compile(r"\bhow (?:far apart|close together)\b|\bdistance between\b")

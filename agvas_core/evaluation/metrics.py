@@ -22,6 +22,17 @@ _HALF_BINS = (int(np.float32(0.5).view(np.uint32)) >> _FRACTION_SHIFT) - _FIRST_
 _BINS = 2 * _HALF_BINS
 
 
+def checked_pair(anomaly_map: ArrayLike, gt_mask: ArrayLike) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Return a map and its mask as arrays; ValueError when the shapes differ or a value is not in [0, 1]."""
+    scores = np.ascontiguousarray(anomaly_map, dtype=np.float32)
+    truth = np.asarray(gt_mask).astype(bool, copy=False)
+    if scores.shape != truth.shape:
+        raise ValueError(f"anomaly_map and gt_mask must have one shape; got {scores.shape} and {truth.shape}.")
+    if scores.size and not (scores.min() >= 0.0 and scores.max() <= 1.0):  # also refuses NaN
+        raise ValueError(f"anomaly_map must lie in [0, 1]; got {scores.min():g} to {scores.max():g}.")
+    return scores, truth
+
+
 @dataclass(eq=False)
 class PixelCurve:
     """Precision and recall over pooled pixels, from a streaming histogram; memory does not grow with the images.
@@ -47,14 +58,9 @@ class PixelCurve:
         Raises:
             ValueError: when the shapes differ or a value is not in [0, 1].
         """
-        scores = np.ascontiguousarray(anomaly_map, dtype=np.float32)
-        truth = np.asarray(gt_mask).astype(bool, copy=False)
-        if scores.shape != truth.shape:
-            raise ValueError(f"anomaly_map and gt_mask must have one shape; got {scores.shape} and {truth.shape}.")
+        scores, truth = checked_pair(anomaly_map, gt_mask)
         if scores.size == 0:
             return
-        if not (scores.min() >= 0.0 and scores.max() <= 1.0):  # also refuses NaN
-            raise ValueError(f"anomaly_map must lie in [0, 1]; got {scores.min():g} to {scores.max():g}.")
         bins = _bin_of(scores)
         self._positives += np.bincount(bins[truth], minlength=_BINS)
         self._negatives += np.bincount(bins[~truth], minlength=_BINS)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 from scipy import ndimage
 
-from agvas_core.evaluation.metrics import PixelCurve
+from agvas_core.evaluation.metrics import PixelCurve, checked_pair
 
 SIDE_PX = 400
 THRESHOLDS = 200
@@ -51,11 +51,9 @@ class SAAMeter:
         Raises:
             ValueError: when the shapes differ, there is no pixel, or a value is not in [0, 1].
         """
-        scores, truth = np.asarray(anomaly_map, dtype=np.float32), np.asarray(gt_mask, dtype=bool)
-        if scores.shape != truth.shape or scores.ndim != 2 or not scores.size:
-            raise ValueError(f"anomaly_map and gt_mask must be of one (H, W); got {scores.shape} and {truth.shape}.")
-        if not (scores.min() >= 0.0 and scores.max() <= 1.0):  # also refuses NaN
-            raise ValueError(f"anomaly_map must lie in [0, 1]; got {scores.min():g} to {scores.max():g}.")
+        scores, truth = checked_pair(anomaly_map, gt_mask)
+        if scores.ndim != 2 or not scores.size:
+            raise ValueError(f"anomaly_map must be (H, W), with pixels; got {scores.shape}.")
         scores, truth = to_side(scores), truth_to_side(truth)
         self._curve.update(scores, truth)
         self._maps.append(scores)

@@ -114,15 +114,8 @@ def together(places: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
 
 def lies_at(y: float, x: float, places: Iterable[str]) -> bool:
     """Return whether a point of an image, as shares of its height and width, lies in one of these places."""
-    for place in places:
-        if place not in FINER:
-            if place_of(y, x, 1, 1) == place:
-                return True
-            continue
-        (y0, y1), (x0, x1) = FINER[place]
-        if y0 <= y < y1 and x0 <= x < x1:
-            return True
-    return False
+    finer = {name for name, ((y0, y1), (x0, x1)) in FINER.items() if y0 <= y < y1 and x0 <= x < x1}
+    return bool({place_of(y, x, 1, 1), *finer} & {*places})
 
 
 def told(places: Sequence[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.driver import START_S, Open
+from tests.browser.driver import START_S, Open, arrive, chromium_path
 from tests.demo.pictures import spotted
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,8 +31,7 @@ def _missing(reason: str) -> None:
 
 
 def _chromium() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = os.environ.get("CHROMIUM") or next((p for p in map(shutil.which, names) if p), None)
+    path = chromium_path()
     if not path:
         _missing("no Chromium found on PATH or in the environment variable CHROMIUM")
     assert path
@@ -96,9 +94,7 @@ def open_page(browser) -> Iterator[Open]:
         page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("console", lambda m: errors.append(m.text) if m.type == "error" else None)
-        page.goto(url)
-        page.wait_for_selector("#agv-box textarea", timeout=START_S * 1000)
-        page.wait_for_function("window.agvSend !== undefined")
+        arrive(page, url)
         return page
 
     yield open_page

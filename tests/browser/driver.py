@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,19 @@ START_S = 90
 REPLY_MS = 40_000
 
 Open = Callable[..., "Page"]  # noqa: F821
+
+
+def chromium_path() -> str | None:
+    """Return where a Chromium is, None where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    return os.environ.get("CHROMIUM") or next((p for p in map(shutil.which, names) if p), None)
+
+
+def arrive(page, url: str) -> None:
+    """Open the page and wait until it can be talked to."""
+    page.goto(url)
+    page.wait_for_selector("#agv-box textarea", timeout=START_S * 1000)
+    page.wait_for_function("window.agvSend !== undefined")
 
 
 def ask(page, words: str, photo: Path | None = None, *, wait: bool = True, limit_ms: int = REPLY_MS) -> None:

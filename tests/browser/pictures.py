@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import argparse
 import io
-import os
-import shutil
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
 from tests.browser.conftest import FLAGS, ROOT, serve
-from tests.browser.driver import START_S, ask
+from tests.browser.driver import arrive, ask, chromium_path
 
 EXAMPLES = ROOT / "assets" / "examples"
 LIMIT_MS = 180_000  # a reply on a busy machine
@@ -33,12 +31,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=ROOT / "assets")
     out = parser.parse_args(arguments).out
-    chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     pages = serve("app.py", "--load-first")
     url = next(pages)
     try:
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+            browser = playwright.chromium.launch(executable_path=chromium_path(), args=FLAGS)
             desk = {"viewport": {"width": 1320, "height": 1000}, "color_scheme": "light"}
             page = opened(browser, url, desk)
             frames = [(shot(page), FIRST_MS)]
@@ -59,9 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
 def opened(browser, url: str, options: dict) -> Page:
     """Return the page as a new visitor sees it."""
     page = browser.new_context(**options).new_page()
-    page.goto(url)
-    page.wait_for_selector("#agv-box textarea", timeout=START_S * 1000)
-    page.wait_for_function("window.agvSend !== undefined")
+    arrive(page, url)
     page.wait_for_timeout(1500)
     return page
 
