@@ -20,6 +20,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.encoded import EncodedImage, Glimpse, Look, Prefix, Reading, Step, common, digest, keep
 from agvas_core.findings import masks_to_canvas
+from agvas_core.memory_bank import MemoryBank, build_bank, peak_among, weigh
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.anyres import TiledImages, cut
 from agvas_core.modeling.pixel_features import PixelFeatures, join_features
@@ -37,6 +38,7 @@ BYTES_KEPT = 400_000_000  # of encoded images, and of glances: a long image, or 
 CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
 WHOLE_SHARE, LONG_WHOLE_SHARE = 0.4, 0.6  # of the map of the whole image, where tiles or parts along it are seen, too
 PREFIXES_KEPT = 4
+BANKS_KEPT = 8  # of good examples: 12 MB each at most
 KINDS_KEPT = 256  # of regions: a later question about an image mostly shows the same ones
 
 
@@ -71,7 +73,8 @@ class AnomalyPredictor:
         self.end_id = end_of_turn_id(tokenizer)
         self._images: OrderedDict[str, EncodedImage] = OrderedDict()
         self._close_looks: OrderedDict[str, EncodedImage] = OrderedDict()
-        self._glances: OrderedDict[tuple[str, bool], Prediction] = OrderedDict()
+        self._glances: OrderedDict[tuple[str, bool, tuple[str, ...]], Prediction] = OrderedDict()
+        self._banks: OrderedDict[tuple[str, ...], MemoryBank] = OrderedDict()
         self._prefixes: OrderedDict[object, Prefix] = OrderedDict()
         self._kinds: OrderedDict[tuple[str, bytes], tuple[str, float]] = OrderedDict()
         self._never_said = self._unsayable(says_anchors)
@@ -171,6 +174,26 @@ class AnomalyPredictor:
     def has_image(self, image_id: str) -> bool:
         """Whether an image's features are at hand."""
         return image_id in self._images
+
+    @torch.inference_mode()
+    def memory_bank(self, good: Sequence[InspectionImage]) -> MemoryBank | None:
+        """Return what images are compared with that are to be judged beside good ones, or None without any."""
+        key = tuple(image.image_id for image in good)
+        with self._lock:
+            known = self._banks.get(key)
+        if known is not None or not good:
+            return known
+        seen, maps = [], []
+        for image in good:
+            encoded = self.set_image(image)
+            states = self._states(self.read(self._first_ids(encoded), encoded, anchors=True))
+            seen.append((encoded.features.pixel, encoded.letterbox))
+            maps.append(self._joined(states, encoded))
+        bank, rarities = build_bank(seen)
+        bank = replace(bank, peak=peak_among(maps, rarities))
+        with self._lock:
+            keep(self._banks, key, bank, BANKS_KEPT)
+        return bank
 
     # --- reading tokens ----------------------------------------------------------------------------------------------
 
@@ -275,17 +298,38 @@ class AnomalyPredictor:
     # --- masks -------------------------------------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def decode(self, prefix: Prefix, encoded: EncodedImage, **options: object) -> Prediction:
-        """Return the mask of the last anchor triple among the prefix's newest tokens; options as in make_prediction."""
+    def decode(
+        self, prefix: Prefix, encoded: EncodedImage, bank: MemoryBank | None = None, **options: object
+    ) -> Prediction:
+        """Return the mask of the last anchor triple among the prefix's newest tokens; see decode_states."""
+        return self.decode_states(self._states(prefix), encoded, bank, **options)
+
+    def _states(self, prefix: Prefix) -> Tensor:
+        """Return the states (1, 3, D) of the last anchor triple among a prefix's newest tokens."""
         newest = torch.tensor([prefix.ids[-prefix.hidden.shape[1] :]])
         rows = find_anchors(newest, self.ids.anchors)  # on the host: nothing waits for the device
         assert len(rows), "no anchors among the newest tokens"
-        last = rows[-1:].to(prefix.hidden.device, non_blocking=True)
-        return self.decode_states(gather_anchor_states(prefix.hidden, last), encoded, **options)
+        return gather_anchor_states(prefix.hidden, rows[-1:].to(prefix.hidden.device, non_blocking=True))
 
     @torch.inference_mode()
-    def decode_states(self, states: Tensor, encoded: EncodedImage, **options: object) -> Prediction:
-        """Return the mask of anchor states (1, 3, D): of the views' maps the root mean square, see views.py."""
+    def decode_states(
+        self, states: Tensor, encoded: EncodedImage, bank: MemoryBank | None = None, **options: object
+    ) -> Prediction:
+        """Return the mask of anchor states (1, 3, D).
+
+        bank: of good examples, with which the map is weighed; options: as in make_prediction.
+        """
+        maps, peak = self._joined(states, encoded), self.model.config.serving_peak
+        if bank is not None:  # what the good examples themselves would show is no defect
+            maps = weigh(maps, bank.rarity(encoded.features.pixel, encoded.letterbox))
+            peak = max(peak, bank.peak)
+        # Paper differs: P > 0.5 is the mask there; here a part of it must somewhere be clearer than that
+        p_seg, p_ano = without_weak_parts(maps, peak)
+        probabilities = {"p_seg": p_seg, "p_nor": 1 - p_ano, "p_ano": p_ano}  # a softmax of two: only one is carried
+        return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]
+
+    def _joined(self, states: Tensor, encoded: EncodedImage) -> NDArray[np.float32]:
+        """Return p_seg and p_ano (2, H, W) of all looks: the root mean square of the views' maps, see views.py."""
         size_hw = encoded.letterbox.size_hw
         first = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (2, H, W)
         # Paper differs: it looks once; here the maps of several looks are joined, and those of tiles
@@ -296,10 +340,7 @@ class AnomalyPredictor:
             left, _, right, _ = encoded.tiles[0].view.box_xyxy
             close = blend(parts, size_hw, right - left)
             maps = encoded.whole_share * maps + (1 - encoded.whole_share) * close
-        # Paper differs: P > 0.5 is the mask there; here a part of it must somewhere be clearer than that
-        p_seg, p_ano = without_weak_parts(np.clip(maps, 0, 1, out=maps), self.model.config.serving_peak)
-        probabilities = {"p_seg": p_seg, "p_nor": 1 - p_ano, "p_ano": p_ano}  # a softmax of two: only one is carried
-        return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]
+        return np.clip(maps, 0, 1, out=maps)
 
     def _maps(self, states: Tensor, features: PixelFeatures, letterbox: Letterbox) -> NDArray[np.float32]:
         """Return p_seg and p_ano (2, H, W) of one view of H x W px."""
@@ -330,17 +371,26 @@ class AnomalyPredictor:
         turns = [ChatTurn("user", instruction), ChatTurn("assistant", DIRECT_ANSWER)]
         return self.expand(encode_chat(self.tokenizer, turns).input_ids, encoded)
 
-    def glance(self, image: InspectionImage, *, close: bool = False) -> Prediction:
-        """Return the direct mode's mask of an image by the default instruction, kept per image: words measure by it."""
+    def _first_ids(self, encoded: EncodedImage) -> list[int]:
+        return self.direct_ids(DEFAULT_INSTRUCTIONS["direct"], encoded)
+
+    def glance(
+        self, image: InspectionImage, *, close: bool = False, good: Sequence[InspectionImage] = ()
+    ) -> Prediction:
+        """Return the direct mode's mask of an image by the default instruction, kept per image: words measure by it.
+
+        good: images that it is compared with.
+        """
+        key = (image.image_id, close, tuple(example.image_id for example in good))
         with self._lock:
-            known = self._glances.get((image.image_id, close))
+            known = self._glances.get(key)
         if known is not None:
             return known
+        bank = self.memory_bank(good)
         encoded = self.set_image(image, close=close)
-        prefix = self.read(self.direct_ids(DEFAULT_INSTRUCTIONS["direct"], encoded), encoded, anchors=True)
-        prediction = self.decode(prefix, encoded)
+        prediction = self.decode(self.read(self._first_ids(encoded), encoded, anchors=True), encoded, bank)
         with self._lock:
-            keep(self._glances, (image.image_id, close), prediction, self.images_kept, self.bytes_kept)
+            keep(self._glances, key, prediction, self.images_kept, self.bytes_kept)
         return prediction
 
     # --- words -------------------------------------------------------------------------------------------------------

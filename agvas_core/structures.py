@@ -185,6 +185,8 @@ class Request:
         max_new_tokens: bound on the generated words.
         close: look at the image in tiles at its own resolution, too: slower, for tiny defects on large images.
         mm_per_px: millimeters a pixel, where they are known; a scale that the words say goes before it.
+        good_ids: images of good parts, keys of Conversation.images, with which the current one is compared, beside
+            those that the conversation calls good (see good_parts).
     """
 
     instruction: str
@@ -198,6 +200,7 @@ class Request:
     max_new_tokens: int = 160
     close: bool = False
     mm_per_px: float | None = None
+    good_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from agvas_core.good_parts import good_images
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -178,11 +179,12 @@ def read_event(header: dict[str, Any], arrays: Arrays) -> Event:
 
 
 def parcel(conversation: Conversation, request: Request) -> Conversation:
-    """Return what an engine needs of a conversation, so that little is sent: the one image, and its last mask."""
+    """Return what an engine needs of a conversation: the one image, its last mask, and the good examples."""
     image = conversation.images.get(request.image_id or "")
     shown = [n for n, t in enumerate(conversation.turns) if t.prediction is not None and t.image_id == request.image_id]
     turns = tuple(t if n in shown[-1:] else replace(t, prediction=None) for n, t in enumerate(conversation.turns))
-    return Conversation(turns, {} if image is None else {image.image_id: image})
+    sent = [*([] if image is None else [image]), *good_images(conversation, request)]
+    return Conversation(turns, {one.image_id: one for one in sent})
 
 
 def pack_question(conversation: Conversation, request: Request) -> bytes:
@@ -214,7 +216,8 @@ def read_question(body: bytes) -> tuple[Conversation, Request]:
             turns.append(Turn(**facts, prediction=prediction))
         images = {i: InspectionImage(i, _picture(arrays[f"image {i}"]), name) for i, name in header["images"].items()}
         asked = header["request"]
-        return Conversation(tuple(turns), images), Request(**asked | {"roi_xyxy": _tuple(asked["roi_xyxy"])})
+        tuples = {name: _tuple(asked[name]) for name in ("roi_xyxy", "good_ids")}
+        return Conversation(tuple(turns), images), Request(**asked | tuples)
     except WireError:
         raise
     except (KeyError, TypeError, AttributeError) as error:

@@ -87,12 +87,13 @@ def images(session: Session) -> str:
     if len(session.seen) < 2 and (session.busy.locked() or session.current_image_id in _in_chat(session)):
         return gone
     buttons = []
+    good = session.good_ids()
     for n, image_id in enumerate(session.seen, 1):
         image = session.images.get(image_id)
         if image is None:
             continue
         current = image_id == session.current_image_id
-        label = say("image_n", lang, n=n)
+        label = say("image_n", lang, n=n) + (f" · {say('good_example', lang)}" if image_id in good else "")
         buttons.append(
             f'<button type="button" class="agv-shot" data-agv="image" data-value="{escape(image_id)}" '
             f'aria-pressed="{str(current).lower()}" title="{escape(image.name)}">'

@@ -34,7 +34,7 @@ def _fitting(seen: Reply) -> list[str]:
     if verdict == "other":
         return ["all", "sure"]
     if not regions:
-        return ["sure", "lower"]
+        return ["sure", "lower", "good"]
     part = singles_out(seen.request.instruction)
     several = len({region["finding"] for region in regions}) > 1
     size, narrower = ("size_1" if several else "size"), ["largest"] if several else []

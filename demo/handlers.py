@@ -189,7 +189,7 @@ def ask_other(session: Session, desk: EngineDesk, engine_id: str) -> Iterator[Re
             _fail(reply, lost)
             yield reply
             return
-        session.hold(request.image_id)
+        session.hold(request.image_id, *session.good_ids())
         yield from _run(session, desk, engine, session.conversation(before=exchange), reply)
 
 
@@ -281,7 +281,7 @@ def _answer(
     for image_id in pair or (session.current_image_id,):
         lost = _gone(session, image_id)
         errors = [*errors, lost] if lost else errors
-    session.hold(*(pair or (session.current_image_id,)))
+    session.hold(*(pair or (session.current_image_id,)), *session.good_ids(question))
     question = question or say("no_question", lang)
     again = None if pair else question_before(session, question)
     asked = without_image(question) if named else question

@@ -31,6 +31,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "images": ("Images in this conversation", "本次对话中的图像"),
     "image_n": ("Image {n}", "图像 {n}"),
     "current": ("current", "当前"),
+    "good_example": ("✓ good", "✓ 良品"),
     "panel": ("Settings and selected reply", "设置与所选回复"),
     "engine": ("Engine", "引擎"),
     "card": ("Card", "卡片"),
@@ -200,6 +201,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "next_size": ("How big is it?", "有多大？"), "next_size_1": ("How big is region 1?", "区域 1 有多大？"),
     "next_cause": ("What may have caused it?", "是什么造成的？"),
     "next_largest": ("Only the largest", "只标出最大的"), "next_all": ("Show all again", "重新显示全部"),
+    "next_good": ("This is a good part.", "这是良品。"),
     "next_sure": ("How sure are you?", "有多大把握？"), "next_lower": ("Lower the threshold", "降低阈值"),
     "told_sliders": (
         "Move the sliders under “Selected reply” for that: its mask follows at once, without asking again.",

@@ -46,14 +46,17 @@ class UploadedFile(TypedDict):
     meta: FileMeta
 
 
-def uploaded_path(file: object, root: Path) -> Path:
-    """Return the path of an uploaded file; raises ValueError for anything that was not uploaded to this page."""
+def uploaded_path(file: object, root: Path, name: str = "image") -> Path:
+    """Return the path of an uploaded file; raises ValueError for anything that was not uploaded to this page.
+
+    name: the argument that it came as.
+    """
     path = file.get("path") if isinstance(file, dict) else file
     if not isinstance(path, str) or not path:
-        raise ValueError("`image` must be an uploaded file: pass gradio_client.handle_file('part.png').")
+        raise ValueError(f"`{name}` must be an uploaded file: pass gradio_client.handle_file('part.png').")
     resolved = Path(path).resolve()
     if not resolved.is_relative_to(root.resolve()) or not resolved.is_file():
-        raise ValueError("`image` must be a file uploaded to this page; paths on the server are not read.")
+        raise ValueError(f"`{name}` must be a file uploaded to this page; paths on the server are not read.")
     return resolved
 
 
@@ -70,6 +73,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         close: bool = False,
         engine: str = "",
         mm_per_px: float = 0.0,
+        good: list[UploadedFile] | None = None,
     ) -> dict:
         """Segment the anomalies of one photo; returns verdict, score, regions, text and the mask as a PNG file.
 
@@ -83,6 +87,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
             close: whether a large photo is looked at in tiles, too.
             engine: one of those that the page offers, as "saa+"; the page's first when it is empty.
             mm_per_px: millimeters a pixel, to measure regions in them too; 0 where they are not known.
+            good: photos of good parts, files uploaded to this page, with which AG-VAS compares the photo.
         """
         if engine and engine not in desk.engine_ids:
             raise ValueError(f"`engine` must be one of {', '.join(desk.engine_ids)}; it is {engine!r}.")
@@ -96,14 +101,17 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
                 raise ValueError(f"`{name}` must be a number between 0 and 1; it is {value!r}.")
         if not _is_number(mm_per_px) or not 0 <= mm_per_px < math.inf:
             raise ValueError(f"`mm_per_px` must be a number, 0 or more; it is {mm_per_px!r}.")
+        if good is not None and not isinstance(good, list):
+            raise ValueError("`good` must be a list of uploaded files.")
         photo = agvas_core.open_image(str(uploaded_path(image, upload_root())))
+        examples = [agvas_core.open_image(str(uploaded_path(file, upload_root(), "good"))) for file in good or ()]
         answering = desk.get(engine or None)
         request = Request(
             instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha,
             close=close, mm_per_px=mm_per_px or None,
         )  # fmt: skip
         with desk.turn():
-            reply = ask(answering, photo, request)
+            reply = ask(answering, photo, request, good=examples)
         facts = verdict_facts(reply.prediction, answering.card, reply.done.mode, photo.name, reply.scale)
         answer: dict[str, Any] = facts | {"text": reply.text, "notices": list(reply.notices), "mask": None}
         shown = meant(reply.prediction, answering.card)

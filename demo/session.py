@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from agvas_core.good_parts import good_images
 from agvas_core.scale import Scale, scale_of
 from agvas_core.structures import (
     Conversation,
@@ -145,8 +146,9 @@ class Session:
         used = {reply.request.image_id for reply in self.replies()} | {image.image_id}
         while len(self.images) > MAX_IMAGES:
             unused = [i for i in self.images if i not in used]
-            victim = unused[0] if unused else next(iter(self.images))
-            self._forget(victim)
+            good = {*self.good_ids(), image.image_id}  # the next images are compared with them
+            others = unused or [i for i in self.images if i not in good]
+            self._forget(next(iter(others or self.images)))
         self.shelf.make_room()
 
     def hold(self, *image_ids: str | None) -> None:
@@ -278,6 +280,11 @@ class Session:
     def scale(self, image_id: str | None, newest: str = "") -> Scale | None:
         """Return an image's scale as it was said last; newest: words that are being answered."""
         return scale_of(self.conversation(), Request(newest, image_id))
+
+    def good_ids(self, newest: str = "") -> tuple[str, ...]:
+        """Return the images that the conversation calls good; newest: words about the current image, to be answered."""
+        good = good_images(self.conversation(), Request(newest, self.current_image_id))
+        return tuple(example.image_id for example in good)
 
     def bound_memory(self) -> None:
         """Drop the oldest probability maps beyond the session's share of memory; their pictures stay."""

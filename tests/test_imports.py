@@ -38,7 +38,8 @@ ARROWS: dict[str, set[str]] = {
     "views": set(),
     "drawing": _VALUES | {"regions"},
     "writers": _VALUES | {"drawing", "regions", "calipers", "scale"},
-    "wire": _VALUES,
+    "good_parts": {"structures"},
+    "wire": _VALUES | {"good_parts"},
     "synthesis": _LANGUAGE | {"processing"},
     "data": _PICTURES | {"synthesis"},
     "modeling": _VALUES | {"anchors"},
@@ -49,12 +50,13 @@ ARROWS: dict[str, set[str]] = {
     "checkpoint_expert": {"checkpoint", "modeling"},
     "findings": _LANGUAGE | {"processing"},
     "encoded": {"modeling", "processing", "structures", "views"},
-    "predictor": _MODEL | {"views", "encoded", "findings"},
+    "memory_bank": {"modeling", "processing"},
+    "predictor": _MODEL | {"views", "encoded", "findings", "memory_bank"},
     # rules and candidates; the bundled model is one proposer
     "saa": _PICTURES | {"predictor", "findings", "counting", "calipers", "scale", "foreground"},
     "engines": _MODEL
     | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"}
-    | {"asking", "counting", "calipers", "scale", "spelling"},
+    | {"asking", "counting", "calipers", "scale", "spelling", "good_parts", "memory_bank"},
     "replicas": {"structures", "processing", "engines", "wire"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"predictor", "synthesis", "data", "evaluation", "backbones", "memory", "adapter"},
@@ -74,7 +76,8 @@ ARROWS: dict[str, set[str]] = {
         "demo",
     },
     "front door": {"structures", "processing", "engines", "predictor"},
-    "demo": _LANGUAGE | {"front door", "asking", "scale", "processing", "engines", "drawing", "writers", "wire"},
+    "demo": _LANGUAGE
+    | {"front door", "asking", "scale", "good_parts", "processing", "engines", "drawing", "writers", "wire"},
     "app": {"front door", "demo"},
 }
 FORBIDDEN_PACKAGES = {"gradio", "gradio_client", "spaces", "torchvision"}

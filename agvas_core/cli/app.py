@@ -143,6 +143,7 @@ def predict(
         make_folder(out)
     box = _parse_roi(roi)
     request = question.request(None if box is None else clip_roi(box, *photo.size_hw))
+    good = question.good_images()
     answering = load(engine_name(question.who, anyres=anyres, revision=revision), explainer)
     with Waiting() as waiting:
 
@@ -151,7 +152,7 @@ def predict(
             if not as_json:
                 _print_words(event)
 
-        reply = ask(answering, photo, request, show)
+        reply = ask(answering, photo, request, show, good=good)
     facts: dict[str, Any] = verdict_facts(
         reply.prediction, answering.card, reply.done.mode, photo.name, reply.scale
     ) | {
@@ -178,6 +179,14 @@ def evaluate(
     question: Question,
     save_maps: Annotated[Path | None, typer.Option(help="Write each map as a float32 .npy file here.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many images of each kind.", min=1)] = None,
+    shots: Annotated[
+        int,
+        typer.Option(
+            help="Compare with so many good images of each category: of its train/good, or of its test/good, which "
+            "then are not measured.",
+            min=0,
+        ),
+    ] = 0,
     saa_protocol: Annotated[
         bool, typer.Option("--saa-protocol", help="Also print SAA's max-F1-pixel and max-F1-region (slow).")
     ] = False,
@@ -191,11 +200,12 @@ def evaluate(
     find_samples(data)  # a wrong folder is reported before an engine is loaded
     names = engine_names(question.who)  # so is a wrong option
     question.request()
+    good = question.good_images()
     if save_maps is not None:
         make_folder(save_maps)
     if json_path is not None:
         make_room(json_path)
-    values = compare_engines(names, question, data, save_maps, limit, saa_protocol)
+    values = compare_engines(names, question, data, save_maps, limit, saa_protocol, good, shots)
     if json_path is not None:
         write_whole(json_path, json.dumps(values, indent=1) + "\n")
 
@@ -250,11 +260,12 @@ def inspect(
     find_images(folder)
     make_folder(out)
     request = question.request()
+    good = question.good_images()
     with replicated(question.who, replicas, address) as name:
         at_once = images_at_once(replicas, address)
         answering = load(name)
         try:
-            rows = inspect_folder(answering, folder, out, request, overlays=overlays, at_once=at_once)
+            rows = inspect_folder(answering, folder, out, request, overlays=overlays, at_once=at_once, good=good)
         except KeyboardInterrupt:
             typer.echo(f"\nStopped; the same command goes on. So far: {out / 'results.csv'}.", err=True)
             raise

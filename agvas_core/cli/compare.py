@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from agvas_core.cli.question import Question, load
 if TYPE_CHECKING:
     from agvas_core.evaluation.protocol import CategoryResult
     from agvas_core.evaluation.saa_protocol import SAAMetrics
+    from agvas_core.structures import InspectionImage
 
 
 def engine_names(text: str) -> list[str]:
@@ -27,7 +29,14 @@ def engine_names(text: str) -> list[str]:
 
 
 def measure_engine(
-    name: str, question: Question, data: Path, save_maps: Path | None, limit: int | None, saa: bool
+    name: str,
+    question: Question,
+    data: Path,
+    save_maps: Path | None,
+    limit: int | None,
+    saa: bool,
+    good: Sequence[InspectionImage] = (),
+    shots: int = 0,
 ) -> tuple[dict[str, Any], list[CategoryResult], dict[str, SAAMetrics]]:
     """Return facts about an engine and its settings, its results by category, and those of SAA's protocol if asked."""
     from tqdm import tqdm
@@ -50,7 +59,7 @@ def measure_engine(
                 meters.setdefault(sample.category, SAAMeter()).update(prediction.anomaly_map, gt_mask)
 
         predict = predictor(answering, question.request())
-        results = evaluate_folder(predict, data, save_maps, limit, progress, watch)
+        results = evaluate_folder(predict, data, save_maps, limit, progress, watch, good=good, shots=shots)
         bar.update(bar.total - bar.n)
     about = {
         "engine": answering.card.engine_id,
@@ -58,13 +67,21 @@ def measure_engine(
         "device": answering.card.device,
         "data": str(data),
         "limit": limit,
+        "shots": shots,
         "version": __version__,
     }
     return about | question.as_facts(), results, {category: meter.compute() for category, meter in meters.items()}
 
 
 def compare_engines(
-    names: list[str], question: Question, data: Path, save_maps: Path | None, limit: int | None, saa: bool
+    names: list[str],
+    question: Question,
+    data: Path,
+    save_maps: Path | None,
+    limit: int | None,
+    saa: bool,
+    good: Sequence[InspectionImage] = (),
+    shots: int = 0,
 ) -> dict[str, Any]:
     """Measure engines in turn, print their tables, and return everything as plain values.
 
@@ -83,7 +100,7 @@ def compare_engines(
         if save_maps is not None and len(names) > 1:
             folder = save_maps / re.sub(r"[^\w.+-]", "_", name)
         try:
-            about, measured[name], regions[name] = measure_engine(name, question, data, folder, limit, saa)
+            about, measured[name], regions[name] = measure_engine(name, question, data, folder, limit, saa, good, shots)
         except (ValueError, OSError) as error:
             if len(names) == 1:
                 raise

@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from agvas_core.data.mvtec_folder import SUFFIXES
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
 from agvas_core.processing import open_image
-from agvas_core.structures import Prediction, Request
+from agvas_core.structures import InspectionImage, Prediction, Request
 from agvas_core.writers import (
     UNTRAINED_VERDICT,
     make_folder,
@@ -70,13 +70,21 @@ def find_images(root: Path) -> list[Path]:
 
 
 def inspect_folder(
-    engine: Engine, root: Path, out: Path, request: Request, *, overlays: bool = False, at_once: int = 1
+    engine: Engine,
+    root: Path,
+    out: Path,
+    request: Request,
+    *,
+    overlays: bool = False,
+    at_once: int = 1,
+    good: Sequence[InspectionImage] = (),
 ) -> list[dict]:
     """Answer for each image and write out/results.csv, results.json, report.html and masks/<path>.png.
 
     Untrained weights write no mask, nor do heat maps.
 
     at_once: images that are asked about at the same time; more than one only where the engine takes them.
+    good: images of good parts, with which each is compared.
 
     An image that cannot be read, or at which the engine fails, gets a line with the reason, and the work goes on; it is
     tried again by the next run. Answers of an earlier run for the same pixels, weights and settings are kept. Masks and
@@ -93,7 +101,7 @@ def inspect_folder(
     make_folder(out)
     journal = out / _JOURNAL
     known = _read_journal(journal)
-    settings = _settings(engine, request, overlays)
+    settings = _settings(engine, request, overlays, good)
     writing = threading.Lock()
     left = threading.Event()
 
@@ -103,7 +111,7 @@ def inspect_folder(
         key = _key(path, root, settings)
         row = known.get(key)
         if row is None or not _files_are_there(row, out, overlays):
-            row = _inspect_one(engine, path, root, out, request, overlays)
+            row = _inspect_one(engine, path, root, out, request, overlays, good)
             if not row["error"]:
                 with writing:
                     lines.write(json.dumps({"key": key, "row": row}, ensure_ascii=False) + "\n")
@@ -124,7 +132,15 @@ def inspect_folder(
     return rows
 
 
-def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Request, overlays: bool) -> dict[str, Any]:
+def _inspect_one(
+    engine: Engine,
+    path: Path,
+    root: Path,
+    out: Path,
+    request: Request,
+    overlays: bool,
+    good: Sequence[InspectionImage],
+) -> dict[str, Any]:
     name = path.relative_to(root).as_posix()
     row: dict[str, Any] = dict.fromkeys(COLUMNS, "") | {"image": name, "notices": [], "details": None}
     try:
@@ -132,7 +148,7 @@ def _inspect_one(engine: Engine, path: Path, root: Path, out: Path, request: Req
     except (ValueError, OSError) as error:
         return row | {"error": str(error)}
     try:
-        reply = ask(engine, image, request)
+        reply = ask(engine, image, request, good=good)
     except Exception as error:  # one image must not end the work on all the others
         log.debug("%s failed at %s", engine.card.name, name, exc_info=True)
         return row | {"error": f"{engine.card.name} stopped with an error: {error or type(error).__name__}"}
@@ -238,10 +254,11 @@ def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
     return all(path.is_file() for path in _pictures(row["image"], out, overlays).values())
 
 
-def _settings(engine: Engine, request: Request, overlays: bool) -> str:
+def _settings(engine: Engine, request: Request, overlays: bool, good: Sequence[InspectionImage]) -> str:
     """Return all that an answer depends on besides the image: code, weights and options."""
     card = engine.card
     weights = card.weights_hash or card.weights
+    request = replace(request, good_ids=tuple(example.image_id for example in good))
     shows = ["heat map"] if card.heat_map_only else []
     return json.dumps([__version__, card.engine_id, weights, asdict(request), overlays, *shows], sort_keys=True)
 

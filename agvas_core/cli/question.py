@@ -7,13 +7,14 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
     from agvas_core.engines.base import Engine
-    from agvas_core.structures import Request
+    from agvas_core.structures import InspectionImage, Request
 
 DEFAULT_ENGINE = "agvas-nano"
 EngineOption = Annotated[str, typer.Option("--engine", help="Who answers; `agvas engines` lists them.")]
@@ -76,6 +77,14 @@ class Question:
         float | None,
         typer.Option("--mm-per-px", help="Millimeters a pixel: regions are measured in them, too.", show_default=False),
     ] = None
+    good: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--good",
+            help="A photo of a good part, or a folder of such: images are compared with them. Several times for more.",
+            show_default=False,
+        ),
+    ] = None
     second_opinion: Annotated[
         bool,
         typer.Option(
@@ -114,7 +123,16 @@ class Question:
 
     def as_facts(self) -> dict[str, Any]:
         """Return the settings for a report, without the engine's name."""
-        return {name: value for name, value in asdict(self).items() if name != "engine"}
+        facts = {name: value for name, value in asdict(self).items() if name != "engine"}
+        return facts | {"good": [str(path) for path in self.good or ()]}
+
+    def good_images(self) -> list[InspectionImage]:
+        """Return the photos of good parts that --good names; ValueError or OSError where one is none."""
+        from agvas_core.cli.folder import find_images
+        from agvas_core.processing import open_image
+
+        paths = [path for given in self.good or () for path in (find_images(given) if given.is_dir() else [given])]
+        return list({image.image_id: image for image in map(open_image, paths)}.values())
 
 
 def asks(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from agvas_core.asking import as_learned, asks_diagnosis, in_other_language, wants_whole_again
 from agvas_core.checkpoint import card_text, checkpoint_hash
 from agvas_core.engines.dialogue import measured_by, mode_of, read_well, spelled_out
+from agvas_core.engines.judged import judged_by
 from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.reply import Clock, QuestionTooLongError, Reply
@@ -31,6 +32,7 @@ from agvas_core.structures import (
     Notice,
     Request,
     Stage,
+    TextDelta,
 )
 
 
@@ -130,6 +132,11 @@ class AGVASEngine:
         clock = Clock()
         conversation, request, read_as = read_well(conversation, request)
         image = conversation.images.get(request.image_id or "")
+        request, good, noted = judged_by(conversation, request)
+        if noted and not request.instruction:
+            yield TextDelta(noted)
+            yield Done("chat", clock.seconds)
+            return
         request, scale, said = measured_by(conversation, request)
         if wants_whole_again(request.instruction):
             request = replace(request, instruction=DEFAULT_INSTRUCTIONS["direct"])
@@ -144,15 +151,19 @@ class AGVASEngine:
             yield Done(mode, clock.seconds)
             return
         no_diagnosis = NO_DIAGNOSIS if asks_diagnosis(request.instruction) else None
-        for sentence in filter(None, (read_as, said, no_diagnosis)):
+        for sentence in filter(None, (read_as, noted, said, no_diagnosis)):
             yield Notice(sentence)
         if self.predictor.model.config.decoder.measured_kinds and in_other_language(request.instruction):
             yield Notice(ENGLISH_ONLY)
         yield Stage("looking at the image in tiles" if request.close else "encoding the image", 0.1)
         encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")
+        if good:
+            yield Stage("looking at the good examples", 0.3)
+            self.predictor.memory_bank(good)
+            clock.lap("good examples")
         made_of = (self.predictor, conversation, request, image, encoded, mode, stop, clock, self._card)
-        reply = Reply(*made_of, hold_words=self.hold_words, scale=scale, asked=asked)
+        reply = Reply(*made_of, hold_words=self.hold_words, scale=scale, asked=asked, good=good)
         try:
             if not stop.is_set():
                 yield from reply.words_alone() if self.speaks_alone else reply.events()

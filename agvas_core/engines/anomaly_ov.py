@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from agvas_core.checkpoint import card_text
 from agvas_core.checkpoint_expert import load_expert
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
-from agvas_core.engines.own_words import NO_IMAGE, UNTRAINED
+from agvas_core.engines.judged import only_judges
+from agvas_core.engines.own_words import NO_IMAGE, UNTRAINED, not_compared
 from agvas_core.engines.shared_weights import shared_checkpoint
 from agvas_core.memory import peak_memory_mb
 from agvas_core.modeling.agvas import AGVAS
@@ -156,6 +157,10 @@ class AnomalyOVEngine:
             yield Notice(UNTRAINED)
         if image is None or refused:
             yield Notice(str(refused))
+            yield Done(mode, seconds)
+            return
+        if only_judges(request):
+            yield TextDelta(not_compared(self._card))
             yield Done(mode, seconds)
             return
         yield Stage("looking twice", 0.1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from agvas_core.engines.base import Engine
@@ -40,7 +40,12 @@ class Reply:
 
 
 def ask(
-    engine: Engine, image: InspectionImage, request: Request, on_event: Callable[[Event], None] | None = None
+    engine: Engine,
+    image: InspectionImage,
+    request: Request,
+    on_event: Callable[[Event], None] | None = None,
+    *,
+    good: Sequence[InspectionImage] = (),
 ) -> Reply:
     """Ask about one image, without a history, and collect the reply.
 
@@ -49,12 +54,14 @@ def ask(
         image: what it is about; its id is filled into the request.
         request: the question.
         on_event: called with every event as it comes.
+        good: images of good parts, with which it is compared by an engine that does so.
     """
     words: list[str] = []
     notices: list[str] = []
     prediction: Prediction | None = None
     done = Done(request.mode, {})
-    conversation, request = Conversation().with_image(image), replace(request, image_id=image.image_id)
+    conversation = Conversation(images={one.image_id: one for one in (*good, image)})
+    request = replace(request, image_id=image.image_id, good_ids=tuple(example.image_id for example in good))
     for event in engine.respond(conversation, request):
         if on_event is not None:
             on_event(event)
@@ -69,15 +76,15 @@ def ask(
     return Reply(prediction, "".join(words).strip(), tuple(notices), done, scale_of(conversation, request))
 
 
-def predictor(engine: Engine, request: Request) -> Callable[[InspectionImage], Prediction]:
-    """Return a function from image to prediction, for evaluation.
+def predictor(engine: Engine, request: Request) -> Callable[..., Prediction]:
+    """Return a function from image to prediction, for evaluation; it takes the images of good parts by `good`, too.
 
     Raises (when called):
         ValueError: when the engine gives no mask for an image.
     """
 
-    def predict(image: InspectionImage) -> Prediction:
-        reply = ask(engine, image, request)
+    def predict(image: InspectionImage, good: Sequence[InspectionImage] = ()) -> Prediction:
+        reply = ask(engine, image, request, good=good)
         if reply.prediction is None:
             said = " ".join(reply.notices) or reply.text
             raise ValueError(f"{engine.card.name} gave no mask for {image.name}: {said}")

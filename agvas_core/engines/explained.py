@@ -15,6 +15,7 @@ from agvas_core.asking import singles_out
 from agvas_core.drawing import region_crop, shrink
 from agvas_core.engines.base import Engine
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, shown_before, too_many_characters
+from agvas_core.engines.judged import only_judges
 from agvas_core.engines.speaker import Message, Speaker
 from agvas_core.memory import peak_memory_mb
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, format_percent
@@ -99,7 +100,7 @@ class ExplainedEngine:
         mode = mode_of(conversation, request)
         image = conversation.images.get(request.image_id or "")
         refused = too_many_characters(request.instruction)
-        if image is None or mode == "direct":
+        if image is None or mode == "direct" or only_judges(request):
             yield from self._eyes_alone(conversation, replace(request, mode=mode), stop)
         elif refused:
             yield Notice(refused)

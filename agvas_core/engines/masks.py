@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 
@@ -21,9 +23,16 @@ class Masks:
     """Makes the masks that one request asks for of one image."""
 
     def __init__(
-        self, predictor: AnomalyPredictor, image: InspectionImage, encoded: EncodedImage, request: Request
+        self,
+        predictor: AnomalyPredictor,
+        image: InspectionImage,
+        encoded: EncodedImage,
+        request: Request,
+        good: Sequence[InspectionImage] = (),
     ) -> None:
+        """Take what masks are made of; good: images of good parts, with which this one is compared."""
         self.predictor, self.image, self.encoded, self.request = predictor, image, encoded, request
+        self.good, self.bank = tuple(good), predictor.memory_bank(good)
 
     def options(self) -> dict[str, object]:
         """Return threshold, alpha, smallest area and region of interest, as make_prediction takes them."""
@@ -33,11 +42,19 @@ class Masks:
 
     def decode(self, prefix: Prefix) -> Prediction:
         """Return the mask of the last anchors that were read, with its regions' kinds."""
-        return self.named(self.predictor.decode(prefix, self.encoded, **self.options()))
+        return self.named(self.predictor.decode(prefix, self.encoded, bank=self.bank, **self.options()))
+
+    def decode_states(self, states: torch.Tensor) -> Prediction:
+        """Return the mask of anchor states (1, 3, D), with its regions' kinds."""
+        return self.named(self.predictor.decode_states(states, self.encoded, bank=self.bank, **self.options()))
+
+    def glance(self) -> Prediction:
+        """Return what is marked when all anomalies are asked for, with no options of the request."""
+        return self.predictor.glance(self.image, close=self.request.close, good=self.good)
 
     def everything(self) -> Prediction:
         """Return what is marked when all anomalies are asked for, with its regions' kinds."""
-        return self.named(self.adjust(self.predictor.glance(self.image, close=self.request.close)))
+        return self.named(self.adjust(self.glance()))
 
     def adjust(self, glance: Prediction) -> Prediction:
         """Return a glance under the request's options."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from agvas_core.regions import place_of
-from agvas_core.structures import Prediction, Region
-from agvas_core.wording import at
+from agvas_core.structures import EngineCard, InspectionImage, Prediction, Region
+from agvas_core.wording import at, number
 
 NO_IMAGE = "Please upload an inspection image first: a photo of the part or surface, as PNG, JPEG, WebP, BMP or TIFF."
 NO_ANCHORS = "The words ended without a mask, so the mask was asked for directly."
@@ -21,6 +21,8 @@ NO_DECODER = (
     "come from the base model alone, as its makers trained it."
 )
 NO_DIAGNOSIS = "I mark what looks unusual; what it means for a patient, only a physician can say."
+FORGOTTEN = "Forgotten: from now on I judge each image by itself again."
+NONE_TO_FORGET = 'There are no good examples. Say "this is a good part" of an image that shows one.'
 PLEASE_CHECK = "I learned from synthetic defects, so please check it."
 MOST_TOLD = 4  # regions whose score is told one by one
 NEARLY_SHARE = 0.6  # of the threshold: of defects that are missed half come so near, of normal images a fifth
@@ -44,6 +46,33 @@ def nearly_marked(prediction: Prediction) -> str | None:
         f"Nothing is clear enough to be marked at the threshold {wanted}, but a sign {where} comes near with {near}: "
         "please look there, or lower the threshold."
     )
+
+
+def noted_good(count: int) -> str:
+    """Return that an image was understood to be good; count: how many are, it included."""
+    examples = "it" if count == 1 else f"the {number(count)} good examples"
+    return (
+        f"Noted: this is a good one. From now on I compare your images with {examples}: what looks alike is normal. "
+        'Say "forget the good examples" to end that.'
+    )
+
+
+def not_compared(card: EngineCard) -> str:
+    """Return that an engine knows no good examples."""
+    return f"{card.name} judges each image by itself: only AG-VAS compares with good examples."
+
+
+def no_longer_good(left: int) -> str:
+    """Return that an image is no good example any more; left: how many others there are."""
+    return f"Noted: this is no good example any more; {number(left)} {'is' if left == 1 else 'are'} left."
+
+
+def compared(good: Sequence[InspectionImage], image: InspectionImage) -> str:
+    """Return with how many good examples an image was compared."""
+    examples = "your good example" if len(good) == 1 else f"your {number(len(good))} good examples"
+    if any(example.image_id == image.image_id for example in good):
+        return f"Compared with {examples}; this image is {'that one' if len(good) == 1 else 'one of them'}."
+    return f"Compared with {examples}."
 
 
 def direct_words(prediction: Prediction) -> str:

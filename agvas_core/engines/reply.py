@@ -23,7 +23,7 @@ from agvas_core.engines.dialogue import recent_exchanges, shown_before, too_many
 from agvas_core.engines.held_words import FreeWords, HeldWords
 from agvas_core.engines.masks import Masks
 from agvas_core.engines.measured_answers import measured_answer
-from agvas_core.engines.own_words import NO_ANCHORS, direct_words, how_sure, nearly_marked
+from agvas_core.engines.own_words import NO_ANCHORS, compared, direct_words, how_sure, nearly_marked
 from agvas_core.engines.pointing import Finding, findings_of, meant, numbers_in, parts
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.ruler import NO_SCALE, Ruler, in_px, names_limit
@@ -93,11 +93,13 @@ class Reply:
         hold_words: bool = True,
         scale: Scale | None = None,
         asked: str | None = None,
+        good: Sequence[InspectionImage] = (),
     ) -> None:
         """Begin a reply.
 
         hold_words: whether words that read a mask's kinds are held to it.
         scale: the image's, where it was said.
+        good: images of good parts, with which this one is compared.
         asked: the question as the model reads it, where that is not the request's: a place that stands for "it" would
             have it tell of the place.
         """
@@ -116,7 +118,7 @@ class Reply:
             and asks_about_defects(request.instruction)
             and self.shown_before is None
         )
-        self.masks = Masks(predictor, image, encoded, request)
+        self.masks = Masks(predictor, image, encoded, request, good)
         self.tokens = 0
 
     def events(self) -> Iterator[Event]:
@@ -185,7 +187,7 @@ class Reply:
         glance = self.shown_before if asks_again else None
         if glance is None or glance.verdict == "other":  # of what was left out, nothing can be told
             seen = self.whole_before if self.mode == "chat" else None  # what the reader has before him
-            glance = self.masks.adjust(seen or self.predictor.glance(self.image, close=self.request.close))
+            glance = self.masks.adjust(seen or self.masks.glance())
         sure = sure and self.card.trained
         if self.shows_glance or sure:
             glance = self.masks.named(glance)
@@ -255,10 +257,7 @@ class Reply:
                 states = [state] if token == anchor_ids[0] else [*states, state]
                 if len(states) == len(ANCHOR_TOKENS):
                     self.clock.lap("words")
-                    prediction = predictor.decode_states(
-                        torch.stack(states)[None], self.encoded, **self.masks.options()
-                    )
-                    prediction, said = self._meant(self.masks.named(prediction))
+                    prediction, said = self._meant(self.masks.decode_states(torch.stack(states)[None]))
                     self.clock.lap("mask")
                     yield from _delta(words.part())
                     yield from self._show(prediction, said)
@@ -322,6 +321,8 @@ class Reply:
         said = said or (nearly_marked(prediction) if self.card.trained else None)
         if said:
             yield Notice(said)
+        if self.masks.good:
+            yield Notice(compared(self.masks.good, self.image))
         if self.scale is not None and self.mode != "chat" and prediction.regions and self.card.trained:
             yield Notice(Ruler(prediction, self.scale).told_all(findings_of(prediction)))
 

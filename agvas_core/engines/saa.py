@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agvas_core.engines.dialogue import read_well
-from agvas_core.engines.own_words import NO_IMAGE
+from agvas_core.engines.judged import only_judges
+from agvas_core.engines.own_words import NO_IMAGE, not_compared
 from agvas_core.engines.ruled import image_sizes, names_length, regions_rules, rules_of
 from agvas_core.memory import peak_memory_mb
 from agvas_core.regions import make_prediction, region_labels, smallest_px, with_kinds
@@ -130,6 +131,10 @@ class SAAEngine:
         image = conversation.images.get(request.image_id or "")
         if image is None:
             yield Notice(NO_IMAGE)
+            yield Done(mode, seconds)
+            return
+        if only_judges(request):
+            yield TextDelta(not_compared(self._card))
             yield Done(mode, seconds)
             return
         if read_as:

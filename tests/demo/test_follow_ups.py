@@ -25,7 +25,7 @@ def test_what_is_offered_fits_the_mask(session, desk, photo, clean):
         "How big is region 1?",
         "What may have caused it?",
     ]
-    assert ask(session, desk, "segment", clean) == ["How sure are you?", "Lower the threshold"]
+    assert ask(session, desk, "segment", clean) == ["How sure are you?", "Lower the threshold", "This is a good part."]
     assert "Only the largest" not in ask(session, desk, "segment only the largest", photo)
 
 
@@ -76,4 +76,4 @@ def test_they_stand_above_the_message_box_as_buttons_that_ask(session, desk, pho
 
 def test_they_are_short_in_both_languages():
     words = [pair for key, pair in WORDS.items() if key.startswith("next_") and key != "next_reply"]
-    assert len(words) == 8 and all(len(english) <= 24 and len(chinese) <= 10 for english, chinese in words)
+    assert len(words) == 9 and all(len(english) <= 24 and len(chinese) <= 10 for english, chinese in words)

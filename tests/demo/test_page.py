@@ -62,7 +62,7 @@ def test_the_endpoint_says_of_each_parameter_what_it_is(client):
     segment = client.view_api(return_format="dict")["named_endpoints"]["/segment"]
     image = segment["parameters"][0]["type"]
     assert image["properties"]["meta"]["properties"]["_type"] == {"const": "gradio.FileData"}
-    assert [p["parameter_name"] for p in segment["parameters"]][-3:] == ["close", "engine", "mm_per_px"]
+    assert [p["parameter_name"] for p in segment["parameters"]][-4:] == ["close", "engine", "mm_per_px", "good"]
 
 
 def test_segment_returns_verdict_regions_and_a_mask_file(client, photo):

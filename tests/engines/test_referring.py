@@ -186,7 +186,7 @@ def test_no_words_say_that_nothing_was_found_where_something_else_was(checkpoint
     image = picture()
     everything = with_kinds(spots(5, size_hw=image.size_hw), [("hole", 0.9)])
     monkeypatch.setattr(engine.predictor, "decode", lambda prefix, encoded, **options: everything)
-    monkeypatch.setattr(engine.predictor, "glance", lambda image, close: everything)
+    monkeypatch.setattr(engine.predictor, "glance", lambda image, **options: everything)
     monkeypatch.setattr(engine.predictor, "region_kinds", lambda encoded, masks: [("hole", 0.9)] * len(masks))
     reply = ask(engine, image, Request("segment only the scratch", mode=mode))
     assert reply.prediction.verdict == "other" and reply.notices == ()
