@@ -302,7 +302,7 @@ class AnomalyPredictor:
         self, prefix: Prefix, encoded: EncodedImage, bank: MemoryBank | None = None, **options: object
     ) -> Prediction:
         """Return the mask of the last anchor triple among the prefix's newest tokens; see decode_states."""
-        return self.decode_states(self._states(prefix), encoded, bank, **options)
+        return self.decode_states(self._states(prefix), encoded, bank=bank, **options)
 
     def _states(self, prefix: Prefix) -> Tensor:
         """Return the states (1, 3, D) of the last anchor triple among a prefix's newest tokens."""
@@ -388,7 +388,7 @@ class AnomalyPredictor:
             return known
         bank = self.memory_bank(good)
         encoded = self.set_image(image, close=close)
-        prediction = self.decode(self.read(self._first_ids(encoded), encoded, anchors=True), encoded, bank)
+        prediction = self.decode(self.read(self._first_ids(encoded), encoded, anchors=True), encoded, bank=bank)
         with self._lock:
             keep(self._glances, key, prediction, self.images_kept, self.bytes_kept)
         return prediction
