@@ -84,10 +84,11 @@ def images(session: Session) -> str:
     lang = session.lang
     gone = f'<p class="agv-note">{escape(say("images_gone", lang, names=", ".join(session.gone)))}</p>'
     gone = gone if session.gone else ""
-    if len(session.seen) < 2 and (session.busy.locked() or session.current_image_id in _in_chat(session)):
+    good = session.good_ids()
+    known = session.busy.locked() or session.current_image_id in _in_chat(session)
+    if len(session.seen) < 2 and known and not good:
         return gone
     buttons = []
-    good = session.good_ids()
     for n, image_id in enumerate(session.seen, 1):
         image = session.images.get(image_id)
         if image is None:

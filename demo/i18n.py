@@ -11,8 +11,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "help": ("How it works", "使用说明"),
     "help_body": (
         "Add a photo with + (or paste or drop it), ask, and press Enter; Esc stops a reply, Shift+Enter makes a new line. "
-        "Drag across a picture to compare it with the photo, or click a region or its number to point at it.",
-        "用 + 添加照片（也可粘贴或拖入），输入问题后按 Enter；Esc 停止回复，Shift+Enter 换行。在图上拖动可与原图对比，点击区域或其编号可选中该区域。",
+        "Drag across a picture to compare it with the photo, or click a region or its number to point at it. "
+        "Say “this is a good part” of a photo of one, and the next ones are compared with it.",
+        "用 + 添加照片（也可粘贴或拖入），输入问题后按 Enter；Esc 停止回复，Shift+Enter 换行。在图上拖动可与原图对比，点击区域或其编号可选中该区域。"
+        "对合格品的照片说“这是良品”，之后的图像会与它比较。",
     ),
     "help_knobs": (
         "Threshold: how sure a pixel must be to count as anomalous; lower marks more. Alpha: which of the model’s two maps "

@@ -101,7 +101,8 @@ def inspect_folder(
     make_folder(out)
     journal = out / _JOURNAL
     known = _read_journal(journal)
-    settings = _settings(engine, request, overlays, good)
+    request = replace(request, good_ids=tuple(example.image_id for example in good))
+    settings = _settings(engine, request, overlays)
     writing = threading.Lock()
     left = threading.Event()
 
@@ -230,6 +231,7 @@ def _write_report(engine: Engine, root: Path, request: Request, rows: Sequence[d
         if _has_pictures(row)
     }
     about = {"engine": engine.card.engine_id, "weights": engine.card.weights, "threshold": request.threshold}
+    about |= {"good examples": len(request.good_ids)} if request.good_ids else {}
     write_whole(out / "report.html", report_html(root.resolve().name or "Report", about, rows, pictures))
 
 
@@ -254,11 +256,10 @@ def _files_are_there(row: dict, out: Path, overlays: bool) -> bool:
     return all(path.is_file() for path in _pictures(row["image"], out, overlays).values())
 
 
-def _settings(engine: Engine, request: Request, overlays: bool, good: Sequence[InspectionImage]) -> str:
+def _settings(engine: Engine, request: Request, overlays: bool) -> str:
     """Return all that an answer depends on besides the image: code, weights and options."""
     card = engine.card
     weights = card.weights_hash or card.weights
-    request = replace(request, good_ids=tuple(example.image_id for example in good))
     shows = ["heat map"] if card.heat_map_only else []
     return json.dumps([__version__, card.engine_id, weights, asdict(request), overlays, *shows], sort_keys=True)
 

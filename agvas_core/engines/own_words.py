@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -41,7 +42,8 @@ def nearly_marked(prediction: Prediction) -> str | None:
     if score > threshold:
         return f"What is above the threshold {where} is smaller than {prediction.min_area_px} px, so it is not marked."
     digits = 2 if f"{score:.2f}" != f"{threshold:.2f}" else 3
-    wanted, near = f"{threshold:.{digits}f}", f"{score:.{digits}f}"
+    near = f"{math.floor(score * 1000) / 1000:.3f}" if digits == 3 else f"{score:.2f}"  # not up to the threshold
+    wanted = f"{threshold:.{digits}f}"
     return (
         f"Nothing is clear enough to be marked at the threshold {wanted}, but a sign {where} comes near with {near}: "
         "please look there, or lower the threshold."
