@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from agvas_core.counting import COUNT_WORDS, NTH, NUMBERED
+from agvas_core.excuses import as_order
 from agvas_core.kinds import ENGLISH, asked_pattern
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, sanitize
 from agvas_core.spelling import respelled
@@ -174,7 +175,7 @@ def pointing_words(instruction: str) -> str:
     "all right" does not; nor does a side of a thing that is no defect ("the top cover"), nor a sentence beside the one
     that asks ("The holes are normal."), unless that only says "it".
     """
-    text = _ALL_BUT.sub("only", sanitize(instruction).casefold())
+    text = _ALL_BUT.sub("only", sanitize(as_order(instruction) or instruction).casefold())
     sentences = [s for s in _SENTENCES.split(text) if s.strip()]
     asking = [s for s in sentences if _POINTS.search(s)]
     told = all(_PRONOUN.search(s) and not _DEFECT.search(s) for s in asking)  # elsewhere, or nothing asks
@@ -250,7 +251,7 @@ def _folded(instruction: str) -> str:
 
 def choose_mode(instruction: str, has_image: bool, has_previous_mask: bool = False) -> Mode:
     """Return how to answer in "auto": by the words, in English or Chinese; never returns "auto" itself."""
-    text = respelled(_folded(instruction))
+    text = respelled(_folded(as_order(instruction) or instruction))
     if not has_image:
         return "chat"
     if not text:

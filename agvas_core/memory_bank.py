@@ -26,7 +26,7 @@ USUAL_SHARE = 0.99  # of good cells are no farther from their image's others tha
 OWN_CELLS = 4  # cells around a good one that do not count as its like: they show the same thing
 POWER = 0.5  # of the rarity, by which the odds are multiplied
 MOST_RARE = 7.4  # rarity above which nothing becomes surer, and below whose inverse nothing less sure
-MOST_SHARE = 0.75  # of good examples whose maps stay below what a part of a mask has to reach
+MOST_SHARE = 0.85  # of good examples whose maps stay below what a part of a mask has to reach
 MOST_PEAK = 0.75  # beyond which good examples do not raise it: they may be of something else
 CHUNK = 1024  # cells compared at a time
 

@@ -24,7 +24,8 @@ ARROWS: dict[str, set[str]] = {
     "wording": {"kinds", "prompts"},
     "counting": set(),
     "spelling": {"wording"},
-    "asking": _LANGUAGE | {"counting", "spelling"},
+    "excuses": {"kinds"},
+    "asking": _LANGUAGE | {"counting", "spelling", "excuses"},
     "claims": {"kinds", "regions", "counting"},
     "prompts": _LANGUAGE,
     "tokenizer": _LANGUAGE | {"synthesis"},  # to be trained on made-up talks; never when it is used
@@ -56,7 +57,7 @@ ARROWS: dict[str, set[str]] = {
     "saa": _PICTURES | {"predictor", "findings", "counting", "calipers", "scale", "foreground"},
     "engines": _MODEL
     | {"predictor", "encoded", "findings", "saa", "drawing", "backbones", "memory", "adapter", "wire"}
-    | {"asking", "counting", "calipers", "scale", "spelling", "good_parts", "memory_bank"},
+    | {"asking", "counting", "calipers", "scale", "spelling", "good_parts", "memory_bank", "excuses"},
     "replicas": {"structures", "processing", "engines", "wire"},
     "evaluation": _MODEL | {"predictor", "engines", "synthesis", "data"},
     "training": _MODEL | {"predictor", "synthesis", "data", "evaluation", "backbones", "memory", "adapter"},

@@ -12,7 +12,7 @@ from transformers import PreTrainedTokenizerBase
 
 from agvas_core.asking import as_learned, asks_diagnosis, in_other_language, wants_whole_again
 from agvas_core.checkpoint import card_text, checkpoint_hash
-from agvas_core.engines.dialogue import measured_by, mode_of, read_well, spelled_out
+from agvas_core.engines.dialogue import excused, measured_by, mode_of, read_well, spelled_out
 from agvas_core.engines.judged import judged_by
 from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
@@ -135,6 +135,11 @@ class AGVASEngine:
         request, good, noted = judged_by(conversation, request)
         if noted and not request.instruction:
             yield TextDelta(noted)
+            yield Done("chat", clock.seconds)
+            return
+        request, which = excused(conversation, request)
+        if which:
+            yield TextDelta(which)
             yield Done("chat", clock.seconds)
             return
         request, scale, said = measured_by(conversation, request)

@@ -7,11 +7,15 @@ from dataclasses import replace
 
 from agvas_core.asking import choose_mode, singles_out
 from agvas_core.engines import pronouns
+from agvas_core.engines.own_words import which_one
+from agvas_core.engines.pointing import findings_of
 from agvas_core.engines.ruler import NO_OBJECT, noted
+from agvas_core.excuses import IT, as_order
 from agvas_core.prompts import MAX_INSTRUCTION_CHARS, ChatTurn, sanitize
 from agvas_core.scale import Scale, read_scale, scale_of, without_object_size
 from agvas_core.spelling import respelled, told
 from agvas_core.structures import Conversation, Mode, Prediction, Request, Turn
+from agvas_core.wording import join
 
 LIST_SIZES = "List all findings with their sizes."
 
@@ -55,6 +59,27 @@ def spelled_out(conversation: Conversation, request: Request) -> Request:
     if seen is None:
         return request
     return replace(request, instruction=pronouns.spelled_out(request.instruction, turns, image_id, seen))
+
+
+def excused(conversation: Conversation, request: Request) -> tuple[Request, str | None]:
+    """Return the request with what its words excuse as an order ("region 2 is fine": "ignore region 2").
+
+    And a question back, where "that is no defect" may be said of several findings.
+    """
+    order, turns, image_id = as_order(request.instruction), conversation.turns, request.image_id
+    seen = shown_before(turns, image_id)
+    if order is None or seen is None:
+        return request, None
+    asked = replace(request, instruction=order)
+    if order != IT:
+        return asked, None
+    asked, findings = spelled_out(conversation, asked), findings_of(seen)
+    if asked.instruction != IT or not findings:
+        return asked, None
+    if len(findings) > 1:
+        return asked, which_one(len(findings))
+    numbers = join([str(n) for n in sorted(findings[0].numbers)])
+    return replace(asked, instruction=f"ignore regions {numbers}"), None
 
 
 def measured_by(conversation: Conversation, request: Request) -> tuple[Request, Scale | None, str | None]:

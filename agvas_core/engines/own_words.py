@@ -50,6 +50,11 @@ def nearly_marked(prediction: Prediction) -> str | None:
     )
 
 
+def which_one(count: int) -> str:
+    """Return a question back where "that" may be any of several findings."""
+    return f'Which of the {number(count)} findings do you mean? Say its number, as in "region 2 is fine".'
+
+
 def noted_good(count: int) -> str:
     """Return that an image was understood to be good; count: how many are, it included."""
     examples = "it" if count == 1 else f"the {number(count)} good examples"
