@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from torch.nn import functional
 from agvas_core.modeling.pixel_features import PixelFeatures
 from agvas_core.processing import Letterbox, restore
 
+T = TypeVar("T")
+MOST_EXAMPLES = 24  # more take their time at the first question, and hardly add anything
 MOST_CELLS = 12_000  # of the bank: so many are compared with an image's 2,304 in a tenth of a second
 USUAL_SHARE = 0.99  # of good cells are no farther from their image's others than what counts as usual
 OWN_CELLS = 4  # cells around a good one that do not count as its like: they show the same thing
@@ -85,6 +88,13 @@ def peak_among(maps: Sequence[NDArray[np.float32]], rarities: Sequence[NDArray[n
     return min(float(np.quantile(reached, MOST_SHARE)), MOST_PEAK)
 
 
+def evenly(examples: Sequence[T]) -> Sequence[T]:
+    """Return at most MOST_EXAMPLES of good examples, evenly taken."""
+    if len(examples) <= MOST_EXAMPLES:
+        return examples
+    return [examples[i * len(examples) // MOST_EXAMPLES] for i in range(MOST_EXAMPLES)]
+
+
 def build_bank(seen: Sequence[tuple[PixelFeatures, Letterbox]]) -> tuple[MemoryBank, list[NDArray[np.float32]]]:
     """Return a bank of good examples, and how rare each of their pixels is among the others, (H, W) an example.
 
@@ -98,15 +108,15 @@ def build_bank(seen: Sequence[tuple[PixelFeatures, Letterbox]]) -> tuple[MemoryB
     bank = MemoryBank(every[:0], every.mean(0), spread, 1.0)
     cells = [bank._standard(grid.flatten(1).T) for grid in grids]
     far = [_nearest_elsewhere(own, *grid.shape[1:]) for own, grid in zip(cells, grids, strict=True)]
-    inside = torch.cat([nearest[own] for nearest, own in zip(far, shown, strict=True)])
-    usual = max(1e-6, float(np.quantile(inside.cpu().numpy(), USUAL_SHARE)))
+    every_far = torch.cat([nearest[own] for nearest, own in zip(far, shown, strict=True)])
+    usual = max(1e-6, float(np.quantile(every_far.cpu().numpy(), USUAL_SHARE)))
     rarities = []
     for i, (nearest, (_, letterbox)) in enumerate(zip(far, seen, strict=True)):
         others = [cells[j][shown[j]] for j in range(len(grids)) if j != i]
         if others:
             nearest = torch.minimum(nearest, _nearest(cells[i], _thinned(torch.cat(others))))
         rarities.append(restore(nearest.view(1, *grids[i].shape[1:]) / usual, letterbox)[0])
-    kept = _thinned(torch.cat([own[inside] for own, inside in zip(cells, shown, strict=True)]))
+    kept = _thinned(torch.cat([grid[own] for grid, own in zip(cells, shown, strict=True)]))
     return replace(bank, cells=kept, usual=usual), rarities
 
 

@@ -20,7 +20,7 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.encoded import EncodedImage, Glimpse, Look, Prefix, Reading, Step, common, digest, keep
 from agvas_core.findings import masks_to_canvas
-from agvas_core.memory_bank import MemoryBank, build_bank, peak_among, weigh
+from agvas_core.memory_bank import MemoryBank, build_bank, evenly, peak_among, weigh
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.anyres import TiledImages, cut
 from agvas_core.modeling.pixel_features import PixelFeatures, join_features
@@ -39,6 +39,7 @@ CLOSE_LOOKS_KEPT = 1  # an image in tiles takes some 100 MB
 WHOLE_SHARE, LONG_WHOLE_SHARE = 0.4, 0.6  # of the map of the whole image, where tiles or parts along it are seen, too
 PREFIXES_KEPT = 4
 BANKS_KEPT = 8  # of good examples: 12 MB each at most
+PEAKS_PX = 1024  # longer side at which the maps of good examples are searched for their highest value
 KINDS_KEPT = 256  # of regions: a later question about an image mostly shows the same ones
 
 
@@ -177,7 +178,11 @@ class AnomalyPredictor:
 
     @torch.inference_mode()
     def memory_bank(self, good: Sequence[InspectionImage]) -> MemoryBank | None:
-        """Return what images are compared with that are to be judged beside good ones, or None without any."""
+        """Return what images are compared with that are to be judged beside good ones, or None without any.
+
+        Of more than MOST_EXAMPLES some are left out, evenly.
+        """
+        good = evenly(good)
         key = tuple(image.image_id for image in good)
         with self._lock:
             known = self._banks.get(key)
@@ -187,8 +192,10 @@ class AnomalyPredictor:
         for image in good:
             encoded = self.set_image(image)
             states = self._states(self.read(self._first_ids(encoded), encoded, anchors=True))
-            seen.append((encoded.features.pixel, encoded.letterbox))
-            maps.append(self._joined(states, encoded))
+            step = -(-max(image.size_hw) // PEAKS_PX)  # its highest value is all that is wanted of a map
+            maps.append(self._joined(states, encoded)[:, ::step, ::step])
+            small_hw = (maps[-1].shape[1], maps[-1].shape[2])
+            seen.append((encoded.features.pixel, Letterbox(small_hw, encoded.letterbox.canvas)))
         bank, rarities = build_bank(seen)
         bank = replace(bank, peak=peak_among(maps, rarities))
         with self._lock:

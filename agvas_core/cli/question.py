@@ -81,7 +81,7 @@ class Question:
         list[Path] | None,
         typer.Option(
             "--good",
-            help="A photo of a good part, or a folder of such: images are compared with them. Several times for more.",
+            help="A photo of a good part, or a folder of them: images are compared with these. Several times for more.",
             show_default=False,
         ),
     ] = None
@@ -127,11 +127,19 @@ class Question:
         return facts | {"good": [str(path) for path in self.good or ()]}
 
     def good_images(self) -> list[InspectionImage]:
-        """Return the photos of good parts that --good names; ValueError or OSError where one is none."""
+        """Return the photos of good parts that --good names, evenly so many as are compared with.
+
+        Raises:
+            ValueError, OSError: where one cannot be read.
+        """
         from agvas_core.cli.folder import find_images
+        from agvas_core.memory_bank import evenly
         from agvas_core.processing import open_image
 
         paths = [path for given in self.good or () for path in (find_images(given) if given.is_dir() else [given])]
+        if len(evenly(paths)) < len(paths):
+            typer.echo(f"Of {len(paths)} photos of good parts {len(evenly(paths))} are compared with.", err=True)
+            paths = list(evenly(paths))
         return list({image.image_id: image for image in map(open_image, paths)}.values())
 
 
