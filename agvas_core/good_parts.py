@@ -13,6 +13,11 @@ from agvas_core.structures import Conversation, InspectionImage, Request
 
 Judgement = Literal["good", "bad", "forget"]
 
+SAYING: dict[Judgement, str] = {  # each in plain words
+    "good": "This is a good part.",
+    "bad": "This is not a good part.",
+    "forget": "Forget the good examples.",
+}
 MOST_CHARS = 200  # of a sentence that says that something is good
 MOST_READ = 2000  # characters of words that are read at all
 

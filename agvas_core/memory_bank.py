@@ -104,7 +104,8 @@ def build_bank(seen: Sequence[tuple[PixelFeatures, Letterbox]]) -> tuple[MemoryB
     grids = [fine_cells(features) for features, _ in seen]  # (C, h, w) each
     shown = [_shows(grid, letterbox) for grid, (_, letterbox) in zip(grids, seen, strict=True)]  # (h * w,) each
     every = torch.cat([grid.flatten(1).T[own] for grid, own in zip(grids, shown, strict=True)])  # (P, C)
-    spread = (every.std(0, correction=0) + 1e-4) * every.shape[1] ** 0.5  # so that distances do not grow with the channels
+    # by the root, so that distances do not grow with the channels
+    spread = (every.std(0, correction=0) + 1e-4) * every.shape[1] ** 0.5
     bank = MemoryBank(every[:0], every.mean(0), spread, 1.0)
     cells = [bank._standard(grid.flatten(1).T) for grid in grids]
     far = [_nearest_elsewhere(own, *grid.shape[1:]) for own, grid in zip(cells, grids, strict=True)]

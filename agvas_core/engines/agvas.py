@@ -14,7 +14,7 @@ from agvas_core.asking import as_learned, asks_diagnosis, in_other_language, wan
 from agvas_core.checkpoint import card_text, checkpoint_hash
 from agvas_core.engines.dialogue import excused, measured_by, mode_of, read_well, spelled_out
 from agvas_core.engines.judged import judged_by
-from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED
+from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED, not_compared
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.reply import Clock, QuestionTooLongError, Reply
 from agvas_core.engines.shared_weights import shared_checkpoint
@@ -133,6 +133,10 @@ class AGVASEngine:
         conversation, request, read_as = read_well(conversation, request)
         image = conversation.images.get(request.image_id or "")
         request, good, noted = judged_by(conversation, request)
+        if self.speaks_alone:
+            good, noted = (), not_compared(self._card) if noted else None
+        if not self._card.trained:
+            yield Notice(NO_DECODER if self.speaks_alone else UNTRAINED)
         if noted and not request.instruction:
             yield TextDelta(noted)
             yield Done("chat", clock.seconds)
@@ -149,8 +153,6 @@ class AGVASEngine:
         request = spelled_out(conversation, request)
         mode = mode_of(conversation, request)
         asked = as_learned(asked) if mode == "chat" else asked
-        if not self._card.trained:
-            yield Notice(NO_DECODER if self.speaks_alone else UNTRAINED)
         if image is None:
             yield Notice(NO_IMAGE)
             yield Done(mode, clock.seconds)

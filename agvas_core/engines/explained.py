@@ -17,6 +17,7 @@ from agvas_core.engines.base import Engine
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, shown_before, too_many_characters
 from agvas_core.engines.judged import only_judges
 from agvas_core.engines.speaker import Message, Speaker
+from agvas_core.good_parts import good_images
 from agvas_core.memory import peak_memory_mb
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, format_percent
 from agvas_core.structures import (
@@ -100,7 +101,7 @@ class ExplainedEngine:
         mode = mode_of(conversation, request)
         image = conversation.images.get(request.image_id or "")
         refused = too_many_characters(request.instruction)
-        if image is None or mode == "direct" or only_judges(request):
+        if image is None or mode == "direct" or only_judges(conversation, request):
             yield from self._eyes_alone(conversation, replace(request, mode=mode), stop)
         elif refused:
             yield Notice(refused)
@@ -156,13 +157,15 @@ class _Reply:
 
     def _look(self) -> Iterator[Event]:
         """Let the eyes segment; what they notice is passed on, what they say is not."""
-        words = self.request.instruction
+        words, good = self.request.instruction, good_images(self.conversation, self.request)
         asked = replace(
             self.request,
             mode="direct" if "direct" in self.eyes.card.modes else "auto",
+            good_ids=tuple(example.image_id for example in good),
             instruction=words if self.mode != "chat" and singles_out(words) else DEFAULT_INSTRUCTIONS["direct"],
         )
-        for event in self.eyes.respond(Conversation().with_image(self.image), asked, stop=self.stop):
+        shown = Conversation(images={image.image_id: image for image in (*good, self.image)})
+        for event in self.eyes.respond(shown, asked, stop=self.stop):
             if isinstance(event, MaskReady):
                 self.prediction = event.prediction
             elif isinstance(event, Done):

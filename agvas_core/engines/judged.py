@@ -9,10 +9,10 @@ from agvas_core.good_parts import good_images, read_judgement
 from agvas_core.structures import Conversation, InspectionImage, Request
 
 
-def only_judges(request: Request) -> bool:
+def only_judges(conversation: Conversation, request: Request) -> bool:
     """Return whether words say something of good examples, and ask for nothing."""
-    said = read_judgement(request.instruction)
-    return said.judgement is not None and not said.rest
+    asked, _, said = judged_by(conversation, request)
+    return said is not None and not asked.instruction
 
 
 def judged_by(conversation: Conversation, request: Request) -> tuple[Request, tuple[InspectionImage, ...], str | None]:

@@ -11,6 +11,7 @@ import torch
 
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.findings import Findings
+from agvas_core.memory_bank import evenly
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.regions import group_labels, make_prediction, smallest_px, with_kinds
 from agvas_core.structures import InspectionImage, Prediction, Request
@@ -32,7 +33,7 @@ class Masks:
     ) -> None:
         """Take what masks are made of; good: images of good parts, with which this one is compared."""
         self.predictor, self.image, self.encoded, self.request = predictor, image, encoded, request
-        self.good, self.bank = tuple(good), predictor.memory_bank(good)
+        self.good, self.bank = tuple(evenly(good)), predictor.memory_bank(good)
 
     def options(self) -> dict[str, object]:
         """Return threshold, alpha, smallest area and region of interest, as make_prediction takes them."""

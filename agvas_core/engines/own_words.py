@@ -66,12 +66,13 @@ def noted_good(count: int) -> str:
 
 def not_compared(card: EngineCard) -> str:
     """Return that an engine knows no good examples."""
-    return f"{card.name} judges each image by itself: only AG-VAS compares with good examples."
+    return f"{card.name} judges each image by itself: only a trained AG-VAS compares with good examples."
 
 
 def no_longer_good(left: int) -> str:
     """Return that an image is no good example any more; left: how many others there are."""
-    return f"Noted: this is no good example any more; {number(left)} {'is' if left == 1 else 'are'} left."
+    are = "none is" if left == 0 else "one is" if left == 1 else f"{number(left)} are"
+    return f"Noted: this is no good example any more; {are} left."
 
 
 def compared(good: Sequence[InspectionImage], image: InspectionImage) -> str:

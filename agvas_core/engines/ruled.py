@@ -12,6 +12,7 @@ from agvas_core.engines.base import Engine
 from agvas_core.engines.dialogue import mode_of, read_well, shown_before
 from agvas_core.engines.names import RULES
 from agvas_core.engines.referring import ALL_SHOWN, NOTHING_LEFT_OUT
+from agvas_core.good_parts import SAYING, read_judgement
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS
 from agvas_core.saa import report
 from agvas_core.saa.pipeline import SaliencyOf
@@ -111,7 +112,9 @@ def _of_all(conversation: Conversation) -> Conversation:
     turns = list(conversation.turns)
     for n, (question, shown) in enumerate(pairwise(conversation.turns)):
         if question.role == "user" and shown.prediction is not None:
-            turns[n] = replace(question, text=DEFAULT_INSTRUCTIONS["direct"])
+            judgement = read_judgement(question.text).judgement  # of good examples; that stays in force
+            saying = f"{SAYING[judgement]} " if judgement else ""
+            turns[n] = replace(question, text=f"{saying}{DEFAULT_INSTRUCTIONS['direct']}")
     return replace(conversation, turns=tuple(turns))
 
 
@@ -119,7 +122,7 @@ def rules_of(conversation: Conversation, request: Request, *newest: str) -> Hybr
     """Return the rules that the user's sentences about the image have set so far, and then the newest ones."""
     prompts, sizes = prompts_for(), image_sizes(conversation, request)
     said = [turn.text for turn in conversation.turns if turn.role == "user" and turn.image_id == request.image_id]
-    for sentence in (*said, *newest):
+    for sentence in (read_judgement(words).rest for words in (*said, *newest)):
         if wants_whole_again(sentence):
             prompts = prompts_for()
             continue

@@ -19,6 +19,7 @@ from agvas_core.engines.dialogue import read_well
 from agvas_core.engines.judged import only_judges
 from agvas_core.engines.own_words import NO_IMAGE, not_compared
 from agvas_core.engines.ruled import image_sizes, names_length, regions_rules, rules_of
+from agvas_core.good_parts import good_images, read_judgement
 from agvas_core.memory import peak_memory_mb
 from agvas_core.regions import make_prediction, region_labels, smallest_px, with_kinds
 from agvas_core.saa import report
@@ -95,7 +96,8 @@ class SAAEngine:
 
     def _read(self, conversation: Conversation, request: Request) -> HybridPrompts:
         before = rules_of(conversation, request)
-        return read_sentence(request.instruction, before, *image_sizes(conversation, request))
+        asked = read_judgement(request.instruction).rest
+        return read_sentence(asked, before, *image_sizes(conversation, request))
 
     def _not_followed(self, conversation: Conversation, request: Request) -> str:
         """Return what of the newest sentence sets no rule, and why; "" when all is well."""
@@ -133,10 +135,12 @@ class SAAEngine:
             yield Notice(NO_IMAGE)
             yield Done(mode, seconds)
             return
-        if only_judges(request):
+        if only_judges(conversation, request):
             yield TextDelta(not_compared(self._card))
             yield Done(mode, seconds)
             return
+        if good_images(conversation, request):
+            yield Notice(not_compared(self._card))
         if read_as:
             yield Notice(read_as)
         prompts = self.prompts_of(conversation, request)
