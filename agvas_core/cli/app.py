@@ -195,9 +195,11 @@ def evaluate(
     """Measure one engine, or several ("a,b,c") side by side, on labelled images: AP, F1-max, IoU_ano and more."""
     from agvas_core.cli.compare import compare_engines, engine_names
     from agvas_core.data.mvtec_folder import find_samples
+    from agvas_core.evaluation.protocol import take_shots
     from agvas_core.writers import make_folder, make_room, write_whole
 
     find_samples(data)  # a wrong folder is reported before an engine is loaded
+    take_shots(data, shots)  # so are too few good images
     names = engine_names(question.who)  # so is a wrong option
     question.request()
     good = question.good_images()

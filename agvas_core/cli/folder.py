@@ -236,14 +236,15 @@ def _write_report(engine: Engine, root: Path, request: Request, rows: Sequence[d
 
 
 def _read_journal(path: Path) -> dict[str, dict]:
-    known: dict[str, dict] = {}
+    """Return the newest answer about each image, by its key: its pictures are those that lie there."""
+    newest: dict[str | None, tuple[str, dict]] = {}
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
         try:
             entry = json.loads(line)
-            known[entry["key"]] = entry["row"]
-        except (json.JSONDecodeError, KeyError, TypeError):
+            newest[entry["row"].get("image")] = entry["key"], entry["row"]
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             continue  # the last line of a run that was killed
-    return known
+    return dict(newest.values())
 
 
 def _has_pictures(row: dict) -> bool:

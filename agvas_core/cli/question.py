@@ -140,7 +140,14 @@ class Question:
         if len(evenly(paths)) < len(paths):
             typer.echo(f"Of {len(paths)} photos of good parts {len(evenly(paths))} are compared with.", err=True)
             paths = list(evenly(paths))
-        return list({image.image_id: image for image in map(open_image, paths)}.values())
+        images = {}
+        for path in paths:
+            try:
+                image = open_image(path)
+            except ValueError as error:  # of a folder, which one
+                raise ValueError(f"{path}: {error}") from error
+            images[image.image_id] = image
+        return list(images.values())
 
 
 def asks(**defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:

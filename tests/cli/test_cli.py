@@ -208,6 +208,11 @@ def test_predict_without_a_mask_says_so(run, photo, tmp_path):
         (["evaluate-synthesis", "--json", "FOLDER"], " is a folder; give the name of a file."),
         (["evaluate", "--data", "MVTEC", "--json", "FOLDER"], " is a folder; give the name of a file."),
         (["evaluate", "--data", "MVTEC", "--engine", ","], "--engine needs a name"),
+        (["evaluate", "--data", "MVTEC", "--shots", "2"], "set has 1 good images, and 2 are to be compared with."),
+        (["predict", "PHOTO", "--good", "missing.png"], "There is no file missing.png."),
+        (["predict", "PHOTO", "--good", "TEXT"], "good.txt: This file is a text file; upload a PNG"),
+        (["inspect", "FOLDER", "--good", "EMPTY"], "No images in "),
+        (["evaluate", "--data", "MVTEC", "--good", "TEXT"], "good.txt: This file is a text file; upload a PNG"),
         (["synth", "--sheet", "sheet.gif"], "--sheet is the PNG to write, as sheet.png; got 'sheet.gif'."),
     ],
 )
@@ -216,9 +221,14 @@ def test_mistakes_end_in_one_sentence(run, photo, monkeypatch, capsys, words, se
     good = photo.parent / "set" / "test" / "good"
     good.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(good / "0.png")
+    text, empty = photo.parent / "good.txt", photo.parent / "empty"
+    text.write_text("This is a good part.")
+    empty.mkdir()
     files = {"PHOTO": str(photo), "FOLDER": str(photo.parent), "MVTEC": str(good.parent.parent)}
+    files |= {"TEXT": str(text), "EMPTY": str(empty)}
     monkeypatch.setattr(sys, "argv", ["agvas", *(files.get(word, word) for word in words)])
     monkeypatch.delenv("AGVAS_DEBUG", raising=False)
+    monkeypatch.setitem(vars(agvas_core), "load_engine", lambda name: pytest.fail("an engine was loaded"))
     with pytest.raises(SystemExit) as stop:
         main()
     assert stop.value.code == 1
@@ -543,3 +553,98 @@ def test_inspect_may_write_beside_or_among_the_images(run, photo, tmp_path, monk
 def test_demo_refuses_an_unknown_engine(run):
     result = run("demo", "--engine", "nobody")
     assert isinstance(result.exception, ValueError) and "choose one of: bright" in str(result.exception)
+
+
+def test_back_to_earlier_settings_the_mask_is_theirs(run, photos, tmp_path):
+    """The row of the first run once stood beside the mask of the second."""
+    masks = {}
+    for threshold in ("0.5", "0.99", "0.5", "0.5"):
+        run("inspect", photos, "--out", tmp_path / "out", "--threshold", threshold)
+        (row,) = json.loads((tmp_path / "out" / "results.json").read_text())
+        masks[threshold] = np.asarray(Image.open(tmp_path / "out" / "masks" / "part.png.png")).any()
+        assert masks[threshold] == (row["verdict"] == "anomaly") == (threshold == "0.5")
+    assert BrightEngine.asked == 3
+
+
+# --- good examples ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def compared(monkeypatch):
+    """Return a list that fills with the colours of the good examples that come with each question."""
+    seen, answer = [], BrightEngine.respond
+
+    def noting(self, conversation, request, **options):
+        seen.append([int(conversation.images[image_id].rgb[0, 0, 0]) for image_id in request.good_ids])
+        return answer(self, conversation, request, **options)
+
+    monkeypatch.setattr(BrightEngine, "respond", noting)
+    return seen
+
+
+def good_parts(folder, *greys):
+    """Write a plain photo of each grey below a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for grey in greys:
+        Image.new("RGB", (8, 8), (grey, grey, grey)).save(folder / f"{grey:03d}.png")
+    return folder
+
+
+def test_predict_compares_with_photos_and_folders_of_good_parts(run, photo, tmp_path, compared):
+    folder, single = good_parts(tmp_path / "good", 10, 20), good_parts(tmp_path / "more", 30) / "030.png"
+    assert run("predict", photo).exit_code == 0
+    assert run("predict", photo, "--good", folder).exit_code == 0
+    assert run("predict", photo, "--good", single, "--good", folder, "--good", folder / "010.png").exit_code == 0
+    assert run("predict", photo, "--good", photo).exit_code == 0  # it may be the same one
+    assert compared == [[], [10, 20], [30, 10, 20], [0]]
+
+
+def test_of_a_large_folder_of_good_parts_some_are_taken_and_that_is_said(run, photo, tmp_path, compared):
+    folder = good_parts(tmp_path / "good", *range(48))
+    result = run("predict", photo, "--good", folder, "--json")
+    assert "Of 48 photos of good parts 24 are compared with." in result.stderr and json.loads(result.stdout)
+    assert compared == [list(range(0, 48, 2))]
+
+
+def test_inspect_asks_anew_when_it_is_compared_with_others(run, photo, photos, tmp_path, compared):
+    first, second = good_parts(tmp_path / "first", 10, 20), good_parts(tmp_path / "second", 30)
+    asked = ["inspect", photos, "--out", tmp_path / "out"]
+    for good, times in (([], 1), (["--good", first], 2), (["--good", first], 2), (["--good", second], 3), ([], 4)):
+        result = run(*asked, *good)
+        assert result.exit_code == 0 and len(compared) == times, result.output
+        assert ("good examples" in (tmp_path / "out" / "report.html").read_text()) == bool(good)
+    (second / "030.png").rename(second / "renamed.png")
+    run(*asked, "--good", second)
+    (first / "010.png").unlink()
+    run(*asked, "--good", second)  # by its pixels, not by its name
+    assert compared == [[], [10, 20], [30], [], [30]]
+
+
+def dataset(root, trained=(), tested=(10, 20, 30)):
+    """Write a category with plain good images and one with a bright spot; return its folder."""
+    spot = np.zeros((8, 8), np.uint8)
+    spot[2:5, 2:5] = 255
+    for place, name in (("test/hole", "0"), ("ground_truth/hole", "0_mask")):
+        (root / place).mkdir(parents=True)
+        Image.fromarray(spot).save(root / place / f"{name}.png")
+    good_parts(root / "test" / "good", *tested)
+    if trained:
+        good_parts(root / "train" / "good", *trained)
+    return root
+
+
+def test_evaluate_compares_with_shots_that_it_does_not_measure(run, tmp_path, compared):
+    numbers = tmp_path / "numbers.json"
+    result = run("evaluate", "--data", dataset(tmp_path / "nut"), "--shots", "2", "--json", numbers)
+    assert result.exit_code == 0, result.output
+    assert "| nut | 1 | 1 |" in result.output and compared == [[10, 20]] * 2
+    assert json.loads(numbers.read_text())["about"]["shots"] == 2
+    compared.clear()
+    result = run("evaluate", "--data", dataset(tmp_path / "bolt", trained=(40, 50, 60)), "--shots", "1")
+    assert "| bolt | 3 | 1 |" in result.output and compared == [[40]] * 4  # what is for training is not measured anyway
+    compared.clear()
+    result = run("evaluate", "--data", tmp_path / "bolt", "--shots", "1", "--good", tmp_path / "nut" / "test" / "good")
+    assert "| bolt | 3 | 1 |" in result.output and compared == [[10, 20, 30, 40]] * 4  # both
+    compared.clear()
+    several = run("evaluate", "--data", tmp_path / "bolt", "--shots", "1", "--engine", "bright,bright:rules")
+    assert several.output.count("| bolt | bright") == 2 and compared == [[40]] * 8
