@@ -23,18 +23,20 @@ def follow_ups(session: Session, exchange: Exchange) -> list[str]:
     if seen is None or not reply.card.trained or "chat" not in reply.card.modes:
         return []
     asked = {e.question.casefold() for e in about}
-    offered = [say(f"next_{key}", session.lang) for key in _fitting(seen)]
+    offered = [say(f"next_{key}", session.lang) for key in _fitting(session, seen)]
     return [words for words in offered if words.casefold() not in asked][:MOST]
 
 
-def _fitting(seen: Reply) -> list[str]:
+def _fitting(session: Session, seen: Reply) -> list[str]:
     """Return the keys of the questions that fit a reply's mask, those first that help most."""
     verdict, regions = seen.facts["verdict"], seen.facts["regions"]
     assert isinstance(regions, list)
     if verdict == "other":
         return ["all", "sure"]
     if not regions:
-        return ["sure", "lower", "good"]
+        # heat maps are no AG-VAS's, which alone compares
+        known = seen.card.heat_map_only or seen.request.image_id in session.good_ids()
+        return ["sure", "lower", *([] if known else ["good"])]
     part = singles_out(seen.request.instruction)
     several = len({region["finding"] for region in regions}) > 1
     size, narrower = ("size_1" if several else "size"), ["largest"] if several else []

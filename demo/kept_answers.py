@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from agvas_core.engines.base import Engine
+from agvas_core.good_parts import good_images
 from agvas_core.structures import Conversation, Done, EngineCard, Event, InspectionImage, Notice, Request
 from demo.gallery import Example
 
@@ -34,7 +35,8 @@ class KeepingEngine:
     ) -> Iterator[Event]:
         """Yield the events of one reply; see engines.base."""
         answers = self._known()
-        if request not in answers or any(turn.image_id == request.image_id for turn in conversation.turns):
+        talked_of = any(turn.image_id == request.image_id for turn in conversation.turns)
+        if request not in answers or talked_of or good_images(conversation, request):
             yield from self._engine.respond(conversation, request, stop=stop)
         elif answers[request]:
             yield Notice(KEPT)

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from agvas_core.engines.base import Engine
+from agvas_core.good_parts import good_images
 from agvas_core.structures import Conversation, Done, EngineCard, Event, InspectionImage, Request
 from agvas_core.wire import parcel
 
 AT_ONCE = 4  # replies that may run or wait for a GPU at the same time
 # Seconds to ask for: a reply that takes longer is cut off, one that asks for less waits less. To be measured.
-BEGIN_S, SECONDS_A_GB, MASK_S, SECONDS_A_TOKEN, CLOSE_FACTOR = 5.0, 1.0, 3.0, 0.15, 2.0
+BEGIN_S, SECONDS_A_GB, MASK_S, EXAMPLE_S, SECONDS_A_TOKEN, CLOSE_FACTOR = 5.0, 1.0, 3.0, 1.0, 0.15, 2.0
 
 Lend = Callable[..., Any]  # spaces.GPU
 
@@ -58,7 +59,7 @@ class LentEngine:
                 yield _Failure(str(error) or type(error).__name__)
 
         def duration(conversation: Conversation, request: Request) -> int:
-            return seconds_needed(engine.card, request)
+            return seconds_needed(engine.card, request, len(good_images(conversation, request)))
 
         self._reply = lend(duration=duration)(reply)
 
@@ -93,12 +94,15 @@ class LentEngine:
             events.close()  # tells the process to stop, too
 
 
-def seconds_needed(card: EngineCard, request: Request) -> int:
-    """Return how long a GPU is asked for: to bring the weights there, for a mask, for words where wanted."""
+def seconds_needed(card: EngineCard, request: Request, good: int = 0) -> int:
+    """Return how long a GPU is asked for: to bring the weights there, for a mask, for words where wanted.
+
+    good: examples that the image is compared with; what the process knows of them may be gone.
+    """
     seconds = BEGIN_S + SECONDS_A_GB * card.memory_mb / 1e3
     look = MASK_S * (CLOSE_FACTOR if request.close else 1.0)
     words = 0.0 if request.mode == "direct" else SECONDS_A_TOKEN * request.max_new_tokens
-    return round(seconds + look + words)
+    return round(seconds + look + EXAMPLE_S * good + words)
 
 
 def _mode(conversation: Conversation, request: Request) -> Any:

@@ -27,7 +27,7 @@ from typing import Any, Literal, TypedDict, cast
 
 import agvas_core
 from agvas_core.engines.ask import ask
-from agvas_core.structures import MODES, Mode, Request
+from agvas_core.structures import MODES, InspectionImage, Mode, Request
 from agvas_core.writers import mask_png, meant, verdict_facts
 from demo.desk import EngineDesk
 from demo.session import FileStore
@@ -104,7 +104,7 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         if good is not None and not isinstance(good, list):
             raise ValueError("`good` must be a list of uploaded files.")
         photo = agvas_core.open_image(str(uploaded_path(image, upload_root())))
-        examples = [agvas_core.open_image(str(uploaded_path(file, upload_root(), "good"))) for file in good or ()]
+        examples = [_example(uploaded_path(file, upload_root(), "good")) for file in good or ()]
         answering = desk.get(engine or None)
         request = Request(
             instruction, photo.image_id, cast(Mode, mode), normal_description, threshold=threshold, alpha=alpha,
@@ -122,6 +122,13 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
         return answer
 
     return segment
+
+
+def _example(path: Path) -> InspectionImage:
+    try:
+        return agvas_core.open_image(str(path))
+    except ValueError as error:
+        raise ValueError(f"`good`: {error}") from error
 
 
 def _is_number(value: object) -> bool:

@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 
 from agvas_core.asking import singles_out
+from agvas_core.good_parts import read_judgement
 from demo import compare, pictures
 from demo.i18n import say
 from demo.replies import Reply
@@ -53,8 +54,8 @@ def is_undo(question: str) -> bool:
 
 def answer(session: Session, question: str) -> list[str]:
     """Return the sentences that the page answers, once a mask was shown; none for what an engine is asked."""
-    if not any(reply.facts for reply in session.replies()):
-        return []
+    if not any(reply.facts for reply in session.replies()) or read_judgement(question).judgement:
+        return []  # "save this as a good example" is no download
     for control, words in _CONTROLS.items():
         if _is(words, question):
             moved = _moved(session, question) if control == "sliders" else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from agvas_core.processing import open_image
@@ -42,6 +43,22 @@ def test_other_questions_other_settings_and_later_turns_are_computed(shown):
     for conversation, question in asked * 2:
         assert Notice(KEPT) not in list(keeping.respond(conversation, question))
     assert len(inner.seen) == 1 + 2 * len(asked)
+
+
+def test_beside_good_examples_an_example_is_computed_and_not_kept(shown):
+    """Who had called another photo good saw the mask without it, and the next visitors could see the one with it."""
+    keeping, inner, image, request = shown
+    other = open_image(np.zeros((8, 8, 3), np.uint8))
+    beside = Conversation((Turn("user", "This is a good part.", other.image_id),)).with_image(other).with_image(image)
+    alone = Conversation().with_image(image)
+    list(keeping.respond(beside, request))
+    list(keeping.respond(alone, request))
+    assert len(inner.seen) == 2
+    assert Notice(KEPT) not in list(keeping.respond(beside, request))
+    assert Notice(KEPT) not in list(
+        keeping.respond(alone.with_image(other), replace(request, good_ids=(other.image_id,)))
+    )
+    assert Notice(KEPT) in list(keeping.respond(alone, request))
 
 
 def test_an_answer_that_was_not_finished_is_not_kept(shown):

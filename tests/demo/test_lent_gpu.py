@@ -115,6 +115,18 @@ def test_the_time_asked_for_follows_the_mode_the_words_and_the_weights(spaces, p
     assert spaces.durations == [seconds_needed(large, request)]
 
 
+def test_each_good_example_is_granted_its_time(spaces, picture):
+    """The process that a GPU is lent to knows none of them: it once had the time of one look for all."""
+    lent = LentEngine(FakeEngine(pause_s=0.0), spaces.GPU)
+    good = [picture(seed) for seed in (1, 2, 3)]
+    turns = tuple(Turn("user", "This is a good part.", image.image_id) for image in good)
+    conversation, request = about(picture(0), mode="direct")
+    for talk in (conversation, Conversation(turns, conversation.images | {i.image_id: i for i in good})):
+        list(lent.respond(talk, request))
+    alone, beside = spaces.durations
+    assert alone == seconds_needed(CARD, request) and beside == seconds_needed(CARD, request, 3) == alone + 3
+
+
 def test_only_what_the_question_needs_is_sent(picture):
     one, other = picture(1, (400, 400)), picture(2, (400, 400))
     mask = next(e for e in FakeEngine(pause_s=0.0).respond(*about(one)) if isinstance(e, MaskReady)).prediction

@@ -89,6 +89,13 @@ def test_segment_measures_in_millimeters_where_a_pixel_s_size_is_given(client, p
         client.predict(**asked, mm_per_px=-1)
 
 
+def test_segment_takes_several_photos_of_good_parts(client, photo, clean):
+    asked = {"image": gradio_client.handle_file(photo), "instruction": "segment", "api_name": "/segment"}
+    assert client.predict(**asked, good=[gradio_client.handle_file(p) for p in (clean, photo)])["verdict"] == "anomaly"
+    with pytest.raises(Exception, match="`good` must be a file uploaded to this page"):
+        client.predict(**asked, good=[str(Path(__file__))])
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"threshold": None}, {"alpha": "much"}, {"instruction": None}, {"normal_description": 3}, {"mm_per_px": "a"}],
