@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Collection, Sequence
 
 import numpy as np
@@ -25,6 +26,25 @@ NO_DIAGNOSIS = "I mark what looks unusual; what it means for a patient, only a p
 FORGOTTEN = "Forgotten: from now on I judge each image by itself again."
 NONE_TO_FORGET = 'There are no good examples. Say "this is a good part" of an image that shows one.'
 PLEASE_CHECK = "I learned from synthetic defects, so please check it."
+ABOUT_ITSELF = (  # what is asked, in lower case, of the model and not of the image, and the answer
+    (
+        re.compile(
+            r"\b(?:iou|jaccard|dice|f1|f-score|auroc|auc|ground truth|metrics?)\b"
+            r"|\b(?:accuracy|precision|recall)\b(?=\W*$| (?:of|on|for|here)\b)|\bhow accurate\b"
+            r"|交并比|准确率|精确率|召回率"
+        ),
+        "That takes a mask drawn by hand to compare with, and I have none. Of labelled images in MVTec layout "
+        "`agvas evaluate --data FOLDER` measures AP, F1-max, IoU and AUROC; the card has those of these weights.",
+    ),
+    (
+        re.compile(
+            r"\banchor tokens?\b|\b(?:what|which)(?: are| is)?(?: the| your)? anchors?\b|\[(?:nor|ano|seg)\]|锚点"
+        ),
+        "My masks are read from the hidden states of three tokens, [NOR], [ANO] and [SEG]: what is normal, what is "
+        "anomalous, and the mask itself. Alpha weighs [SEG]'s map against that of the other two.",
+    ),
+)
+_ASKS_WHAT = re.compile(r"\b(?:what|which|how|tell|give|show|compute|calculate|measure|explain|why)\b|什么|多少|[?？]")
 MOST_TOLD = 4  # regions whose score is told one by one
 NEARLY_SHARE = 0.6  # of the threshold: of defects that are missed half come so near, of normal images a fifth
 
@@ -53,6 +73,14 @@ def nearly_marked(prediction: Prediction) -> str | None:
 def which_one(count: int) -> str:
     """Return a question back where "that" may be any of several findings."""
     return f'Which of the {number(count)} findings do you mean? Say its number, as in "region 2 is fine".'
+
+
+def about_itself(words: str) -> str | None:
+    """Return the answer to a question about the model and its measures, None where it is about the image."""
+    text = words.casefold()
+    if not _ASKS_WHAT.search(text):
+        return None
+    return next((answer for asked, answer in ABOUT_ITSELF if asked.search(text)), None)
 
 
 def noted_good(count: int) -> str:

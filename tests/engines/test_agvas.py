@@ -13,7 +13,7 @@ from agvas_core.engines import reply as making
 from agvas_core.engines.agvas import AGVASEngine
 from agvas_core.engines.ask import ask
 from agvas_core.engines.base import Engine
-from agvas_core.engines.own_words import NO_ANCHORS, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED
+from agvas_core.engines.own_words import NO_ANCHORS, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED, about_itself
 from agvas_core.engines.text_stream import AnchorFilter, TokenText
 from agvas_core.findings import measure
 from agvas_core.memory import peak_memory_mb
@@ -597,3 +597,29 @@ def test_a_question_that_is_too_long_is_refused_in_a_sentence_and_not_cut(engine
     assert said in events[-2].text and "Edit" in events[-2].text
     fits = reply(engine, picture(), mode=mode, instruction="\u9f98" * 300, max_new_tokens=2)
     assert not any("too long" in e.text for e in fits if isinstance(e, Notice))
+
+
+@pytest.mark.parametrize(
+    ("words", "begins"),
+    [
+        ("What is the IoU?", "That takes a mask drawn by hand"),
+        ("how accurate are you?", "That takes a mask drawn by hand"),
+        ("what is the accuracy of this?", "That takes a mask drawn by hand"),
+        ("Which anchors did you use?", "My masks are read from"),
+        ("explain the anchor tokens", "My masks are read from"),
+        ("where is the precision hole?", None),
+        ("how many anchors are loose?", None),
+        ("mark the dice", None),
+        ("", None),
+    ],
+)
+def test_questions_about_measures_and_anchors_are_not_answered_from_the_image(words, begins):
+    """The words once told of a defect when they were asked for an IoU."""
+    said = about_itself(words)
+    assert said is None if begins is None else said is not None and said.startswith(begins)
+
+
+def test_in_a_chat_it_tells_about_itself_without_a_look(checkpoint, picture):
+    engine = AGVASEngine(checkpoint, engine_id="test", name="Test")
+    asked = ask(engine, picture(), Request("What is the IoU?"))
+    assert asked.text == about_itself("What is the IoU?") and asked.prediction is None
