@@ -43,7 +43,8 @@ def test_what_words_excuse_is_left_out(words, order):
     [
         "is region 2 fine?", "why is that not a defect?", "that is normal?", "that is fine", "it is ok", "that's good",
         "this is a crack", "the stain is large", "region 2 is a scratch", "the stain is not normal",
-        "region 1 is not fine", "is that not a defect", "ignore region 2", "only the scratch", "the hole is larger than the stain",
+        "region 1 is not fine", "is that not a defect", "ignore region 2", "only the scratch",
+        "the hole is larger than the stain",
         "the image is 40 mm wide", "", "segment the anomalies", "the part is fine", "this is a good part",
     ],
 )  # fmt: skip
