@@ -1,3 +1,4 @@
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -7,15 +8,18 @@ import pytest
 import torch
 from scipy import ndimage
 
+from agvas_core import memory_bank
+from agvas_core import predictor as predicting
 from agvas_core.config import PixelConfig, get_preset
 from agvas_core.encoded import Glimpse
 from agvas_core.findings import masks_to_canvas, measure
+from agvas_core.memory_bank import MOST_PEAK, MemoryBank, weigh
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.modeling.static_words import StaticWords
-from agvas_core.predictor import IMAGES_KEPT, PREFIXES_KEPT, AnomalyPredictor
+from agvas_core.predictor import BANKS_KEPT, IMAGES_KEPT, PREFIXES_KEPT, AnomalyPredictor
 from agvas_core.processing import fit, open_image
 from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, measured_line
-from agvas_core.regions import make_prediction, place_of
+from agvas_core.regions import make_prediction, place_of, without_weak_parts
 from agvas_core.structures import Prediction
 from agvas_core.tokenizer import encode_chat
 from agvas_core.views import View
@@ -177,6 +181,91 @@ def test_kept_images_are_bounded_by_their_bytes_too(model, tokenizer, picture):
     small = AnomalyPredictor(model, tokenizer, bytes_kept=1)
     assert small.glance(picture(0)) is small.glance(picture(0)) is not small.glance(picture(1))
     assert len(small._glances) == 1
+
+
+# --- good examples ---------------------------------------------------------------------------------------------------
+
+
+def test_good_examples_are_looked_at_once(predictor, picture, monkeypatch):
+    calls, encode = [], predictor.model.encode_image
+    monkeypatch.setattr(predictor.model, "encode_image", lambda *a: calls.append(1) or encode(*a))
+    good = [picture(1), picture(2)]
+    bank = predictor.memory_bank(good)
+    assert predictor.memory_bank(tuple(good)) is bank and len(calls) == 2
+    assert 0 <= bank.peak <= MOST_PEAK and bank.usual > 0
+    assert predictor.memory_bank([]) is None
+    assert predictor.glance(picture(1), good=good) and len(calls) == 2  # the features are at hand
+    assert predictor.memory_bank(good[:1]) is not bank and len(calls) == 2
+
+
+def test_banks_are_bounded(predictor, picture):
+    for seed in range(BANKS_KEPT + 2):
+        predictor.memory_bank([picture(seed, (32, 32))])
+    assert len(predictor._banks) == BANKS_KEPT
+    known = [(picture(seed, (32, 32)).image_id,) in predictor._banks for seed in range(BANKS_KEPT + 2)]
+    assert known == [seed >= 2 for seed in range(BANKS_KEPT + 2)]
+
+
+def test_a_glance_is_kept_for_each_choice_of_good_examples(predictor, picture):
+    image, first, second = picture(1), picture(2), picture(3)
+    glances = [predictor.glance(image, good=good) for good in ([], [first], [second], [first, second])]
+    for one, other in itertools.combinations(glances, 2):
+        assert not np.allclose(one.anomaly_map, other.anomaly_map, atol=1e-4)
+    assert predictor.glance(image, good=[second]) is glances[2] and predictor.glance(image) is glances[0]
+
+
+def test_maps_are_weighed_with_the_rarity_beside_good_examples(predictor, picture):
+    image, good = picture(1, (80, 120)), [picture(2), picture(3)]
+    encoded, bank = predictor.set_image(image), predictor.memory_bank(good)
+    prefix = predictor.read(predictor._first_ids(encoded), encoded, anchors=True)
+    states = predictor._states(prefix)
+    rarity = bank.rarity(encoded.features.pixel, encoded.letterbox)
+    maps = weigh(predictor._joined(states, encoded), rarity)
+    p_seg, p_ano = without_weak_parts(maps, (predictor.model.config.serving_peak + bank.peak) / 2)
+    for seen in (predictor.glance(image, good=good), predictor.decode(prefix, encoded, bank)):
+        np.testing.assert_allclose(seen.p_seg, p_seg, atol=2e-6)
+        np.testing.assert_allclose(seen.p_ano, p_ano, atol=2e-6)
+        np.testing.assert_allclose(seen.p_nor, 1 - p_ano, atol=2e-6)
+
+
+def test_how_clear_a_part_has_to_be_is_between_the_calibrations_word_and_the_good_examples(
+    predictor, picture, monkeypatch
+):
+    image, bank = picture(1), predictor.memory_bank([picture(2)])
+    encoded = predictor.set_image(image)
+    maps = np.full((2, *image.size_hw), 0.1, np.float32)
+    maps[:, 10:30, 10:30] = 0.7
+    monkeypatch.setattr(predictor, "_joined", lambda *_: maps.copy())
+    monkeypatch.setattr(MemoryBank, "rarity", lambda *_: np.ones(image.size_hw, np.float32))
+    states = torch.zeros(1, 3, predictor.model.config.llm.width)
+    for between, marked in ((0.5, 400), (0.69, 400), (0.71, 0)):
+        peak = 2 * between - predictor.model.config.serving_peak
+        seen = predictor.decode_states(states, encoded, bank=replace(bank, peak=peak))
+        assert int(seen.pred_mask.sum()) == marked
+    assert predictor.decode_states(states, encoded).pred_mask.sum() == 400
+
+
+@pytest.mark.parametrize("size_hw", [(1, 300), (300, 1), (7, 5), (33, 200)])
+def test_good_examples_of_any_size_are_compared_with(predictor, picture, size_hw):
+    odd = picture(4, size_hw)
+    for image, good in ((picture(1), [odd]), (odd, [picture(1)]), (odd, [odd, picture(1)])):
+        seen = predictor.glance(image, good=good)
+        assert seen.size_hw == image.size_hw and np.isfinite(seen.anomaly_map).all()
+        assert 0 <= seen.anomaly_map.min() and seen.anomaly_map.max() <= 1
+
+
+def test_of_large_good_examples_a_smaller_map_tells_their_peak(predictor, picture, monkeypatch):
+    good = [picture(2, (100, 260))]
+    whole = predictor.memory_bank(good)
+    monkeypatch.setattr(predicting, "PEAKS_PX", 100)
+    small = AnomalyPredictor(predictor.model, predictor.tokenizer).memory_bank(good)
+    assert small.usual == pytest.approx(whole.usual, rel=1e-4) and small.peak == pytest.approx(whole.peak, abs=0.02)
+
+
+def test_of_many_good_examples_the_same_are_taken_each_time(predictor, picture, monkeypatch):
+    monkeypatch.setattr(memory_bank, "MOST_EXAMPLES", 2)
+    good = [picture(seed, (32, 32)) for seed in range(5)]
+    assert predictor.memory_bank(good) is predictor.memory_bank([good[0], good[2]])
 
 
 # --- images of any size ----------------------------------------------------------------------------------------------

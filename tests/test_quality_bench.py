@@ -64,6 +64,22 @@ def test_agreement(common, tmp_path, capsys):
     assert agreement.rates(both) == {"normal": 1.0, "place": 0.0, "everything": 0.5}
 
 
+def test_good_examples(common, tmp_path, capsys):
+    import good_examples
+
+    options = [*common[: common.index("--limit")], "--draws", "2", "--json", str(tmp_path / "out.json")]
+    values = good_examples.main([*options, "--shots", "1,0"])
+    said = capsys.readouterr().out
+    assert "nut, mean of 2 draws" in said and "| none | " in said and "| 1 | " in said
+    assert list(values["nut"]) == ["0", "1"] and set(values["nut"]["0"]) == set(values["nut"]["1"])
+    assert values["nut"]["0"] != values["nut"]["1"] and 0 <= values["nut"]["1"]["ap"] <= 1
+    assert json.loads((tmp_path / "out.json").read_text())["about"]["shots"] == "1,0"
+    assert list(good_examples.main([*options, "--shots", "0,2"])) == ["about"]  # then no good image is left to measure
+    assert "nut: 2 good images, too few." in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="--data is needed"):
+        good_examples.main([*options, "--no-data"])
+
+
 def test_close_look(common, tmp_path, capsys, monkeypatch):
     import close_look
 

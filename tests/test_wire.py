@@ -6,6 +6,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
+from agvas_core.good_parts import good_images
 from agvas_core.structures import (
     Conversation,
     Done,
@@ -24,6 +25,7 @@ from agvas_core.wire import (
     pack,
     pack_event,
     pack_question,
+    parcel,
     read_card,
     read_event,
     read_question,
@@ -77,6 +79,32 @@ def test_a_question_carries_its_image_its_history_and_its_last_mask(picture):
     assert conversation.turns[0].prediction is None
     assert_same_prediction(conversation.turns[1].prediction, turns[1].prediction)
     conversation.images[image.image_id].rgb[0, 0] = 1  # torch warns of arrays that cannot be written to
+
+
+def test_good_examples_travel_with_the_question_and_no_other_image_does(picture):
+    """A copy that answers knows nothing of the talk but what is sent."""
+    image, called, named, other = (picture(seed, (20 + seed, 30)) for seed in range(4))
+    turns = (
+        Turn("user", "This is a good part.", called.image_id),
+        Turn("assistant", "Noted.", called.image_id),
+        Turn("user", "Segment it.", other.image_id),
+    )
+    talk = Conversation(turns, {i.image_id: i for i in (image, called, named, other)})
+    asked = Request("segment", image.image_id, good_ids=(named.image_id, "let go"))
+    sent = parcel(talk, asked)
+    assert list(sent.images) == [image.image_id, named.image_id, called.image_id]
+    conversation, request = read_question(pack_question(sent, asked))
+    assert request == asked and type(request.good_ids) is tuple
+    arrived, meant = good_images(conversation, request), good_images(talk, asked)
+    assert [i.image_id for i in arrived] == [i.image_id for i in meant] == [named.image_id, called.image_id]
+    for one, sent_one in zip(arrived, meant, strict=True):
+        np.testing.assert_array_equal(one.rgb, sent_one.rgb)
+        assert one.name == sent_one.name
+    forgotten = replace(asked, instruction="Forget the good examples.")
+    assert list(parcel(talk, forgotten).images) == [image.image_id]
+    itself = replace(asked, image_id=called.image_id, good_ids=())
+    assert list(parcel(talk, itself).images) == [called.image_id]
+    assert list(parcel(talk, Request("hello")).images) == [called.image_id]
 
 
 def test_a_card_travels_as_json():
