@@ -29,7 +29,7 @@ USUAL_SHARE = 0.99  # of good cells are no farther from their image's others tha
 OWN_CELLS = 4  # cells around a good one that do not count as its like: they show the same thing
 POWER = 0.5  # of the rarity, by which the odds are multiplied
 MOST_RARE = 7.4  # rarity above which nothing becomes surer, and below whose inverse nothing less sure
-MOST_SHARE = 0.85  # of good examples: what their maps reach is asked of the parts of a mask
+MOST_SHARE = 0.75  # of good examples: a part of a mask has to be clearer than their maps
 MOST_PEAK = 0.75  # what they reach counts up to here: they may be of something else
 CHUNK = 1024  # cells compared at a time
 
@@ -82,8 +82,7 @@ def fine_cells(features: PixelFeatures) -> Tensor:
 def peak_among(maps: Sequence[NDArray[np.float32]], rarities: Sequence[NDArray[np.float32]]) -> float:
     """Return what the maps (2, H, W) of most good examples reach, weighed with how rare each is among the others.
 
-    It says, beside the calibration, how clear a part of a mask has to be. Not by what all reach: one of them may be no
-    good example.
+    A part of a mask has to be clearer than that. Not than what all reach: one of them may be no good example.
     """
     reached = [float(weigh(own, rarity).mean(0).max()) for own, rarity in zip(maps, rarities, strict=True)]
     return min(float(np.quantile(reached, MOST_SHARE)), MOST_PEAK)

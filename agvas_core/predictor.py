@@ -327,9 +327,9 @@ class AnomalyPredictor:
         bank: of good examples, with which the map is weighed; options: as in make_prediction.
         """
         maps, peak = self._joined(states, encoded), self.model.config.serving_peak
-        if bank is not None:  # what good examples show themselves says how clear a defect is, as calibration does
+        if bank is not None:  # what the good examples themselves would show is no defect
             maps = weigh(maps, bank.rarity(encoded.features.pixel, encoded.letterbox))
-            peak = (peak + bank.peak) / 2
+            peak = max(peak, bank.peak)
         # Paper differs: P > 0.5 is the mask there; here a part of it must somewhere be clearer than that
         p_seg, p_ano = without_weak_parts(maps, peak)
         probabilities = {"p_seg": p_seg, "p_nor": 1 - p_ano, "p_ano": p_ano}  # a softmax of two: only one is carried
