@@ -228,9 +228,7 @@ def test_maps_are_weighed_with_the_rarity_beside_good_examples(predictor, pictur
         np.testing.assert_allclose(seen.p_nor, 1 - p_ano, atol=2e-6)
 
 
-def test_how_clear_a_part_has_to_be_is_between_the_calibrations_word_and_the_good_examples(
-    predictor, picture, monkeypatch
-):
+def test_a_part_has_to_be_clearer_than_the_good_examples_and_than_calibrated(predictor, picture, monkeypatch):
     image, bank = picture(1), predictor.memory_bank([picture(2)])
     encoded = predictor.set_image(image)
     maps = np.full((2, *image.size_hw), 0.1, np.float32)
@@ -238,11 +236,12 @@ def test_how_clear_a_part_has_to_be_is_between_the_calibrations_word_and_the_goo
     monkeypatch.setattr(predictor, "_joined", lambda *_: maps.copy())
     monkeypatch.setattr(MemoryBank, "rarity", lambda *_: np.ones(image.size_hw, np.float32))
     states = torch.zeros(1, 3, predictor.model.config.llm.width)
-    for between, marked in ((0.5, 400), (0.69, 400), (0.71, 0)):
-        peak = 2 * between - predictor.model.config.serving_peak
+    for peak, marked in ((0.0, 400), (0.69, 400), (0.71, 0)):
         seen = predictor.decode_states(states, encoded, bank=replace(bank, peak=peak))
         assert int(seen.pred_mask.sum()) == marked
     assert predictor.decode_states(states, encoded).pred_mask.sum() == 400
+    monkeypatch.setattr(predictor.model, "config", replace(predictor.model.config, serving_peak=0.75))
+    assert not predictor.decode_states(states, encoded, bank=replace(bank, peak=0.0)).pred_mask.any()
 
 
 @pytest.mark.parametrize("size_hw", [(1, 300), (300, 1), (7, 5), (33, 200)])
