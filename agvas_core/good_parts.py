@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, TypeVar
 
 from agvas_core.spelling import respelled
 from agvas_core.structures import Conversation, InspectionImage, Request
@@ -18,6 +19,8 @@ SAYING: dict[Judgement, str] = {  # each in plain words
     "bad": "This is not a good part.",
     "forget": "Forget the good examples.",
 }
+T = TypeVar("T")
+MOST_EXAMPLES = 24  # that are compared with: more take their time at the first question, and hardly add anything
 MOST_CHARS = 200  # of a sentence that says that something is good
 MOST_READ = 2000  # characters of words that are read at all
 
@@ -245,6 +248,13 @@ def good_images(conversation: Conversation, request: Request) -> tuple[Inspectio
         elif judgement == "good" and image_id is not None:
             ids.setdefault(image_id)
     return tuple(conversation.images[image_id] for image_id in ids if image_id in conversation.images)
+
+
+def evenly(examples: Sequence[T]) -> Sequence[T]:
+    """Return at most MOST_EXAMPLES of good examples, evenly taken."""
+    if len(examples) <= MOST_EXAMPLES:
+        return examples
+    return [examples[i * len(examples) // MOST_EXAMPLES] for i in range(MOST_EXAMPLES)]
 
 
 def _judged(sentence: str) -> Judgement | None:

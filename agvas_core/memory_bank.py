@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,8 +21,6 @@ from torch.nn import functional
 from agvas_core.modeling.pixel_features import PixelFeatures
 from agvas_core.processing import Letterbox, restore
 
-T = TypeVar("T")
-MOST_EXAMPLES = 24  # more take their time at the first question, and hardly add anything
 MOST_CELLS = 12_000  # of the bank: so many are compared with an image's 2,304 in a tenth of a second
 USUAL_SHARE = 0.99  # of good cells are no farther from their image's others than what counts as usual
 OWN_CELLS = 4  # cells around a good one that do not count as its like: they show the same thing
@@ -86,13 +83,6 @@ def peak_among(maps: Sequence[NDArray[np.float32]], rarities: Sequence[NDArray[n
     """
     reached = [float(weigh(own, rarity).mean(0).max()) for own, rarity in zip(maps, rarities, strict=True)]
     return min(float(np.quantile(reached, MOST_SHARE)), MOST_PEAK)
-
-
-def evenly(examples: Sequence[T]) -> Sequence[T]:
-    """Return at most MOST_EXAMPLES of good examples, evenly taken."""
-    if len(examples) <= MOST_EXAMPLES:
-        return examples
-    return [examples[i * len(examples) // MOST_EXAMPLES] for i in range(MOST_EXAMPLES)]
 
 
 def build_bank(seen: Sequence[tuple[PixelFeatures, Letterbox]]) -> tuple[MemoryBank, list[NDArray[np.float32]]]:

@@ -20,7 +20,8 @@ from transformers import DynamicCache, PreTrainedTokenizerBase
 from agvas_core.anchors import find_anchors, gather_anchor_states
 from agvas_core.encoded import EncodedImage, Glimpse, Look, Prefix, Reading, Step, common, digest, keep
 from agvas_core.findings import masks_to_canvas
-from agvas_core.memory_bank import MemoryBank, build_bank, evenly, peak_among, weigh
+from agvas_core.good_parts import evenly
+from agvas_core.memory_bank import MemoryBank, build_bank, peak_among, weigh
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.anyres import TiledImages, cut
 from agvas_core.modeling.pixel_features import PixelFeatures, join_features

@@ -27,6 +27,7 @@ from typing import Any, Literal, TypedDict, cast
 
 import agvas_core
 from agvas_core.engines.ask import ask
+from agvas_core.good_parts import MOST_EXAMPLES
 from agvas_core.structures import MODES, InspectionImage, Mode, Request
 from agvas_core.writers import mask_png, meant, verdict_facts
 from demo.desk import EngineDesk
@@ -103,6 +104,8 @@ def build_segment(desk: EngineDesk, files: FileStore, upload_root: Callable[[], 
             raise ValueError(f"`mm_per_px` must be a number, 0 or more; it is {mm_per_px!r}.")
         if good is not None and not isinstance(good, list):
             raise ValueError("`good` must be a list of uploaded files.")
+        if len(good or ()) > MOST_EXAMPLES:
+            raise ValueError(f"`good` holds at most {MOST_EXAMPLES} photos; there are {len(good or ())}.")
         photo = agvas_core.open_image(str(uploaded_path(image, upload_root())))
         examples = [_example(uploaded_path(file, upload_root(), "good")) for file in good or ()]
         answering = desk.get(engine or None)

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from agvas_core.good_parts import MOST_READ, Said, good_images, read_judgement
+from agvas_core.good_parts import MOST_EXAMPLES, MOST_READ, Said, evenly, good_images, read_judgement
 from agvas_core.structures import Conversation, InspectionImage, Request, Turn
 
 GOOD = """
@@ -294,3 +294,10 @@ def test_images_that_were_let_go_and_words_without_an_image_are_left_out():
 
 def test_what_the_engine_says_calls_nothing_good():
     assert good_of((ASKED, "d"), (ASKED, "d")) == ""
+
+
+def test_of_many_good_examples_so_many_are_taken_evenly():
+    assert evenly([]) == [] and evenly(range(MOST_EXAMPLES)) == range(MOST_EXAMPLES)
+    taken = list(evenly(range(10 * MOST_EXAMPLES)))
+    assert taken == list(range(0, 10 * MOST_EXAMPLES, 10))
+    assert len(set(evenly(range(MOST_EXAMPLES + 1)))) == MOST_EXAMPLES

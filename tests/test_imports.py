@@ -52,7 +52,7 @@ ARROWS: dict[str, set[str]] = {
     "findings": _LANGUAGE | {"processing"},
     "encoded": {"modeling", "processing", "structures", "views"},
     "memory_bank": {"modeling", "processing"},
-    "predictor": _MODEL | {"views", "encoded", "findings", "memory_bank"},
+    "predictor": _MODEL | {"views", "encoded", "findings", "memory_bank", "good_parts"},
     # rules and candidates; the bundled model is one proposer
     "saa": _PICTURES | {"predictor", "findings", "counting", "calipers", "scale", "foreground"},
     "engines": _MODEL
@@ -72,7 +72,7 @@ ARROWS: dict[str, set[str]] = {
         "checkpoint",
         "adapter",
         "memory",
-        "memory_bank",
+        "good_parts",
         "writers",
         "replicas",
         "demo",

@@ -8,11 +8,9 @@ import torch
 
 from agvas_core import memory_bank
 from agvas_core.memory_bank import (
-    MOST_EXAMPLES,
     MOST_PEAK,
     MOST_RARE,
     build_bank,
-    evenly,
     fine_cells,
     peak_among,
     weigh,
@@ -152,13 +150,6 @@ def test_where_all_good_cells_are_equal_numbers_stay_finite():
     assert np.isfinite(foreign).all() and foreign.min() > MOST_RARE
     weighed = weigh(np.full((2, 128, 128), 0.5, np.float32), foreign)
     assert np.isfinite(weighed).all() and weighed.max() < 0.75
-
-
-def test_of_many_good_examples_so_many_are_taken_evenly():
-    assert evenly([]) == [] and evenly(range(MOST_EXAMPLES)) == range(MOST_EXAMPLES)
-    taken = list(evenly(range(10 * MOST_EXAMPLES)))
-    assert taken == list(range(0, 10 * MOST_EXAMPLES, 10))
-    assert len(set(evenly(range(MOST_EXAMPLES + 1)))) == MOST_EXAMPLES
 
 
 # --- weighing --------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 import torch
 from scipy import ndimage
 
-from agvas_core import memory_bank
+from agvas_core import good_parts
 from agvas_core import predictor as predicting
 from agvas_core.config import PixelConfig, get_preset
 from agvas_core.encoded import Glimpse
@@ -262,7 +262,7 @@ def test_of_large_good_examples_a_smaller_map_tells_their_peak(predictor, pictur
 
 
 def test_of_many_good_examples_the_same_are_taken_each_time(predictor, picture, monkeypatch):
-    monkeypatch.setattr(memory_bank, "MOST_EXAMPLES", 2)
+    monkeypatch.setattr(good_parts, "MOST_EXAMPLES", 2)
     good = [picture(seed, (32, 32)) for seed in range(5)]
     assert predictor.memory_bank(good) is predictor.memory_bank([good[0], good[2]])
 

@@ -133,7 +133,7 @@ class Question:
             ValueError, OSError: where one cannot be read.
         """
         from agvas_core.cli.folder import find_images
-        from agvas_core.memory_bank import evenly
+        from agvas_core.good_parts import evenly
         from agvas_core.processing import open_image
 
         paths = [path for given in self.good or () for path in (find_images(given) if given.is_dir() else [given])]

@@ -11,7 +11,7 @@ import torch
 
 from agvas_core.encoded import EncodedImage, Prefix
 from agvas_core.findings import Findings
-from agvas_core.memory_bank import evenly
+from agvas_core.good_parts import evenly
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.regions import group_labels, make_prediction, smallest_px, with_kinds
 from agvas_core.structures import InspectionImage, Prediction, Request

@@ -244,3 +244,10 @@ def test_a_talk_without_words_on_it_has_no_good_examples(session, desk, photos):
     ask(session, desk, "Is this a good part?", photos[0])
     assert session.good_ids() == () and session.good_ids(GOOD_PART) == (session.current_image_id,)
     assert good_images(session.conversation(), Request("", session.current_image_id)) == ()
+
+
+def test_more_good_photos_than_are_compared_with_are_refused_in_a_sentence(photo, tmp_path):
+    desk = EngineDesk(["fake"], lambda _: FakeEngine())
+    segment = build_segment(desk, FileStore(tmp_path), lambda: Path(photo).parent)
+    with pytest.raises(ValueError, match="at most 24 photos; there are 25"):
+        segment({"path": photo}, good=[{"path": photo}] * 25)

@@ -28,8 +28,7 @@ from agvas_core.engines.ruled import RuledEngine, rules_of
 from agvas_core.engines.saa import SAAEngine
 from agvas_core.engines.second_opinion import SecondOpinion
 from agvas_core.findings import measure
-from agvas_core.good_parts import good_images
-from agvas_core.memory_bank import MOST_EXAMPLES
+from agvas_core.good_parts import MOST_EXAMPLES, good_images
 from agvas_core.processing import open_image
 from agvas_core.saa.prompts import prompts_for
 from agvas_core.structures import Conversation, Done, MaskReady, Notice, Request, Stage, TextDelta, Turn
