@@ -434,6 +434,14 @@ def test_several_images_and_the_way_back_to_the_first(url, open_page, photo, tmp
     assert page.get_attribute(".agv-shot >> nth=0", "aria-pressed") == "true"
 
 
+def test_an_image_that_is_called_good_is_marked_so_until_it_is_forgotten(url, open_page, photo):
+    page = open_page(url)
+    ask(page, "This is a good part.", photo)
+    assert "good" in page.inner_text(".agv-shot")
+    ask(page, "forget the good examples")
+    assert page.locator(".agv-shot").count() == 0
+
+
 def test_the_language_changes_and_comes_back(url, open_page):
     page = open_page(url)
     page.click("#agv-lang")
