@@ -18,7 +18,7 @@ from tests.training.folders import write_data
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
 COMMANDS = [line for block in re.findall(r"```bash\n(.*?)```", TEXT, re.S) for line in block.splitlines()]
-SMALLER = {"--steps": "1", "--sizes": "64", "--accumulate": "1", "--workers": "0", "--batch": "1"}
+SMALLER = {"--steps": "1", "--sizes": "64", "--accumulate": "1", "--workers": "0", "--batch": "1", "--shots": "1"}
 
 
 def shrunk(command: str) -> list[str]:
