@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from functools import cache, lru_cache
 
-from agvas_core.wording import join
-
 # Kinds of defects, of five letters and more: of shorter ones a slip is often another word ("hoe", "pat", "dense").
 KINDS = (
     "scratch", "scratches", "scratched", "scuff", "scuffs", "abrasion", "abrasions", "crack", "cracks", "cracked",
@@ -42,6 +40,8 @@ def respelled(words: str) -> str:
 
 def told(words: str) -> str | None:
     """Return a sentence that tells as which kinds of defects mistyped words are read, None where there are none."""
+    from agvas_core.wording import join  # brings torch with it, for which a Space on ZeroGPU has to be first
+
     read = {word[0]: _meant(word[0].lower()) for word in _WORD.finditer(words)}
     kinds = [f'"{typed}" as {meant}' for typed, meant in read.items() if meant in KINDS]
     return f"I read {join(kinds)}." if kinds else None
