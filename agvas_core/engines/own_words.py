@@ -29,7 +29,7 @@ PLEASE_CHECK = "I learned from synthetic defects, so please check it."
 ABOUT_ITSELF = (  # what is asked, in lower case, of the model and not of the image, and the answer
     (
         re.compile(
-            r"\b(?:iou|jaccard|dice|f1|f-score|auroc|auc|ground truth|metrics?)\b"
+            r"\b(?:iou|jaccard|dice|f1|f-score|auroc|auc|ground truth|metrics)\b"
             r"|\b(?:accuracy|precision|recall)\b(?=\W*$| (?:of|on|for|here)\b)|\bhow accurate\b"
             r"|交并比|准确率|精确率|召回率"
         ),
