@@ -159,9 +159,9 @@ class Conversation:
     turns: tuple[Turn, ...] = ()
     images: Mapping[str, InspectionImage] = field(default_factory=dict)
 
-    def with_image(self, image: InspectionImage) -> Conversation:
-        """Return a conversation that also knows the image."""
-        return Conversation(self.turns, {**self.images, image.image_id: image})
+    def with_image(self, *images: InspectionImage) -> Conversation:
+        """Return a conversation that also knows the image, or several."""
+        return Conversation(self.turns, {**self.images, **{image.image_id: image for image in images}})
 
     def with_turn(self, turn: Turn) -> Conversation:
         """Return a conversation with one more turn at its end."""

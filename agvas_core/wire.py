@@ -183,8 +183,7 @@ def parcel(conversation: Conversation, request: Request) -> Conversation:
     image = conversation.images.get(request.image_id or "")
     shown = [n for n, t in enumerate(conversation.turns) if t.prediction is not None and t.image_id == request.image_id]
     turns = tuple(t if n in shown[-1:] else replace(t, prediction=None) for n, t in enumerate(conversation.turns))
-    sent = [*([] if image is None else [image]), *good_images(conversation, request)]
-    return Conversation(turns, {one.image_id: one for one in sent})
+    return Conversation(turns).with_image(*([] if image is None else [image]), *good_images(conversation, request))
 
 
 def pack_question(conversation: Conversation, request: Request) -> bytes:

@@ -193,7 +193,7 @@ def evaluate(
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the numbers to this file too.")] = None,
 ) -> None:
     """Measure one engine, or several ("a,b,c") side by side, on labelled images: AP, F1-max, IoU_ano and more."""
-    from agvas_core.cli.compare import compare_engines, engine_names
+    from agvas_core.cli.compare import Measuring, compare_engines, engine_names
     from agvas_core.data.mvtec_folder import find_samples
     from agvas_core.evaluation.protocol import take_shots
     from agvas_core.writers import make_folder, make_room, write_whole
@@ -207,7 +207,7 @@ def evaluate(
         make_folder(save_maps)
     if json_path is not None:
         make_room(json_path)
-    values = compare_engines(names, question, data, save_maps, limit, saa_protocol, good, shots)
+    values = compare_engines(names, question, Measuring(data, save_maps, limit, saa_protocol, good, shots))
     if json_path is not None:
         write_whole(json_path, json.dumps(values, indent=1) + "\n")
 

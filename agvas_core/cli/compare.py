@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,15 +28,20 @@ def engine_names(text: str) -> list[str]:
     return names
 
 
+@dataclass(frozen=True)
+class Measuring:
+    """What engines are measured on; see evaluation.protocol.evaluate_folder. saa: by SAA's protocol, too."""
+
+    data: Path
+    save_maps: Path | None = None
+    limit: int | None = None
+    saa: bool = False
+    good: Sequence[InspectionImage] = ()
+    shots: int = 0
+
+
 def measure_engine(
-    name: str,
-    question: Question,
-    data: Path,
-    save_maps: Path | None,
-    limit: int | None,
-    saa: bool,
-    good: Sequence[InspectionImage] = (),
-    shots: int = 0,
+    name: str, question: Question, on: Measuring
 ) -> tuple[dict[str, Any], list[CategoryResult], dict[str, SAAMetrics]]:
     """Return facts about an engine and its settings, its results by category, and those of SAA's protocol if asked."""
     from tqdm import tqdm
@@ -55,34 +60,27 @@ def measure_engine(
             bar.update(done - bar.n)
 
         def watch(sample: Any, prediction: Any, gt_mask: Any) -> None:
-            if saa:
+            if on.saa:
                 meters.setdefault(sample.category, SAAMeter()).update(prediction.anomaly_map, gt_mask)
 
         predict = predictor(answering, question.request())
-        results = evaluate_folder(predict, data, save_maps, limit, progress, watch, good=good, shots=shots)
+        results = evaluate_folder(
+            predict, on.data, on.save_maps, on.limit, progress, watch, good=on.good, shots=on.shots
+        )
         bar.update(bar.total - bar.n)
     about = {
         "engine": answering.card.engine_id,
         "weights": answering.card.weights,
         "device": answering.card.device,
-        "data": str(data),
-        "limit": limit,
-        "shots": shots,
+        "data": str(on.data),
+        "limit": on.limit,
+        "shots": on.shots,
         "version": __version__,
     }
     return about | question.as_facts(), results, {category: meter.compute() for category, meter in meters.items()}
 
 
-def compare_engines(
-    names: list[str],
-    question: Question,
-    data: Path,
-    save_maps: Path | None,
-    limit: int | None,
-    saa: bool,
-    good: Sequence[InspectionImage] = (),
-    shots: int = 0,
-) -> dict[str, Any]:
+def compare_engines(names: list[str], question: Question, on: Measuring) -> dict[str, Any]:
     """Measure engines in turn, print their tables, and return everything as plain values.
 
     One that cannot be loaded or gives no mask is told and left out, so that the others' hours are not lost.
@@ -96,25 +94,25 @@ def compare_engines(
     regions: dict[str, dict[str, SAAMetrics]] = {}
     values = []
     for name in names:
-        folder = save_maps
-        if save_maps is not None and len(names) > 1:
-            folder = save_maps / re.sub(r"[^\w.+-]", "_", name)
+        own = on
+        if on.save_maps is not None and len(names) > 1:
+            own = replace(on, save_maps=on.save_maps / re.sub(r"[^\w.+-]", "_", name))
         try:
-            about, measured[name], regions[name] = measure_engine(name, question, data, folder, limit, saa, good, shots)
+            about, measured[name], regions[name] = measure_engine(name, question, own)
         except (ValueError, OSError) as error:
             if len(names) == 1:
                 raise
             typer.echo(f"{name}: {error}", err=True)
             continue
         value = to_json(measured[name], about)
-        if saa:
+        if on.saa:
             value["saa_protocol"] = {category: _plain(metrics) for category, metrics in regions[name].items()}
         values.append(value)
     if len(names) == 1:
         typer.echo(markdown_table(measured[names[0]]))
     elif measured:
         typer.echo(comparison_table(measured))
-    if saa and measured:
+    if on.saa and measured:
         typer.echo("\n" + saa_table(regions))
     if not measured:
         raise ValueError("None of the engines could be measured.")

@@ -137,11 +137,11 @@ class Question:
         from agvas_core.processing import open_image
 
         paths = [path for given in self.good or () for path in (find_images(given) if given.is_dir() else [given])]
-        if len(evenly(paths)) < len(paths):
-            typer.echo(f"Of {len(paths)} photos of good parts {len(evenly(paths))} are compared with.", err=True)
-            paths = list(evenly(paths))
+        taken = evenly(paths)
+        if len(taken) < len(paths):
+            typer.echo(f"Of {len(paths)} photos of good parts {len(taken)} are compared with.", err=True)
         images = {}
-        for path in paths:
+        for path in taken:
             try:
                 image = open_image(path)
             except ValueError as error:  # of a folder, which one

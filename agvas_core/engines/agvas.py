@@ -14,7 +14,15 @@ from agvas_core.asking import as_learned, asks_diagnosis, in_other_language, wan
 from agvas_core.checkpoint import card_text, checkpoint_hash
 from agvas_core.engines.dialogue import excused, measured_by, mode_of, read_well, spelled_out
 from agvas_core.engines.judged import judged_by
-from agvas_core.engines.own_words import ENGLISH_ONLY, NO_DECODER, NO_DIAGNOSIS, NO_IMAGE, UNTRAINED, not_compared
+from agvas_core.engines.own_words import (
+    ENGLISH_ONLY,
+    NO_DECODER,
+    NO_DIAGNOSIS,
+    NO_IMAGE,
+    UNTRAINED,
+    about_itself,
+    not_compared,
+)
 from agvas_core.engines.queue import CONVERSATIONS, QueuedPredictor
 from agvas_core.engines.reply import Clock, QuestionTooLongError, Reply
 from agvas_core.engines.shared_weights import shared_checkpoint
@@ -137,13 +145,11 @@ class AGVASEngine:
             good, noted = (), not_compared(self._card) if noted else None
         if not self._card.trained:
             yield Notice(NO_DECODER if self.speaks_alone else UNTRAINED)
-        if noted and not request.instruction:
-            yield TextDelta(noted)
-            yield Done("chat", clock.seconds)
-            return
-        request, which = excused(conversation, request)
-        if which:
-            yield TextDelta(which)
+        told = None if request.instruction else noted
+        if told is None:
+            request, told = excused(conversation, request)
+        if told is not None:
+            yield TextDelta(told)
             yield Done("chat", clock.seconds)
             return
         request, scale, said = measured_by(conversation, request)
@@ -162,6 +168,11 @@ class AGVASEngine:
             yield Notice(sentence)
         if self.predictor.model.config.decoder.measured_kinds and in_other_language(request.instruction):
             yield Notice(ENGLISH_ONLY)
+        told = about_itself(request.instruction) if mode == "chat" and self._card.trained else None
+        if told is not None:
+            yield TextDelta(told)
+            yield Done(mode, clock.seconds)
+            return
         yield Stage("looking at the image in tiles" if request.close else "encoding the image", 0.1)
         encoded = self.predictor.set_image(image, close=request.close)
         clock.lap("encode")

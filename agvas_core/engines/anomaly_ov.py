@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 from agvas_core.checkpoint import card_text
 from agvas_core.checkpoint_expert import load_expert
 from agvas_core.engines.dialogue import mode_of, recent_exchanges, too_many_characters
-from agvas_core.engines.judged import only_judges
-from agvas_core.engines.own_words import NO_IMAGE, UNTRAINED, not_compared
+from agvas_core.engines.judged import without_comparing
+from agvas_core.engines.own_words import NO_IMAGE, UNTRAINED
 from agvas_core.engines.shared_weights import shared_checkpoint
-from agvas_core.good_parts import good_images
 from agvas_core.memory import peak_memory_mb
 from agvas_core.modeling.agvas import AGVAS
 from agvas_core.modeling.anomaly_ov import AnomalyExpert, suspicion_word
@@ -160,12 +159,12 @@ class AnomalyOVEngine:
             yield Notice(str(refused))
             yield Done(mode, seconds)
             return
-        if only_judges(conversation, request):
-            yield TextDelta(not_compared(self._card))
+        alone = without_comparing(conversation, request, self._card)
+        if alone is not None:
+            yield alone
+        if isinstance(alone, TextDelta):
             yield Done(mode, seconds)
             return
-        if good_images(conversation, request):
-            yield Notice(not_compared(self._card))
         yield Stage("looking twice", 0.1)
         began = time.perf_counter()
         look = self.look(image)

@@ -60,7 +60,7 @@ def ask(
     notices: list[str] = []
     prediction: Prediction | None = None
     done = Done(request.mode, {})
-    conversation = Conversation(images={one.image_id: one for one in (*good, image)})
+    conversation = Conversation().with_image(*good, image)
     request = replace(request, image_id=image.image_id, good_ids=tuple(example.image_id for example in good))
     for event in engine.respond(conversation, request):
         if on_event is not None:

@@ -164,8 +164,7 @@ class _Reply:
             good_ids=tuple(example.image_id for example in good),
             instruction=words if self.mode != "chat" and singles_out(words) else DEFAULT_INSTRUCTIONS["direct"],
         )
-        shown = Conversation(images={image.image_id: image for image in (*good, self.image)})
-        for event in self.eyes.respond(shown, asked, stop=self.stop):
+        for event in self.eyes.respond(Conversation().with_image(*good, self.image), asked, stop=self.stop):
             if isinstance(event, MaskReady):
                 self.prediction = event.prediction
             elif isinstance(event, Done):

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from agvas_core.engines.own_words import FORGOTTEN, NONE_TO_FORGET, no_longer_good, noted_good
+from agvas_core.engines.own_words import FORGOTTEN, NONE_TO_FORGET, no_longer_good, not_compared, noted_good
 from agvas_core.good_parts import good_images, read_judgement
-from agvas_core.structures import Conversation, InspectionImage, Request
+from agvas_core.structures import Conversation, EngineCard, InspectionImage, Notice, Request, TextDelta
 
 
 def only_judges(conversation: Conversation, request: Request) -> bool:
     """Return whether words say something of good examples, and ask for nothing."""
     asked, _, said = judged_by(conversation, request)
     return said is not None and not asked.instruction
+
+
+def without_comparing(conversation: Conversation, request: Request, card: EngineCard) -> TextDelta | Notice | None:
+    """Return what an engine that compares with nothing says of good examples, None where there are none.
+
+    To words that ask for nothing else these are all its words; else it is a notice beside them.
+    """
+    if only_judges(conversation, request):
+        return TextDelta(not_compared(card))
+    return Notice(not_compared(card)) if good_images(conversation, request) else None
 
 
 def judged_by(conversation: Conversation, request: Request) -> tuple[Request, tuple[InspectionImage, ...], str | None]:

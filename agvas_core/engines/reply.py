@@ -23,7 +23,7 @@ from agvas_core.engines.dialogue import recent_exchanges, shown_before, too_many
 from agvas_core.engines.held_words import FreeWords, HeldWords
 from agvas_core.engines.masks import Masks
 from agvas_core.engines.measured_answers import measured_answer
-from agvas_core.engines.own_words import NO_ANCHORS, about_itself, compared, direct_words, how_sure, nearly_marked
+from agvas_core.engines.own_words import NO_ANCHORS, compared, direct_words, how_sure, nearly_marked
 from agvas_core.engines.pointing import Finding, findings_of, meant, numbers_in, parts
 from agvas_core.engines.referring import singled_out
 from agvas_core.engines.ruler import NO_SCALE, Ruler, in_px, names_limit
@@ -178,10 +178,6 @@ class Reply:
 
     def _words_first(self) -> Iterator[Event]:
         """Describe modes and chat: words that have read what a glance measured, and a mask when anchors come."""
-        told = about_itself(self.request.instruction) if self.mode == "chat" and self.card.trained else None
-        if told is not None:
-            yield TextDelta(told)
-            return
         yield Stage("looking", 0.4)
         sure = self.mode == "chat" and asks_how_sure(self.request.instruction)
         # "why?" and "how big is region 1?" are asked of the mask that is seen, which may be a part

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from agvas_core.engines.dialogue import read_well
-from agvas_core.engines.judged import only_judges
-from agvas_core.engines.own_words import NO_IMAGE, not_compared
+from agvas_core.engines.judged import without_comparing
+from agvas_core.engines.own_words import NO_IMAGE
 from agvas_core.engines.ruled import image_sizes, names_length, regions_rules, rules_of
-from agvas_core.good_parts import good_images, read_judgement
+from agvas_core.good_parts import read_judgement
 from agvas_core.memory import peak_memory_mb
 from agvas_core.regions import make_prediction, region_labels, smallest_px, with_kinds
 from agvas_core.saa import report
@@ -135,12 +135,12 @@ class SAAEngine:
             yield Notice(NO_IMAGE)
             yield Done(mode, seconds)
             return
-        if only_judges(conversation, request):
-            yield TextDelta(not_compared(self._card))
+        alone = without_comparing(conversation, request, self._card)
+        if alone is not None:
+            yield alone
+        if isinstance(alone, TextDelta):
             yield Done(mode, seconds)
             return
-        if good_images(conversation, request):
-            yield Notice(not_compared(self._card))
         if read_as:
             yield Notice(read_as)
         prompts = self.prompts_of(conversation, request)

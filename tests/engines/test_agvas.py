@@ -38,18 +38,6 @@ MODES = ("direct", *WORDED)
 SENTENCE = f"The anomaly is a dark hole, as indicated by {ANCHOR_TEXT}."
 
 
-@pytest.fixture(scope="module")
-def loaded(checkpoint):
-    return AGVASEngine(checkpoint, engine_id="test", name="Test")
-
-
-@pytest.fixture
-def engine(loaded):
-    """The engine with empty caches."""
-    loaded.predictor.__init__(loaded.predictor.model, loaded.predictor.tokenizer)
-    return loaded
-
-
 def say(monkeypatch, engine, text: str, end: bool = True) -> list[int]:
     """Let the model say these words, and return their tokens; end: then it stops, else it goes on with "x"."""
     predictor = engine.predictor

@@ -40,18 +40,6 @@ GOOD_PART = "This is a good part."
 MASK_MODES = ("direct", "explain", "describe", "describe_plus")
 
 
-@pytest.fixture(scope="module")
-def loaded(checkpoint):
-    return AGVASEngine(checkpoint, engine_id="test", name="Test")
-
-
-@pytest.fixture
-def engine(loaded):
-    """The engine with empty caches."""
-    loaded.predictor.__init__(loaded.predictor.model, loaded.predictor.tokenizer)
-    return loaded
-
-
 def called_good(*images) -> tuple[Turn, ...]:
     """Return the turns in which a user calls images good."""
     turns = [(Turn("user", GOOD_PART, i.image_id), Turn("assistant", "Noted.", i.image_id)) for i in images]
