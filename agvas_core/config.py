@@ -121,6 +121,7 @@ class AGVASConfig:
         serving_also: when serving, the image is seen again at these shares of its first size, and at every size turned
             each way; the maps become one ("conv" only; () for one look).
         serving_peak: parts of the map above one half that nowhere reach this are taken down to one half; 0.5 for none.
+        serving_outline: how closely a map's outlines follow the image, see outlines.py; 0 for not at all.
     """
 
     preset: str
@@ -134,6 +135,7 @@ class AGVASConfig:
     serving_px: int = 1024
     serving_also: tuple[float, ...] = ()
     serving_peak: float = 0.5
+    serving_outline: float = 0.0
     semantic: SemanticConfig = field(default_factory=SemanticConfig)
     llm: LLMConfig = field(default_factory=LLMConfig)
     pixel: PixelConfig = field(default_factory=PixelConfig)
@@ -263,6 +265,7 @@ _NANO = AGVASConfig(
     preset="nano",
     serving_px=384,
     serving_also=(0.6, 0.4),
+    serving_outline=1.6,
     semantic=SemanticConfig(image_px=256, patch_px=32, width=192, mlp_width=768, layers=4, heads=4),
     llm=LLMConfig(
         vocab_size=1280,
@@ -315,6 +318,7 @@ PRESETS: dict[str, AGVASConfig] = {
         preset="tiny-test",
         serving_px=64,
         serving_also=(),
+        serving_outline=0.0,
         semantic=SemanticConfig(image_px=64, patch_px=32, width=32, mlp_width=64, layers=1, heads=2),
         llm=LLMConfig(
             vocab_size=1280,

@@ -34,6 +34,7 @@ class EncodedImage:
     """What is kept of an image: features of its canvas, and how the canvas maps back.
 
     Attributes:
+        rgb: the image itself, uint8 (H, W, 3): a mask's outlines follow it.
         again: further looks at the whole image, mirrored and smaller; their maps become one.
         tiles: parts of it seen larger, when a close look was asked for or it is long and narrow.
         whole_share: weight of the maps of the whole where there are tiles.
@@ -43,6 +44,7 @@ class EncodedImage:
     features: ImageFeatures
     letterbox: Letterbox
     canvas_hw: tuple[int, int]
+    rgb: NDArray[np.uint8]
     again: tuple[Glimpse, ...] = ()
     tiles: tuple[Glimpse, ...] = ()
     whole_share: float = 1.0
@@ -53,11 +55,19 @@ class EncodedImage:
         return self.features.visual.shape[1]
 
     @property
+    def seen_px(self) -> int:
+        """How much of it a look shows, px along its longer side: one of the tiles, where there are any."""
+        if not self.tiles:
+            return max(self.letterbox.size_hw)
+        left, top, right, bottom = self.tiles[0].view.box_xyxy
+        return max(right - left, bottom - top)
+
+    @property
     def nbytes(self) -> int:
-        """Memory of all features kept, the further looks' included."""
+        """Memory of the image and of all features kept, the further looks' included."""
         pixel = [self.features.pixel, *(glimpse.features for glimpse in (*self.again, *self.tiles))]
         tensors = [self.features.visual, *(t for features in pixel for t in (*features.tensors, features.image))]
-        return sum(tensor.nbytes for tensor in tensors if tensor is not None)
+        return self.rgb.nbytes + sum(tensor.nbytes for tensor in tensors if tensor is not None)
 
 
 @dataclass(eq=False)

@@ -27,6 +27,7 @@ from agvas_core.modeling.anyres import TiledImages, cut
 from agvas_core.modeling.pixel_features import PixelFeatures, join_features
 from agvas_core.modeling.static_words import static_words
 from agvas_core.modeling.together import read_together
+from agvas_core.outlines import outline
 from agvas_core.processing import Letterbox, fit, limit_canvas, restore
 from agvas_core.prompts import DEFAULT_INSTRUCTIONS, DIRECT_ANSWER, ChatTurn
 from agvas_core.regions import make_prediction, without_weak_parts
@@ -122,7 +123,7 @@ class AnomalyPredictor:
             own = features if len(fitted) == 1 else features.alone(i)
             canvas_hw = (rgb.shape[0], rgb.shape[1])
             again, along = self._look_again(image), self._look_along(image)
-            encoded = EncodedImage(image.image_id, own, letterbox, canvas_hw, again, along, LONG_WHOLE_SHARE)
+            encoded = EncodedImage(image.image_id, own, letterbox, canvas_hw, image.rgb, again, along, LONG_WHOLE_SHARE)
             with self._lock:
                 keep(self._images, image.image_id, encoded, self.images_kept, self.bytes_kept)
             out.append(encoded)
@@ -337,7 +338,10 @@ class AnomalyPredictor:
         return make_prediction(image_id=encoded.image_id, **probabilities, **options)  # type: ignore[arg-type]
 
     def _joined(self, states: Tensor, encoded: EncodedImage) -> NDArray[np.float32]:
-        """Return p_seg and p_ano (2, H, W) of all looks: the root mean square of the views' maps, see views.py."""
+        """Return p_seg and p_ano (2, H, W) of all looks: the root mean square of the views' maps, see views.py.
+
+        Their outlines follow the image, see outlines.py.
+        """
         size_hw = encoded.letterbox.size_hw
         first = self._maps(states, encoded.features.pixel, encoded.letterbox)  # (2, H, W)
         # Paper differs: it looks once; here the maps of several looks are joined, and those of tiles
@@ -348,7 +352,8 @@ class AnomalyPredictor:
             left, _, right, _ = encoded.tiles[0].view.box_xyxy
             close = blend(parts, size_hw, right - left)
             maps = encoded.whole_share * maps + (1 - encoded.whole_share) * close
-        return np.clip(maps, 0, 1, out=maps)
+        np.clip(maps, 0, 1, out=maps)
+        return outline(maps, encoded.rgb, self.model.config.serving_outline, encoded.seen_px)
 
     def _maps(self, states: Tensor, features: PixelFeatures, letterbox: Letterbox) -> NDArray[np.float32]:
         """Return p_seg and p_ano (2, H, W) of one view of H x W px."""

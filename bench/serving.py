@@ -92,7 +92,8 @@ def make_engine(options: argparse.Namespace) -> AGVASEngine:
         # a part just at its peak would fall on either side in bfloat16 and fp32, and the maps could not be compared
         engine.predictor.model.config = replace(engine.predictor.model.config, serving_peak=0.5)
         if options.looks == "one":
-            engine.predictor.model.config = replace(engine.predictor.model.config, serving_also=())
+            as_paper = replace(engine.predictor.model.config, serving_also=(), serving_outline=0.0)
+            engine.predictor.model.config = as_paper
         return engine
     config, device = get_preset(options.preset, options.pixel), torch.device(options.device)
     check_memory(config, "bf16" if options.dtype == "bf16" else "float32", device=options.device)

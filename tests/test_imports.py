@@ -51,8 +51,9 @@ ARROWS: dict[str, set[str]] = {
     "checkpoint_expert": {"checkpoint", "modeling"},
     "findings": _LANGUAGE | {"processing"},
     "encoded": {"modeling", "processing", "structures", "views"},
+    "outlines": set(),
     "memory_bank": {"modeling", "processing"},
-    "predictor": _MODEL | {"views", "encoded", "findings", "memory_bank", "good_parts"},
+    "predictor": _MODEL | {"views", "encoded", "findings", "memory_bank", "good_parts", "outlines"},
     # rules and candidates; the bundled model is one proposer
     "saa": _PICTURES | {"predictor", "findings", "counting", "calipers", "scale", "foreground"},
     "engines": _MODEL

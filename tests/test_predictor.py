@@ -16,6 +16,7 @@ from agvas_core.findings import masks_to_canvas, measure
 from agvas_core.memory_bank import MOST_PEAK, MemoryBank, weigh
 from agvas_core.modeling.agvas import build_agvas
 from agvas_core.modeling.static_words import StaticWords
+from agvas_core.outlines import outline
 from agvas_core.predictor import BANKS_KEPT, IMAGES_KEPT, PREFIXES_KEPT, AnomalyPredictor
 from agvas_core.processing import fit, open_image
 from agvas_core.prompts import CONTROL_TOKENS, DIRECT_ANSWER, ChatTurn, measured_line
@@ -169,7 +170,7 @@ def test_kept_images_are_bounded_by_their_bytes_too(model, tokenizer, picture):
     encoded = AnomalyPredictor(model, tokenizer).set_image(picture(0))
     pixel = encoded.features.pixel
     canvas = 0 if pixel.image is None else pixel.image.nbytes
-    one = encoded.features.visual.nbytes + sum(t.nbytes for t in pixel.tensors) + canvas
+    one = encoded.rgb.nbytes + encoded.features.visual.nbytes + sum(t.nbytes for t in pixel.tensors) + canvas
     view = View((0, 0, 96, 96))
     assert encoded.nbytes == one and replace(encoded, again=(Glimpse(view, pixel, encoded.letterbox),) * 3).nbytes > one
     for kept, bound in ((2, int(2.5 * one)), (1, one - 1)):  # the newest is kept however large it is
@@ -509,6 +510,22 @@ def test_a_long_image_is_looked_at_along_its_length_too(model, tokenizer):
     whole = predictor.decode_states(states, replace(encoded, tiles=()))
     assert both.size_hw == (60, 500) and not np.allclose(both.p_seg, whole.p_seg, atol=1e-3)
     assert predictor.set_image(open_image(np.ascontiguousarray(long.rgb[:, :60]))).tiles == ()
+
+
+@pytest.mark.parametrize("close", [False, True])
+def test_outlines_follow_the_image_where_the_config_says_so(predictor, picture, monkeypatch, close):
+    image = picture(6, (150, 200))
+    encoded = predictor.set_image(image, close=close)
+    states = torch.randn(1, 3, predictor.model.config.llm.width, generator=torch.Generator().manual_seed(0))
+    coarse = predictor._joined(states, encoded)
+    assert encoded.seen_px == (64 if close else 200) and encoded.rgb is image.rgb
+    assert encoded.nbytes > replace(encoded, rgb=encoded.rgb[:1]).nbytes
+    monkeypatch.setattr(predictor.model, "config", replace(predictor.model.config, serving_outline=1.6))
+    fine = predictor._joined(states, encoded)
+    np.testing.assert_array_equal(fine, outline(coarse, image.rgb, 1.6, encoded.seen_px))
+    assert not np.allclose(fine, coarse, atol=1e-3)
+    p_ano = predictor.decode_states(states, encoded).p_ano
+    np.testing.assert_allclose(p_ano[p_ano > 0.51], fine[1][p_ano > 0.51], atol=1e-3)
 
 
 def test_a_close_look_adds_tiles_and_is_kept(predictor, picture):

@@ -214,8 +214,8 @@ def _begin(options: RunOptions) -> tuple[AGVAS, PreTrainedTokenizerFast, AnchorB
         # how it serves and what the words read is the preset's choice; no weight depends on it
         preset = get_preset(options.preset)
         decoder = replace(model.config.decoder, measured_kinds=preset.decoder.measured_kinds)
-        serving_px, also = preset.serving_px, preset.serving_also
-        model.config = replace(model.config, decoder=decoder, serving_px=serving_px, serving_also=also)
+        served = {name: getattr(preset, name) for name in ("serving_px", "serving_also", "serving_outline")}
+        model.config = replace(model.config, decoder=decoder, **served)
     else:
         tokenizer = build_tokenizer()
         model = build_agvas(training_config(options.preset), token_ids_of(tokenizer))

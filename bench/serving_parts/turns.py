@@ -21,6 +21,7 @@ from agvas_core.engines.ask import Reply, ask
 from agvas_core.engines.masks import Masks
 from agvas_core.findings import masks_to_canvas
 from agvas_core.modeling.pixel_features import PixelFeatures
+from agvas_core.outlines import outline
 from agvas_core.predictor import AnomalyPredictor
 from agvas_core.processing import Letterbox, open_image, restore
 from agvas_core.prompts import ChatTurn
@@ -170,7 +171,8 @@ class Bench:
             maps = restore(torch.cat(model.decode_masks(states, seen).probabilities()), letterbox)  # (3, H, W)
             looks = [(letterbox.canvas, maps[[0, 2]])]
             looks += [(glimpse.letterbox.canvas, self.predictor._maps_of(states, glimpse)) for glimpse in again]
-            p_seg, p_ano = without_weak_parts(joined_by_size(looks).clip(0, 1), model.config.serving_peak)
+            joined = outline(joined_by_size(looks).clip(0, 1), image.rgb, model.config.serving_outline)
+            p_seg, p_ano = without_weak_parts(joined, model.config.serving_peak)
             prediction = make_prediction(
                 image_id=image.image_id,
                 p_seg=p_seg,
