@@ -23,6 +23,7 @@ from agvas_core.evaluation.ablation import (
     PAPER_MODES,
     PAPER_PARTS,
     WHOLE,
+    WITHOUT_OUTLINES,
     WITHOUT_REFINER,
     WITHOUT_SPAM,
     Predict,
@@ -91,7 +92,13 @@ def main(arguments: list[str] | None = None) -> dict:
     if not isinstance(engine, AGVASEngine):
         parser.error("only an AG-VAS checkpoint has these parts")
     learned = learned_anchors(options.engine)
-    parts = [WHOLE, WITHOUT_SPAM, WITHOUT_REFINER, *([LEARNED_ANCHORS] if learned is not None else [])]
+    parts = [
+        WHOLE,
+        WITHOUT_SPAM,
+        WITHOUT_REFINER,
+        WITHOUT_OUTLINES,
+        *([LEARNED_ANCHORS] if learned is not None else []),
+    ]
     table3 = {part: without(engine, part, learned) for part in parts}
     table4 = {mode: answering(engine, mode, options.normal) for mode in MODES}
     values: dict = {"about": about(engine, options), "note": NOTE}

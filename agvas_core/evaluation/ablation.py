@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 
 from torch import Tensor
@@ -25,6 +25,7 @@ BRANCHES: Mapping[str, float] = {"without [SEG]": 0.0, "without [NOR][ANO]": 1.0
 WITHOUT_SPAM = "without SPAM"
 WITHOUT_REFINER = "without Token Refiner"
 LEARNED_ANCHORS = "fixed anchors instead of the language model's"
+WITHOUT_OUTLINES = "outlines not drawn by the image"
 
 # MVTec AD, trained without the part ("paper", Table 3): AP, F1-max, IoU_nor, IoU_ano
 PAPER_PARTS: Mapping[str, tuple[float, float, float, float]] = {
@@ -51,13 +52,14 @@ def switched_off(model: AGVAS, part: str, learned: Tensor | None = None) -> Iter
     Args:
         model: with all its parts.
         part: WHOLE changes nothing; WITHOUT_SPAM drops f_align and its tokens; WITHOUT_REFINER hands the LLM's states
-            to the decoder as they are; LEARNED_ANCHORS puts `learned` in the place of what the LLM and the refiner say.
+            to the decoder as they are; WITHOUT_OUTLINES leaves the maps as the decoder makes them; LEARNED_ANCHORS puts
+            `learned` in the place of what the LLM and the refiner say.
         learned: (3, C), h_nor, h_ano, h_seg.
 
     Raises:
         ValueError: when the part is none of these, is not there, or cannot be taken out of this model.
     """
-    spam, refiner = model.spam, model.token_refiner
+    spam, refiner, config = model.spam, model.token_refiner, model.config
     if part == WITHOUT_SPAM:
         if spam is None:
             raise ValueError("This model has no SPAM.")
@@ -66,6 +68,8 @@ def switched_off(model: AGVAS, part: str, learned: Tensor | None = None) -> Iter
         if model.config.llm.width != model.config.decoder.width:
             raise ValueError("Without the Token Refiner, the LLM and the decoder must be of one width.")
         refiner.forward = lambda states: states  # type: ignore[method-assign, assignment]
+    elif part == WITHOUT_OUTLINES:
+        model.config = replace(config, serving_outline=0.0)
     elif part == LEARNED_ANCHORS:
         if learned is None:
             raise ValueError("There are no learned anchors beside this model.")
@@ -75,7 +79,7 @@ def switched_off(model: AGVAS, part: str, learned: Tensor | None = None) -> Iter
     try:
         yield
     finally:
-        model.spam = spam
+        model.spam, model.config = spam, config
         refiner.__dict__.pop("forward", None)
 
 

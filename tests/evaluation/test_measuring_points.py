@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from agvas_core.evaluation.ablation import (
     LEARNED_ANCHORS,
     PAPER_PARTS,
     WHOLE,
+    WITHOUT_OUTLINES,
     WITHOUT_REFINER,
     WITHOUT_SPAM,
     beside_the_paper,
@@ -104,6 +106,11 @@ def test_a_part_is_switched_off_and_put_back(make_model, tokenizer, picture):
     for p in model.lmm.model.language_model.parameters():
         p.data.div_(1.5)
     np.testing.assert_allclose(look(WHOLE)[0], whole, atol=1e-5)
+    model.config = replace(model.config, serving_outline=1.6)
+    outlined = look(WHOLE)[0]
+    assert not np.allclose(outlined, whole, atol=1e-4)
+    assert model.config.serving_outline == 1.6 and np.array_equal(look(WHOLE)[0], outlined)
+    np.testing.assert_allclose(look(WITHOUT_OUTLINES)[0], whole, atol=1e-5)
     with pytest.raises(ValueError, match="no part 'wings'"), switched_off(model, "wings"):
         pass
 
