@@ -55,7 +55,8 @@ def outline(
     size_hw = gray.shape
     ratio = np.clip(_enlarged(slope, cell, size_hw) * gray + _enlarged(offset, cell, size_hw), -MOST, MOST)
     factor = np.exp(strength * ratio)
-    highest = [ndimage.maximum_filter(_highest(own, cell * step), 2 * AROUND + 1, mode="nearest") for own in maps]
+    peaks = [_combined(np.maximum, own, cell * step) for own in maps]
+    highest = [ndimage.maximum_filter(own, 2 * AROUND + 1, mode="nearest") for own in peaks]
     out = np.empty_like(maps)
     for top in range(0, height, STRIP):
         rows = slice(top, min(height, top + STRIP))
@@ -93,16 +94,14 @@ def _means(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
     """Return the means (ceil(H / step), ceil(W / step)) of squares of values (H, W); the last ones may be narrower."""
     if step == 1:
         return values
-    rows, columns = (np.arange(0, length, step) for length in values.shape)
-    sums = np.add.reduceat(np.add.reduceat(values, rows, axis=0), columns, axis=1)
-    counts = [np.diff(np.append(starts, length)) for starts, length in zip((rows, columns), values.shape, strict=True)]
-    return (sums / np.multiply.outer(*counts)).astype(np.float32)
+    counts = np.multiply.outer(*(np.minimum(step, length - np.arange(0, length, step)) for length in values.shape))
+    return (_combined(np.add, values, step) / counts).astype(np.float32)
 
 
-def _highest(values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
-    """Return the highest of each square of values (H, W)."""
+def _combined(by: np.ufunc, values: NDArray[np.float32], step: int) -> NDArray[np.float32]:
+    """Return each square of step px of values (H, W) as one value: their sum by np.add, the highest by np.maximum."""
     rows, columns = (np.arange(0, length, step) for length in values.shape)
-    return np.maximum.reduceat(np.maximum.reduceat(values, rows, axis=0), columns, axis=1)
+    return by.reduceat(by.reduceat(values, rows, axis=0), columns, axis=1)
 
 
 def _enlarged(
